@@ -1,0 +1,154 @@
+//! Endpoints: where a tenant wants to be called, and how.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::clock::Timestamp;
+use crate::event_type::{EventType, Subscription};
+use crate::ids::{EndpointId, ProjectId, TenantId};
+use crate::payload::PayloadMode;
+use crate::secret::SigningSecret;
+
+/// Most subscriptions an endpoint may have.
+pub const MAX_SUBSCRIPTIONS: usize = 100;
+/// How long an attempt may take unless the endpoint says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The timeouts that an endpoint may choose, in seconds.
+pub const TIMEOUT_SECS: std::ops::RangeInclusive<u64> = 1..=30;
+/// How long a new secret signs beside the old one, unless said otherwise.
+pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest overlap of two secrets.
+pub const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Whether an endpoint is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndpointStatus {
+    /// It is called.
+    #[default]
+    Enabled,
+    /// It gets new deliveries, and all are held.
+    Paused,
+    /// It gets no new deliveries, and what waits is held.
+    Disabled,
+}
+
+/// A text that names no endpoint status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"enabled\", \"paused\" or \"disabled\"")]
+pub struct UnknownEndpointStatus;
+
+impl EndpointStatus {
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl FromStr for EndpointStatus {
+    type Err = UnknownEndpointStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEndpointStatus> {
+        [Self::Enabled, Self::Paused, Self::Disabled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownEndpointStatus)
+    }
+}
+
+impl fmt::Display for EndpointStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A signing secret and until when it signs.
+#[derive(Debug, Clone)]
+pub struct ActiveSecret {
+    /// The secret.
+    pub secret: SigningSecret,
+    /// `None` for the one that stays.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A custom header. Its value is write-only.
+#[derive(Debug, Clone)]
+pub struct CustomHeader {
+    /// In lower case.
+    pub name: String,
+    /// The value.
+    pub value: SecretString,
+}
+
+/// A URL that a tenant registered.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// The project.
+    pub project: ProjectId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Where it is called.
+    pub url: Url,
+    /// For people.
+    pub description: String,
+    /// Which events it wants.
+    pub subscriptions: Vec<Subscription>,
+    /// How much of them it gets.
+    pub payload: PayloadMode,
+    /// Sent with every call.
+    pub headers: Vec<CustomHeader>,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// Whether it is called.
+    pub status: EndpointStatus,
+    /// Why it is disabled, when Posthorn did it.
+    pub disabled_reason: Option<String>,
+    /// The caller's own notes: the text of a JSON object.
+    pub metadata: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Why an endpoint did not get an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoMatch {
+    /// None of its subscriptions selects the type.
+    EventType,
+    /// It is disabled.
+    Disabled,
+}
+
+impl NoMatch {
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventType => "event_type",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Endpoint {
+    /// Whether an event of this type goes to this endpoint.
+    pub fn wants(&self, event_type: &EventType) -> Result<(), NoMatch> {
+        if self.status == EndpointStatus::Disabled {
+            return Err(NoMatch::Disabled);
+        }
+        if self.subscriptions.iter().any(|subscription| subscription.selects(event_type)) {
+            Ok(())
+        } else {
+            Err(NoMatch::EventType)
+        }
+    }
+}

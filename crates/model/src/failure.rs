@@ -1,0 +1,212 @@
+//! What follows from how an attempt ended.
+
+use std::time::Duration;
+
+use crate::attempt::{ErrorClass, Trigger};
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryStatus, Failure};
+use crate::entropy::Entropy;
+use crate::retry::{NextReason, RetryPolicy};
+
+/// The longest `Retry-After` that is obeyed.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// So many different events answered 410 within [`GONE_WINDOW`] disable an endpoint.
+pub const GONE_EVENTS: usize = 3;
+/// See [`GONE_EVENTS`].
+pub const GONE_WINDOW: Duration = Duration::from_secs(60 * 60);
+
+/// What a delivery's schedule has used up before an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Failed tries on this schedule.
+    pub tries: u32,
+    /// How many of them were rejections.
+    pub rejections: u32,
+    /// When the schedule began.
+    pub since: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The class of the failure.
+    pub error_class: ErrorClass,
+    /// The answer's status.
+    pub http_status: Option<u16>,
+    /// How long the receiver wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// What it was made for.
+    pub trigger: Trigger,
+}
+
+/// What follows for the delivery and its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The delivery's next status.
+    pub status: DeliveryStatus,
+    /// When its next attempt is due, if there is one.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why then.
+    pub reason: NextReason,
+    /// What the schedule has used up now.
+    pub spent: Spent,
+    /// No delivery goes to the endpoint before this.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// Whether a status says that the request itself is wrong, so that sending
+/// the same bytes again will hardly help.
+fn is_rejection(status: Option<u16>) -> bool {
+    matches!(status, Some(400 | 413 | 415 | 422))
+}
+
+/// Decides what follows from an outcome.
+pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dyn Entropy) -> Verdict {
+    let rejected = is_rejection(outcome.http_status);
+    let spent_now = Spent {
+        tries: spent.tries.saturating_add(1),
+        rejections: spent.rejections.saturating_add(u32::from(rejected)),
+        since: spent.since,
+    };
+    let ended = |status, reason, hold_until| Verdict {
+        status,
+        next_attempt_at: None,
+        reason,
+        spent: spent_now,
+        hold_until,
+    };
+    if outcome.error_class == ErrorClass::None {
+        return ended(DeliveryStatus::Delivered, NextReason::Delivered, None);
+    }
+    let hold_until = outcome.retry_after.map(|wait| outcome.ended_at.plus(wait.min(MAX_RETRY_AFTER)));
+    let give_up = |failure| ended(DeliveryStatus::Failed(failure), NextReason::GivenUp, hold_until);
+    // A test shows its author the first answer; nobody waits for a second.
+    if outcome.trigger == Trigger::Test {
+        return give_up(Failure::Exhausted);
+    }
+    let (wait, reason) = if rejected {
+        match policy.rejected_wait(spent_now.rejections, entropy) {
+            Some(wait) => (wait, NextReason::Rejected),
+            None => return give_up(Failure::Permanent),
+        }
+    } else {
+        (policy.wait(spent_now.tries, entropy), NextReason::Backoff)
+    };
+    let scheduled = outcome.ended_at.plus(wait);
+    let (next, reason) = match hold_until {
+        Some(hold) if hold > scheduled => (hold, NextReason::RetryAfter),
+        _ => (scheduled, reason),
+    };
+    if next > spent.since.plus(policy.max_age) {
+        return give_up(Failure::Exhausted);
+    }
+    Verdict {
+        status: DeliveryStatus::Retrying,
+        next_attempt_at: Some(next),
+        reason,
+        spent: spent_now,
+        hold_until,
+    }
+}
+
+/// Reads a `Retry-After` header: seconds, or an HTTP date (RFC 9110, section
+/// 10.2.3).
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(secs) = value.parse::<u64>() {
+        return Some(Duration::from_secs(secs));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?;
+    Some(Timestamp::from_micros(date.timestamp().as_microsecond()).since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::NoJitter;
+
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn outcome(status: u16) -> Outcome {
+        Outcome {
+            error_class: ErrorClass::of_status(status),
+            http_status: Some(status),
+            retry_after: None,
+            ended_at: START,
+            trigger: Trigger::Automatic,
+        }
+    }
+
+    fn fresh() -> Spent {
+        Spent { tries: 0, rejections: 0, since: START }
+    }
+
+    fn judge(spent: Spent, outcome: Outcome) -> Verdict {
+        super::judge(&RetryPolicy::standard(), spent, &outcome, &NoJitter)
+    }
+
+    #[test]
+    fn a_success_ends_the_delivery() {
+        assert_eq!(judge(fresh(), outcome(204)).status, DeliveryStatus::Delivered);
+    }
+
+    #[test]
+    fn failures_of_every_transient_kind_get_the_whole_schedule() {
+        for status in [301, 401, 403, 404, 408, 410, 429, 500, 503] {
+            let verdict = judge(fresh(), outcome(status));
+            assert_eq!(verdict.status, DeliveryStatus::Retrying, "{status}");
+            assert_eq!(verdict.next_attempt_at, Some(START.plus(Duration::from_secs(5))), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_schedule_ends_after_120_hours() {
+        let late = Outcome { ended_at: START.plus(Duration::from_secs(119 * 3600)), ..outcome(500) };
+        let verdict = judge(Spent { tries: 20, ..fresh() }, late);
+        assert_eq!(verdict.status, DeliveryStatus::Failed(Failure::Exhausted));
+        assert_eq!(verdict.reason, NextReason::GivenUp);
+    }
+
+    #[test]
+    fn a_request_that_is_rejected_four_times_failed_for_good() {
+        let mut spent = fresh();
+        for _ in 0..3 {
+            let verdict = judge(spent, outcome(422));
+            assert_eq!((verdict.status, verdict.reason), (DeliveryStatus::Retrying, NextReason::Rejected));
+            spent = verdict.spent;
+        }
+        assert_eq!(judge(spent, outcome(400)).status, DeliveryStatus::Failed(Failure::Permanent));
+        // Other failures in between do not count as rejections.
+        assert_eq!(judge(spent, outcome(500)).status, DeliveryStatus::Retrying);
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_up_to_a_day_and_holds_the_endpoint() {
+        let asked = |secs| Outcome { retry_after: Some(Duration::from_secs(secs)), ..outcome(429) };
+        let verdict = judge(fresh(), asked(60));
+        assert_eq!(verdict.next_attempt_at, Some(START.plus(Duration::from_secs(60))));
+        assert_eq!((verdict.hold_until, verdict.reason), (verdict.next_attempt_at, NextReason::RetryAfter));
+        let verdict = judge(fresh(), asked(10_000_000));
+        assert_eq!(verdict.hold_until, Some(START.plus(MAX_RETRY_AFTER)));
+        // A shorter wish than the schedule's wait does not hurry it.
+        assert_eq!(judge(fresh(), asked(1)).next_attempt_at, Some(START.plus(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn a_test_call_is_made_once() {
+        let test = Outcome { trigger: Trigger::Test, ..outcome(500) };
+        assert_eq!(judge(fresh(), test).status, DeliveryStatus::Failed(Failure::Exhausted));
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = Timestamp::parse("2015-10-21T07:28:00Z").expect("a time");
+        assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:27:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("soon", now), None);
+        assert_eq!(parse_retry_after("-1", now), None);
+    }
+}

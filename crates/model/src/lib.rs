@@ -1,0 +1,26 @@
+//! The rules of Posthorn, without I/O and without async.
+//!
+//! Everything in this crate is a value or a function of its arguments: the
+//! clock and the randomness are passed in, so that every rule can be tested
+//! without waiting and without luck. The store, the dispatcher and the API
+//! share these types and add the doing.
+
+pub mod access;
+pub mod address;
+pub mod attempt;
+pub mod clock;
+pub mod delivery;
+pub mod endpoint;
+pub mod entropy;
+pub mod event;
+pub mod event_type;
+pub mod failure;
+pub mod headers;
+pub mod ids;
+pub mod json;
+pub mod names;
+pub mod payload;
+pub mod retry;
+pub mod secret;
+pub mod signature;
+pub mod vault;
