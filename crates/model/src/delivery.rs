@@ -7,7 +7,7 @@ use crate::attempt::{ErrorClass, Trigger};
 use crate::clock::Timestamp;
 use crate::event_type::EventType;
 use crate::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
-use crate::names::Subject;
+use crate::names::{Subject, TenantHandle};
 use crate::payload::PayloadForm;
 
 /// Where a delivery stands, as it is stored.
@@ -156,6 +156,8 @@ pub struct Delivery {
     pub project: ProjectId,
     /// The tenant.
     pub tenant: TenantId,
+    /// What callers know the tenant by.
+    pub tenant_handle: TenantHandle,
     /// The event on its way.
     pub event: EventId,
     /// Where to.

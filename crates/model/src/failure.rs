@@ -80,6 +80,16 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
     if outcome.error_class == ErrorClass::None {
         return ended(DeliveryStatus::Delivered, NextReason::Delivered, None);
     }
+    // Posthorn's own end is not the receiver's failure: it costs no try.
+    if outcome.error_class == ErrorClass::Interrupted {
+        return Verdict {
+            status: if spent.tries == 0 { DeliveryStatus::Queued } else { DeliveryStatus::Retrying },
+            next_attempt_at: Some(outcome.ended_at),
+            reason: NextReason::Interrupted,
+            spent,
+            hold_until: None,
+        };
+    }
     let hold_until = outcome.retry_after.map(|wait| outcome.ended_at.plus(wait.min(MAX_RETRY_AFTER)));
     let give_up = |failure| ended(DeliveryStatus::Failed(failure), NextReason::GivenUp, hold_until);
     // A test shows its author the first answer; nobody waits for a second.
@@ -192,6 +202,14 @@ mod tests {
         assert_eq!(verdict.hold_until, Some(START.plus(MAX_RETRY_AFTER)));
         // A shorter wish than the schedule's wait does not hurry it.
         assert_eq!(judge(fresh(), asked(1)).next_attempt_at, Some(START.plus(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn an_interrupted_attempt_costs_no_try() {
+        let cut = Outcome { error_class: ErrorClass::Interrupted, http_status: None, ..outcome(500) };
+        let verdict = judge(fresh(), cut);
+        assert_eq!((verdict.status, verdict.next_attempt_at), (DeliveryStatus::Queued, Some(START)));
+        assert_eq!(verdict.spent, fresh());
     }
 
     #[test]

@@ -78,7 +78,7 @@ macro_rules! text {
 
 text!(
     /// What a caller calls a tenant: `[A-Za-z0-9][A-Za-z0-9._:|-]{0,127}`.
-    TenantName,
+    TenantHandle,
     |text| {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._:|-".contains(&c);
         let first = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn a_tenant_name_is_never_a_path_trick() {
         for good in ["acme", "0", "a.b_c:d|e-f".replace('_', "-").as_str(), &"x".repeat(128)] {
-            assert!(TenantName::parse(good).is_ok(), "{good}");
+            assert!(TenantHandle::parse(good).is_ok(), "{good}");
         }
         for bad in ["", "..", ".hidden", "a/b", "a%2fb", "a b", "ä", "a\0", "-a", &"x".repeat(129)] {
-            assert!(TenantName::parse(bad).is_err(), "{bad:?}");
+            assert!(TenantHandle::parse(bad).is_err(), "{bad:?}");
         }
     }
 

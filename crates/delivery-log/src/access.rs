@@ -1,0 +1,102 @@
+//! Projects, and the API keys that open them.
+
+use async_trait::async_trait;
+
+use model::access::{ApiKey, TokenHash};
+use model::clock::Timestamp;
+use model::ids::{KeyId, ProjectId};
+use model::names::ProjectName;
+
+use crate::idempotency::{Once, Performed};
+use crate::page::{Page, PageRequest};
+use crate::{Result, View};
+
+/// What happens to an event for a tenant that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownTenant {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The tenant is created.
+    Create,
+}
+
+impl UnknownTenant {
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Create => "create",
+        }
+    }
+}
+
+/// An isolated namespace of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: ProjectName,
+    /// What happens to an event for a tenant that does not exist.
+    pub unknown_tenant: UnknownTenant,
+    /// For how many days events and what became of them are kept.
+    pub retention_days: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// For how many days events are kept, unless a project says otherwise.
+pub const DEFAULT_RETENTION_DAYS: u32 = 30;
+
+/// A token that a key answers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTokens {
+    /// The hash of the token.
+    pub current: TokenHash,
+    /// The token before it, and until when it is good.
+    pub previous: Option<(TokenHash, Timestamp)>,
+}
+
+/// Projects and API keys.
+#[async_trait]
+pub trait Access: Send + Sync {
+    /// The project of this name, made if it is not there.
+    async fn ensure_project(&self, name: &ProjectName) -> Result<Project>;
+
+    /// A project.
+    async fn find_project(&self, id: ProjectId) -> Result<Option<Project>>;
+
+    /// Replaces a project's settings, if `expected` is still its last change.
+    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool>;
+
+    /// Adds a key that answers to a token.
+    async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>>;
+
+    /// A key, with the project's view or that of a tenant it is bound to.
+    async fn find_key(&self, view: View, id: KeyId) -> Result<Option<ApiKey>>;
+
+    /// The keys of a project.
+    async fn list_keys(&self, view: View, page: PageRequest) -> Result<Page<ApiKey>>;
+
+    /// The keys of the whole deployment with their projects, for its operator.
+    async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>>;
+
+    /// Gives a key a new token; the one before stays good until `overlap_until`.
+    async fn rotate_key(
+        &self,
+        view: View,
+        id: KeyId,
+        token: TokenHash,
+        overlap_until: Timestamp,
+        once: Option<Once>,
+    ) -> Result<Performed<bool>>;
+
+    /// Ends a key at once. `false` if there is none.
+    async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool>;
+
+    /// Ends a key of whatever project, for the operator of the deployment.
+    async fn revoke_any_key(&self, id: KeyId) -> Result<bool>;
+}

@@ -1,0 +1,241 @@
+//! What the hot path needs to know, in memory: projects, keys, tenants and
+//! endpoints.
+//!
+//! Every change of configuration raises a version in the store and stamps
+//! the changed rows with it, so that a process reads only what changed since
+//! it looked last. Publishing compares versions within its transaction, so a
+//! new endpoint misses no event, whoever made it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use async_trait::async_trait;
+
+use model::access::{ApiKey, TokenHash};
+use model::clock::Timestamp;
+use model::endpoint::{CustomHeader, Endpoint};
+use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
+use model::names::TenantHandle;
+use model::signature::Signer;
+
+use crate::Result;
+use crate::access::{KeyTokens, Project};
+use crate::endpoints::SecretEndpoint;
+use crate::hand_off::HandOff;
+use crate::tenants::Tenant;
+
+/// An endpoint, ready to be called.
+#[derive(Debug)]
+pub struct LiveEndpoint {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    signers: Vec<(Signer, Option<Timestamp>)>,
+}
+
+impl LiveEndpoint {
+    fn new(secret: SecretEndpoint) -> Self {
+        let signers =
+            secret.secrets.iter().map(|active| (Signer::new(&active.secret), active.expires_at)).collect();
+        Self { endpoint: secret.endpoint, signers }
+    }
+
+    /// The signatures of a body with every secret that is active, for
+    /// `webhook-signature`.
+    pub fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
+        let active = self.signers.iter().filter(|(_, end)| end.is_none_or(|end| now < end));
+        active.map(|(signer, _)| signer.sign(id, now, body)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The custom headers.
+    pub fn headers(&self) -> &[CustomHeader] {
+        &self.endpoint.headers
+    }
+}
+
+/// A key as it is kept in memory.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    /// The key.
+    pub key: ApiKey,
+    /// The tokens that it answers to.
+    pub tokens: KeyTokens,
+}
+
+/// A row that changed: as it is now, or gone.
+#[derive(Debug)]
+pub enum Change {
+    /// A project.
+    Project(Project),
+    /// A tenant.
+    Tenant(Tenant),
+    /// A tenant that was deleted.
+    NoTenant(ProjectId, TenantId, TenantHandle),
+    /// An endpoint.
+    Endpoint(Box<SecretEndpoint>),
+    /// An endpoint that was deleted.
+    NoEndpoint(TenantId, EndpointId),
+    /// A key.
+    Key(Box<KnownKey>),
+    /// A key that was revoked.
+    NoKey(KeyId),
+}
+
+#[derive(Default)]
+struct State {
+    version: i64,
+    projects: HashMap<ProjectId, Arc<Project>>,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    handles: HashMap<(ProjectId, TenantHandle), TenantId>,
+    endpoints: HashMap<EndpointId, Arc<LiveEndpoint>>,
+    of_tenant: HashMap<TenantId, Vec<EndpointId>>,
+    keys: HashMap<KeyId, Arc<KnownKey>>,
+    tokens: HashMap<TokenHash, KeyId>,
+}
+
+/// The configuration in memory, as of one version.
+#[derive(Default)]
+pub struct Configuration(RwLock<State>);
+
+impl Configuration {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The version that this is.
+    pub fn version(&self) -> i64 {
+        self.read().version
+    }
+
+    /// Goes on to `version`. Older news than what is known changes nothing.
+    pub fn apply(&self, version: i64, changes: Vec<Change>) {
+        let mut state = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if version <= state.version {
+            return;
+        }
+        state.version = version;
+        for change in changes {
+            state.apply(change);
+        }
+    }
+
+    /// A project.
+    pub fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
+        self.read().projects.get(&id).cloned()
+    }
+
+    /// The tenant that goes by this handle.
+    pub fn tenant(&self, project: ProjectId, handle: &TenantHandle) -> Option<Arc<Tenant>> {
+        let state = self.read();
+        let id = state.handles.get(&(project, handle.clone()))?;
+        state.tenants.get(id).cloned()
+    }
+
+    /// A tenant by the id that the store knows it by.
+    pub fn tenant_by_id(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        self.read().tenants.get(&id).cloned()
+    }
+
+    /// An endpoint.
+    pub fn endpoint(&self, id: EndpointId) -> Option<Arc<LiveEndpoint>> {
+        self.read().endpoints.get(&id).cloned()
+    }
+
+    /// All endpoints of a tenant, in the order in which they were made.
+    /// `None` if there is no such tenant.
+    pub fn endpoints_of(&self, tenant: TenantId) -> Option<Vec<Arc<LiveEndpoint>>> {
+        let state = self.read();
+        state.tenants.get(&tenant)?;
+        let ids = state.of_tenant.get(&tenant).map_or(&[][..], Vec::as_slice);
+        Some(ids.iter().filter_map(|id| state.endpoints.get(id).cloned()).collect())
+    }
+
+    /// The key that answers to this token now.
+    pub fn key(&self, token: &TokenHash, now: Timestamp) -> Option<Arc<KnownKey>> {
+        let state = self.read();
+        let known = state.keys.get(state.tokens.get(token)?)?;
+        let good = known.tokens.current == *token
+            || known.tokens.previous.is_some_and(|(previous, end)| previous == *token && now < end);
+        good.then(|| Arc::clone(known))
+    }
+}
+
+impl State {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Project(project) => {
+                self.projects.insert(project.id, Arc::new(project));
+            }
+            Change::Tenant(tenant) => {
+                self.handles.insert((tenant.project, tenant.handle.clone()), tenant.id);
+                self.tenants.insert(tenant.id, Arc::new(tenant));
+            }
+            Change::NoTenant(project, id, handle) => {
+                self.tenants.remove(&id);
+                // The handle may already belong to a successor.
+                if self.handles.get(&(project, handle.clone())) == Some(&id) {
+                    self.handles.remove(&(project, handle));
+                }
+            }
+            Change::Endpoint(secret) => {
+                let (tenant, id) = (secret.endpoint.tenant, secret.endpoint.id);
+                let ids = self.of_tenant.entry(tenant).or_default();
+                if let Err(place) = ids.binary_search(&id) {
+                    ids.insert(place, id);
+                }
+                self.endpoints.insert(id, Arc::new(LiveEndpoint::new(*secret)));
+            }
+            Change::NoEndpoint(tenant, id) => {
+                self.endpoints.remove(&id);
+                if let Some(ids) = self.of_tenant.get_mut(&tenant) {
+                    ids.retain(|other| *other != id);
+                }
+            }
+            Change::Key(known) => {
+                self.forget_tokens(known.key.id);
+                self.tokens.insert(known.tokens.current, known.key.id);
+                if let Some((previous, _)) = known.tokens.previous {
+                    self.tokens.insert(previous, known.key.id);
+                }
+                self.keys.insert(known.key.id, Arc::new(*known));
+            }
+            Change::NoKey(id) => {
+                self.forget_tokens(id);
+                self.keys.remove(&id);
+            }
+        }
+    }
+
+    fn forget_tokens(&mut self, id: KeyId) {
+        if let Some(known) = self.keys.get(&id) {
+            self.tokens.remove(&known.tokens.current);
+            if let Some((previous, _)) = known.tokens.previous {
+                self.tokens.remove(&previous);
+            }
+        }
+    }
+}
+
+/// A store that keeps a [`Configuration`] up to date.
+#[async_trait]
+pub trait Configured: Send + Sync {
+    /// What is known in memory.
+    fn configuration(&self) -> &Configuration;
+
+    /// Reads what changed since the version in memory. When this returns,
+    /// every change that was committed before the call is known.
+    async fn refresh(&self) -> Result<()>;
+
+    /// Refreshes, unless that was done less than a second ago: nobody is
+    /// authorised, and nothing sent, by what is older.
+    async fn ensure_fresh(&self) -> Result<()>;
+
+    /// Who is told of committed deliveries from now on.
+    fn connect(&self, hand_off: Arc<dyn HandOff>);
+
+    /// Whether the database answers and its schema is the one this program
+    /// was built for.
+    async fn check_ready(&self) -> Result<()>;
+
+    /// Waits until all that was handed in is written, and closes the store.
+    async fn close(&self);
+}

@@ -1,0 +1,95 @@
+//! One suite that every backend passes.
+//!
+//! A backend gives a [`Backend`], and [`conformance_suite!`] makes a test of
+//! every sentence below. What a caller may rely on stands here; what only one
+//! backend does is tested beside it.
+
+mod access;
+mod deliveries;
+mod events;
+mod lanes;
+mod scene;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use scene::{Scene, event_of_type};
+
+use crate::{SharedStore, Surroundings};
+
+/// A database of one backend, empty at first.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Opens the store as its server.
+    async fn open(&self, surroundings: Surroundings) -> SharedStore;
+
+    /// Opens it again after the process that had it open died without a word.
+    async fn reopen_after_crash(&self, store: SharedStore, surroundings: Surroundings) -> SharedStore;
+}
+
+/// Sentences by the aggregate that they are about.
+macro_rules! sentences {
+    ($($aggregate:ident: $($sentence:ident),* $(,)?;)*) => {
+        /// Makes a test of every sentence, for a backend made by an expression.
+        #[macro_export]
+        macro_rules! conformance_suite {
+            ($backend:expr) => {
+                $($(
+                    #[tokio::test]
+                    async fn $sentence() {
+                        $crate::conformance::$sentence(std::sync::Arc::new($backend)).await;
+                    }
+                )*)*
+            };
+        }
+
+        $($(
+            #[doc = concat!("Checks that ", stringify!($sentence), ".")]
+            pub async fn $sentence(backend: Arc<dyn Backend>) {
+                $aggregate::$sentence(Scene::open(backend).await).await;
+            }
+        )*)*
+    };
+}
+
+sentences! {
+    access:
+        a_project_is_made_once_and_found_by_name,
+        a_key_answers_to_its_token_until_it_is_revoked,
+        a_rotated_key_answers_to_both_tokens_during_the_overlap,
+        a_key_bound_to_a_tenant_ends_with_the_tenant,
+        a_change_that_expects_another_state_changes_nothing,
+        a_tenant_created_again_sees_nothing_old,
+        an_endpoint_keeps_its_secrets_and_headers,
+        a_repeated_creation_gets_the_first_answer;
+    events:
+        a_published_event_is_read_back_byte_for_byte,
+        sequences_count_the_events_of_each_tenant_without_gaps,
+        a_repeated_publish_gets_the_first_answer_and_stores_nothing,
+        a_key_used_for_something_else_is_refused,
+        an_event_that_no_endpoint_wants_is_stored_with_the_reasons,
+        an_event_for_a_deleted_tenant_is_refused,
+        lists_of_events_are_filtered_and_paged_in_both_orders,
+        what_belongs_to_others_is_not_found,
+        old_events_are_purged_unless_something_waits;
+    deliveries:
+        a_finished_attempt_and_the_next_state_are_read_back,
+        an_attempt_that_is_written_twice_stands_once,
+        a_late_attempt_is_logged_and_changes_no_state,
+        a_failed_delivery_is_replayed_on_a_fresh_schedule,
+        a_delivered_one_is_replayed_only_by_force,
+        a_paused_endpoint_holds_its_deliveries_and_refuses_replays,
+        a_canceled_delivery_is_never_claimed,
+        deliveries_are_listed_by_status_endpoint_and_error,
+        what_waits_for_a_deleted_endpoint_is_canceled,
+        what_was_held_for_too_long_expires;
+    lanes:
+        what_is_due_is_claimed_once_and_in_order,
+        a_lane_has_one_owner_and_epochs_grow,
+        released_deliveries_can_be_claimed_by_the_next_owner,
+        what_a_dead_process_had_in_hand_is_logged_as_interrupted_and_due,
+        a_publish_into_an_owned_lane_needs_no_claim,
+        idle_lanes_with_due_work_are_found,
+        a_test_call_can_be_claimed_alone_while_all_else_is_held;
+}

@@ -1,0 +1,157 @@
+//! Projects, keys, tenants, endpoints.
+
+use std::time::Duration;
+
+use model::access::{ApiKey, ApiToken, Scopes};
+use model::endpoint::Endpoint;
+use model::ids::KeyId;
+use model::names::{IdempotencyKey, ProjectName};
+use secrecy::ExposeSecret as _;
+
+use super::scene::{Scene, event_of_type};
+use crate::View;
+use crate::idempotency::{Claim, KeptAnswer, Once, Performed};
+use crate::surroundings::next_id;
+use crate::tenants::{Created, Tenant};
+
+fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, ApiToken) {
+    let key = ApiKey {
+        id: next_id!(KeyId, scene.surroundings),
+        project: scene.project.id,
+        name: "publisher".to_owned(),
+        scopes: "events:write".parse::<Scopes>().expect("scopes"),
+        tenant: tenant.map(|tenant| tenant.id),
+        expires_at: None,
+        allowed_networks: vec!["10.0.0.0/8".parse().expect("a network")],
+        created_at: scene.now(),
+        updated_at: scene.now(),
+    };
+    (key, ApiToken::generate(scene.surroundings.entropy.as_ref()))
+}
+
+pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
+    let name = ProjectName::parse("shop").expect("a name");
+    let again = scene.store.ensure_project(&name).await.expect("finds");
+    assert_eq!(again, scene.project);
+    assert_eq!(scene.store.find_project(again.id).await.expect("reads"), Some(again));
+}
+
+pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene) {
+    let (key, token) = new_key(&scene, None);
+    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    let known = scene.store.configuration().key(&token.hash(), scene.now()).expect("known at once");
+    assert_eq!(known.key, key);
+    assert_eq!(scene.store.find_key(scene.view(), key.id).await.expect("reads"), Some(key.clone()));
+    assert!(scene.store.revoke_key(scene.view(), key.id).await.expect("revokes"));
+    assert!(!scene.store.revoke_key(scene.view(), key.id).await.expect("is gone"));
+    assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
+    assert_eq!(scene.store.list_keys(scene.view(), Default::default()).await.expect("lists").rows, []);
+}
+
+pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scene: Scene) {
+    let (key, old) = new_key(&scene, None);
+    scene.store.create_key(&key, old.hash(), None).await.expect("creates");
+    let new = ApiToken::generate(scene.surroundings.entropy.as_ref());
+    let until = scene.now().plus(Duration::from_secs(60));
+    let rotated = scene.store.rotate_key(scene.view(), key.id, new.hash(), until, None).await;
+    assert!(matches!(rotated, Ok(Performed::First(true))));
+    let known = |token: &ApiToken| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
+    assert!(known(&old) && known(&new));
+    scene.advance(60);
+    assert!(!known(&old) && known(&new));
+}
+
+pub(super) async fn a_key_bound_to_a_tenant_ends_with_the_tenant(scene: Scene) {
+    let (key, token) = new_key(&scene, Some(&scene.tenant));
+    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    assert!(deleted.expect("deletes"));
+    assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
+}
+
+pub(super) async fn a_change_that_expects_another_state_changes_nothing(scene: Scene) {
+    let expected = scene.endpoint.updated_at;
+    scene.advance(1);
+    let change = |text: &str| Endpoint {
+        description: text.to_owned(),
+        updated_at: scene.now(),
+        ..scene.endpoint.clone()
+    };
+    assert!(scene.store.update_endpoint(&change("first"), expected).await.expect("updates"));
+    assert!(!scene.store.update_endpoint(&change("second"), expected).await.expect("is refused"));
+    let read = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
+    assert_eq!(read.expect("reads").expect("is there").endpoint.description, "first");
+    let old = scene.store.delete_endpoint(scene.view(), scene.endpoint.id, expected).await;
+    assert!(!old.expect("is refused"));
+}
+
+pub(super) async fn a_tenant_created_again_sees_nothing_old(scene: Scene) {
+    scene.publish_one("old").await;
+    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    assert!(deleted.expect("deletes"));
+    let again = scene.add_tenant("acme").await;
+    let found = scene.store.find_tenant(scene.view(), &again.handle).await.expect("reads");
+    assert_eq!(found.map(|tenant| tenant.id), Some(again.id));
+    let own = View { tenant: Some(again.id), ..scene.view() };
+    assert!(
+        scene
+            .store
+            .list_events(own, &Default::default(), Default::default())
+            .await
+            .expect("lists")
+            .rows
+            .is_empty()
+    );
+    assert!(
+        scene.store.list_endpoints(own, again.id, Default::default()).await.expect("lists").rows.is_empty()
+    );
+    // Its events count from 1.
+    let event = event_of_type(&scene.project, again.id, "order.paid", "new");
+    scene.store.publish(event).await.expect("publishes");
+    let events = scene.store.list_events(own, &Default::default(), Default::default()).await.expect("lists");
+    assert_eq!(events.rows[0].event.sequence, 1);
+}
+
+pub(super) async fn an_endpoint_keeps_its_secrets_and_headers(scene: Scene) {
+    let found = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
+    let read = found.expect("reads").expect("is there");
+    assert_eq!(read.endpoint.headers[0].name, "x-api-key");
+    assert_eq!(read.endpoint.headers[0].value.expose_secret(), "sesame");
+    assert_eq!(read.secrets.len(), 1);
+    let live = scene.store.configuration().endpoint(scene.endpoint.id).expect("is known");
+    let signature = live.sign("evt_1", scene.now(), b"{}");
+    let timestamp = scene.now().as_secs().to_string();
+    let checked =
+        model::signature::verify(&read.secrets[0].secret, "evt_1", &timestamp, &signature, b"{}", None);
+    assert_eq!(checked, Ok(()));
+}
+
+pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
+    let once = |fingerprint: u8| Once {
+        claim: Claim {
+            key: IdempotencyKey::parse("create-1").expect("a key"),
+            fingerprint: [fingerprint; 32],
+            expires_at: scene.now().plus(Duration::from_secs(60)),
+        },
+        answer: KeptAnswer {
+            status: 201,
+            location: Some("/v1/tenants/beta".to_owned()),
+            body: "{\"id\":\"beta\"}".to_owned(),
+        },
+    };
+    let tenant = |handle: &str| Tenant {
+        id: next_id!(model::ids::TenantId, scene.surroundings),
+        handle: model::names::TenantHandle::parse(handle).expect("a handle"),
+        ..scene.tenant.clone()
+    };
+    let first = scene.store.create_tenant(&tenant("beta"), Some(once(1))).await;
+    assert!(matches!(first, Ok(Performed::First(Created::New))), "{first:?}");
+    let again = scene.store.create_tenant(&tenant("beta"), Some(once(1))).await;
+    let Ok(Performed::Repeated(answer)) = again else { panic!("repeated, not {again:?}") };
+    assert_eq!(answer, once(1).answer);
+    let other = scene.store.create_tenant(&tenant("gamma"), Some(once(2))).await;
+    assert!(matches!(other, Ok(Performed::KeyReused)), "{other:?}");
+    scene.advance(60);
+    let later = scene.store.create_tenant(&tenant("gamma"), Some(once(2))).await;
+    assert!(matches!(later, Ok(Performed::First(Created::New))), "a key that has expired is free: {later:?}");
+}

@@ -1,0 +1,201 @@
+//! Publishing and reading events.
+
+use std::time::Duration;
+
+use model::endpoint::EndpointStatus;
+use model::event_type::EventType;
+use model::names::{IdempotencyKey, Subject};
+use uuid::Uuid;
+
+use super::scene::{Scene, event_of_type};
+use crate::View;
+use crate::events::{EventFilter, Published, Unmatched};
+use crate::idempotency::Claim;
+use crate::page::{Order, PageRequest};
+
+fn claim(scene: &Scene, key: &str, fingerprint: u8) -> Option<Claim> {
+    Some(Claim {
+        key: IdempotencyKey::parse(key).expect("a key"),
+        fingerprint: [fingerprint; 32],
+        expires_at: scene.now().plus(Duration::from_secs(60)),
+    })
+}
+
+fn accepted(published: &Published) -> (model::ids::EventId, u64) {
+    match published {
+        Published::Accepted { event, sequence, .. } => (*event, *sequence),
+        other => panic!("accepted, not {other:?}"),
+    }
+}
+
+pub(super) async fn a_published_event_is_read_back_byte_for_byte(scene: Scene) {
+    let publish = scene.event("ord_1");
+    let (id, sequence) = accepted(&scene.store.publish(publish.clone()).await.expect("publishes"));
+    let stored = scene.store.find_event(scene.view(), id).await.expect("reads").expect("is there");
+    assert_eq!(stored.tenant, scene.tenant.handle);
+    let event = stored.event;
+    assert_eq!((event.sequence, event.schema_version, event.revision), (sequence, 1, Some(7)));
+    assert_eq!((event.event_type, event.subject.clone()), (publish.event_type, publish.subject));
+    assert_eq!(event.ordering_key.as_str(), event.subject.as_str());
+    assert_eq!(event.labels, publish.labels);
+    assert_eq!((event.occurred_at, event.created_at), (scene.now(), scene.now()));
+    let data = scene.store.read_data(scene.view(), id).await.expect("reads").expect("is there");
+    assert_eq!(data, publish.data);
+}
+
+pub(super) async fn sequences_count_the_events_of_each_tenant_without_gaps(scene: Scene) {
+    let beta = scene.add_tenant("beta").await;
+    let publishes = (0..200).map(|i| {
+        let tenant = if i % 2 == 0 { scene.tenant.id } else { beta.id };
+        let event = event_of_type(&scene.project, tenant, "order.paid", &format!("ord_{i}"));
+        let store = scene.store.clone();
+        tokio::spawn(async move { (tenant, store.publish(event).await.expect("publishes")) })
+    });
+    let mut seen = std::collections::HashMap::<_, Vec<u64>>::new();
+    for publish in publishes.collect::<Vec<_>>() {
+        let (tenant, published) = publish.await.expect("no panic");
+        seen.entry(tenant).or_default().push(accepted(&published).1);
+    }
+    for mut sequences in seen.into_values() {
+        sequences.sort_unstable();
+        assert_eq!(sequences, (1..=100).collect::<Vec<_>>());
+    }
+    // The order of the list is the order of the sequence.
+    let filter = EventFilter { tenant: Some(beta.id), ..Default::default() };
+    let page = PageRequest { limit: 100, after: None, order: Order::Ascending };
+    let listed = scene.store.list_events(scene.view(), &filter, page).await.expect("lists");
+    let sequences: Vec<u64> = listed.rows.iter().map(|stored| stored.event.sequence).collect();
+    assert_eq!(sequences, (1..=100).collect::<Vec<_>>());
+}
+
+pub(super) async fn a_repeated_publish_gets_the_first_answer_and_stores_nothing(scene: Scene) {
+    let publish = crate::events::Publish { claim: claim(&scene, "outbox-1", 1), ..scene.event("ord_1") };
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let (store, publish) = (scene.store.clone(), publish.clone());
+            tokio::spawn(async move { store.publish(publish).await.expect("publishes") })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.expect("no panic"));
+    }
+    let firsts: Vec<_> = answers.iter().filter(|p| matches!(p, Published::Accepted { .. })).collect();
+    assert_eq!(firsts.len(), 1, "{answers:?}");
+    let (event, sequence) = accepted(firsts[0]);
+    let repeated = Published::Repeated { event, sequence };
+    assert_eq!(answers.iter().filter(|p| **p == repeated).count(), 19);
+    let listed = scene.store.list_events(scene.view(), &Default::default(), Default::default()).await;
+    assert_eq!(listed.expect("lists").rows.len(), 1);
+    scene.advance(60);
+    let later = crate::events::Publish { claim: claim(&scene, "outbox-1", 2), ..publish };
+    accepted(&scene.store.publish(later).await.expect("a key that has expired is free"));
+}
+
+pub(super) async fn a_key_used_for_something_else_is_refused(scene: Scene) {
+    let with = |fingerprint| crate::events::Publish {
+        claim: claim(&scene, "outbox-1", fingerprint),
+        ..scene.event("ord_1")
+    };
+    accepted(&scene.store.publish(with(1)).await.expect("publishes"));
+    assert_eq!(scene.store.publish(with(2)).await.expect("answers"), Published::KeyReused);
+}
+
+pub(super) async fn an_event_that_no_endpoint_wants_is_stored_with_the_reasons(scene: Scene) {
+    scene.set_status(EndpointStatus::Disabled).await;
+    let picky = scene
+        .add_endpoint(&scene.tenant, |endpoint| {
+            endpoint.subscriptions = vec!["invoice.*".parse().expect("a pattern")];
+        })
+        .await;
+    let (id, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
+    let stored = scene.store.find_event(scene.view(), id).await.expect("reads").expect("is there");
+    let reason = |endpoint, reason: &str| Unmatched { endpoint, reason: reason.to_owned() };
+    assert_eq!(stored.unmatched, [reason(scene.endpoint.id, "disabled"), reason(picky.id, "event_type")]);
+    let deliveries = scene.store.deliveries_of_event(scene.view(), id, Default::default()).await;
+    assert!(deliveries.expect("lists").rows.is_empty());
+}
+
+pub(super) async fn an_event_for_a_deleted_tenant_is_refused(scene: Scene) {
+    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    assert!(deleted.expect("deletes"));
+    let published = scene.store.publish(scene.event("ord_1")).await.expect("answers");
+    assert_eq!(published, Published::UnknownTenant);
+}
+
+pub(super) async fn lists_of_events_are_filtered_and_paged_in_both_orders(scene: Scene) {
+    for i in 0..7 {
+        scene.advance(1);
+        let event_type = if i % 2 == 0 { "order.paid" } else { "order.sent" };
+        let event = event_of_type(&scene.project, scene.tenant.id, event_type, &format!("ord_{}", i / 2));
+        scene.store.publish(event).await.expect("publishes");
+    }
+    for order in [Order::Ascending, Order::Descending] {
+        let (mut seen, mut after) = (Vec::<u64>::new(), None::<Uuid>);
+        loop {
+            let page = PageRequest { limit: 3, after, order };
+            let page = scene.store.list_events(scene.view(), &Default::default(), page).await.expect("lists");
+            seen.extend(page.rows.iter().map(|stored| stored.event.sequence));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if order == Order::Descending {
+            seen.reverse();
+        }
+        assert_eq!(seen, (1..=7).collect::<Vec<_>>(), "{order:?}");
+    }
+    let count = async |filter: EventFilter| {
+        scene.store.list_events(scene.view(), &filter, Default::default()).await.expect("lists").rows.len()
+    };
+    let sent = EventType::parse("order.sent").expect("a type");
+    assert_eq!(count(EventFilter { event_type: Some(sent), ..Default::default() }).await, 3);
+    let subject = Subject::parse("ord_0").expect("a subject");
+    assert_eq!(count(EventFilter { subject: Some(subject), ..Default::default() }).await, 2);
+    let now = Some(scene.now());
+    assert_eq!(count(EventFilter { occurred_after: now, ..Default::default() }).await, 1);
+    assert_eq!(count(EventFilter { occurred_before: now, ..Default::default() }).await, 6);
+}
+
+pub(super) async fn what_belongs_to_others_is_not_found(scene: Scene) {
+    let delivery = scene.publish_one("ord_1").await;
+    let event =
+        scene.store.find_delivery(scene.view(), delivery).await.expect("reads").expect("is there").event;
+    let other_project = model::names::ProjectName::parse("other").expect("a name");
+    let other_project = scene.store.ensure_project(&other_project).await.expect("a project");
+    let beta = scene.add_tenant("beta").await;
+    for view in
+        [View { project: other_project.id, tenant: None }, View { tenant: Some(beta.id), ..scene.view() }]
+    {
+        assert!(scene.store.find_event(view, event).await.expect("reads").is_none());
+        assert!(scene.store.read_data(view, event).await.expect("reads").is_none());
+        assert!(scene.store.find_delivery(view, delivery).await.expect("reads").is_none());
+        assert!(scene.store.list_attempts(view, delivery).await.expect("reads").is_none());
+        assert!(
+            scene
+                .store
+                .find_endpoint(view, scene.tenant.id, scene.endpoint.id)
+                .await
+                .expect("reads")
+                .is_none()
+        );
+        assert!(scene.store.find_tenant(view, &scene.tenant.handle).await.expect("reads").is_none());
+        let events = scene.store.list_events(view, &Default::default(), Default::default()).await;
+        assert!(events.expect("lists").rows.is_empty());
+        let deliveries = scene.store.list_deliveries(view, &Default::default(), Default::default()).await;
+        assert!(deliveries.expect("lists").rows.is_empty());
+    }
+}
+
+pub(super) async fn old_events_are_purged_unless_something_waits(scene: Scene) {
+    let lane = scene.take_lane().await;
+    let done = scene.deliver(lane.epoch, "done", 200, model::delivery::DeliveryStatus::Delivered).await;
+    let waiting = scene.publish_one("waiting").await;
+    scene.advance(31 * 24 * 3600);
+    let fresh = scene.publish_one("fresh").await;
+    assert_eq!(scene.store.purge(scene.now(), 100).await.expect("purges"), 1);
+    let there = async |id| scene.store.find_delivery(scene.view(), id).await.expect("reads").is_some();
+    assert_eq!((there(done).await, there(waiting).await, there(fresh).await), (false, true, true));
+    assert_eq!(scene.store.purge(scene.now(), 100).await.expect("purges"), 0);
+}

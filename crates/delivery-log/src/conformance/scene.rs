@@ -1,0 +1,269 @@
+//! What the sentences have in common: a project, a tenant, an endpoint.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::attempt::{Answer, Attempt, ErrorClass, Phases, Trigger};
+use model::clock::{ManualClock, Timestamp};
+use model::delivery::DeliveryStatus;
+use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
+use model::entropy::SeededEntropy;
+use model::event::{EventData, Labels};
+use model::event_type::EventType;
+use model::failure::Verdict;
+use model::ids::{AttemptId, DeliveryId, EndpointId, ProcessId, TenantId};
+use model::names::{ProjectName, Subject, TenantHandle};
+use model::payload::PayloadMode;
+use model::retry::NextReason;
+use model::secret::SigningSecret;
+
+use super::Backend;
+use crate::access::Project;
+use crate::deliveries::Finished;
+use crate::endpoints::SecretEndpoint;
+use crate::events::{Publish, Published};
+use crate::hand_off::{HandOff, ReadyDelivery};
+use crate::idempotency::Performed;
+use crate::lanes::{Epoch, TakenLane};
+use crate::surroundings::next_id;
+use crate::tenants::{Created, Tenant};
+use crate::{SharedStore, Surroundings, View};
+
+/// An open store with a project, a tenant `acme`, and an endpoint that wants
+/// everything.
+pub struct Scene {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) surroundings: Surroundings,
+    pub(super) store: SharedStore,
+    pub(super) project: Project,
+    pub(super) tenant: Tenant,
+    pub(super) endpoint: Endpoint,
+}
+
+const START: Timestamp = Timestamp::from_secs(1_795_262_400);
+
+impl Scene {
+    /// Sets the scene.
+    pub async fn open(backend: Arc<dyn Backend>) -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let surroundings = Surroundings::new(clock.clone(), Arc::new(SeededEntropy::new(1)));
+        let store = backend.open(surroundings.clone()).await;
+        let name = ProjectName::parse("shop").expect("a name");
+        let project = store.ensure_project(&name).await.expect("a project");
+        let tenant = new_tenant(&surroundings, &project, "acme");
+        let created = store.create_tenant(&tenant, None).await.expect("a tenant");
+        assert!(matches!(created, Performed::First(Created::New)));
+        let new = new_endpoint(&surroundings, &tenant);
+        let endpoint = new.endpoint.clone();
+        store.create_endpoint(&new, None).await.expect("an endpoint");
+        Self { backend, clock, surroundings, store, project, tenant, endpoint }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View { project: self.project.id, tenant: None }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.surroundings.now()
+    }
+
+    pub(super) fn advance(&self, secs: u64) {
+        self.clock.advance(Duration::from_secs(secs));
+    }
+
+    pub(super) async fn add_tenant(&self, handle: &str) -> Tenant {
+        let tenant = new_tenant(&self.surroundings, &self.project, handle);
+        self.store.create_tenant(&tenant, None).await.expect("a tenant");
+        tenant
+    }
+
+    pub(super) async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
+        let mut new = new_endpoint(&self.surroundings, tenant);
+        change(&mut new.endpoint);
+        self.store.create_endpoint(&new, None).await.expect("an endpoint");
+        new.endpoint
+    }
+
+    pub(super) async fn set_status(&self, status: EndpointStatus) {
+        let secret = self.store.find_endpoint(self.view(), self.tenant.id, self.endpoint.id).await;
+        let before = secret.expect("reads").expect("an endpoint").endpoint;
+        let expected = before.updated_at;
+        self.clock.advance(Duration::from_millis(1));
+        let after = Endpoint { status, updated_at: self.now(), ..before };
+        assert!(self.store.update_endpoint(&after, expected).await.expect("updates"));
+    }
+
+    pub(super) fn event(&self, subject: &str) -> Publish {
+        event_of_type(&self.project, self.tenant.id, "order.paid", subject)
+    }
+
+    /// Publishes one event, and gives its only delivery.
+    pub(super) async fn publish_one(&self, subject: &str) -> DeliveryId {
+        let published = self.store.publish(self.event(subject)).await.expect("publishes");
+        let Published::Accepted { event, .. } = published else { panic!("accepted, not {published:?}") };
+        let page = self.store.deliveries_of_event(self.view(), event, Default::default()).await;
+        page.expect("lists").rows[0].id
+    }
+
+    pub(super) async fn take_lane(&self) -> TakenLane {
+        let process = next_id!(ProcessId, self.surroundings);
+        let taken = self.store.take_lanes(process, &[self.endpoint.id]).await.expect("takes");
+        taken.into_iter().next().expect("the lane was free")
+    }
+
+    pub(super) async fn claim(&self, epoch: Epoch, limit: u32) -> Vec<ReadyDelivery> {
+        let claimed = self.store.claim_due(self.endpoint.id, epoch, self.now(), limit, 1 << 20).await;
+        claimed.expect("claims").ready
+    }
+
+    /// An attempt of a delivery in hand that was answered with `http_status`.
+    pub(super) fn finished(
+        &self,
+        ready: &ReadyDelivery,
+        http_status: u16,
+        status: DeliveryStatus,
+    ) -> Finished {
+        let next = status.is_waiting().then(|| self.now().plus(Duration::from_secs(5)));
+        let reason = match status {
+            DeliveryStatus::Delivered => NextReason::Delivered,
+            DeliveryStatus::Retrying => NextReason::Backoff,
+            _ => NextReason::GivenUp,
+        };
+        let mut spent = ready.spent;
+        spent.tries += 1;
+        Finished {
+            project: self.project.id,
+            endpoint: ready.endpoint,
+            epoch: ready.epoch,
+            attempt: Attempt {
+                id: next_id!(AttemptId, self.surroundings),
+                delivery: ready.id,
+                number: ready.attempts + 1,
+                trigger: ready.trigger,
+                started_at: self.now(),
+                phases: Phases {
+                    dns: None,
+                    connect: Some(Duration::from_micros(1_500)),
+                    first_byte: Some(Duration::from_micros(9_250)),
+                    total: Duration::from_micros(10_125),
+                },
+                remote_ip: Some("203.0.113.7".parse().expect("an address")),
+                http_version: Some("HTTP/1.1"),
+                request_headers: vec![("webhook-id".to_owned(), ready.event.id.to_string())],
+                answer: Some(Answer {
+                    status: http_status,
+                    headers: vec![("server".to_owned(), "test".to_owned())],
+                    body: b"\xff\x00body".to_vec(),
+                    truncated: true,
+                }),
+                error_class: ErrorClass::of_status(http_status),
+                error_detail: None,
+                next_attempt_at: next,
+                next_reason: reason,
+            },
+            verdict: Verdict { status, next_attempt_at: next, reason, spent, hold_until: None },
+            health: None,
+        }
+    }
+
+    /// Publishes, claims and finishes one delivery.
+    pub(super) async fn deliver(
+        &self,
+        epoch: Epoch,
+        subject: &str,
+        http: u16,
+        status: DeliveryStatus,
+    ) -> DeliveryId {
+        let id = self.publish_one(subject).await;
+        let ready = self.claim(epoch, 10).await;
+        assert_eq!(ready.len(), 1);
+        self.store.finish(self.finished(&ready[0], http, status)).await.expect("finishes");
+        id
+    }
+}
+
+fn new_tenant(surroundings: &Surroundings, project: &Project, handle: &str) -> Tenant {
+    let now = surroundings.now();
+    Tenant {
+        id: next_id!(TenantId, surroundings),
+        project: project.id,
+        handle: TenantHandle::parse(handle).expect("a handle"),
+        name: format!("Customer {handle}"),
+        metadata: "{}".to_owned(),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn new_endpoint(surroundings: &Surroundings, tenant: &Tenant) -> SecretEndpoint {
+    let now = surroundings.now();
+    SecretEndpoint {
+        endpoint: Endpoint {
+            id: next_id!(EndpointId, surroundings),
+            project: tenant.project,
+            tenant: tenant.id,
+            url: "https://example.com/hook".parse().expect("a URL"),
+            description: String::new(),
+            subscriptions: vec!["*".parse().expect("a pattern")],
+            payload: PayloadMode::Full,
+            headers: vec![CustomHeader { name: "x-api-key".to_owned(), value: "sesame".to_owned().into() }],
+            timeout: Duration::from_secs(15),
+            status: EndpointStatus::Enabled,
+            disabled_reason: None,
+            metadata: "{}".to_owned(),
+            created_at: now,
+            updated_at: now,
+        },
+        secrets: vec![ActiveSecret {
+            secret: SigningSecret::generate(surroundings.entropy.as_ref()),
+            expires_at: None,
+        }],
+    }
+}
+
+/// An event to publish.
+pub fn event_of_type(project: &Project, tenant: TenantId, event_type: &str, subject: &str) -> Publish {
+    Publish {
+        project: project.id,
+        tenant,
+        event_type: EventType::parse(event_type).expect("a type"),
+        schema_version: 1,
+        subject: Subject::parse(subject).expect("a subject"),
+        revision: Some(7),
+        occurred_at: None,
+        ordering_key: None,
+        labels: Labels::parse(vec![("region".to_owned(), "eu".to_owned())]).expect("labels"),
+        data: EventData::parse(r#"{"total": 1.10, "id": 9007199254740993}"#, 1_000).expect("data"),
+        claim: None,
+        test: None,
+    }
+}
+
+/// A process that owns one lane and takes all that is handed to it.
+pub(super) struct OneLane {
+    pub(super) endpoint: EndpointId,
+    pub(super) epoch: Epoch,
+    pub(super) taken: Mutex<Vec<ReadyDelivery>>,
+}
+
+impl HandOff for OneLane {
+    fn reserve(&self, endpoint: EndpointId, _: usize) -> Option<Epoch> {
+        (endpoint == self.endpoint).then_some(self.epoch)
+    }
+
+    fn hand_over(&self, ready: Vec<ReadyDelivery>) {
+        self.taken.lock().expect("not poisoned").extend(ready);
+    }
+
+    fn give_up(&self, _: &[(EndpointId, usize)]) {}
+
+    fn wake(&self, _: &[EndpointId]) {}
+
+    fn wake_for_test(&self, _: EndpointId) {}
+
+    fn withdraw(&self, _: EndpointId, _: DeliveryId) {}
+}
+
+/// The trigger of most attempts.
+pub(super) const AUTOMATIC: Trigger = Trigger::Automatic;

@@ -1,0 +1,132 @@
+//! Events: publishing and reading them.
+
+use async_trait::async_trait;
+
+use model::clock::Timestamp;
+use model::delivery::Delivery;
+use model::event::{Event, EventData, Labels};
+use model::event_type::EventType;
+use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
+use model::names::{OrderingKey, Subject, TenantHandle};
+
+use crate::idempotency::Claim;
+use crate::page::{Page, PageRequest};
+use crate::{Result, View};
+
+/// An event to be published, checked.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The project.
+    pub project: ProjectId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// What happened.
+    pub event_type: EventType,
+    /// The version of its schema.
+    pub schema_version: u32,
+    /// The object that it happened to.
+    pub subject: Subject,
+    /// The object's revision.
+    pub revision: Option<u64>,
+    /// When it happened; now if not given.
+    pub occurred_at: Option<Timestamp>,
+    /// The subject if not given.
+    pub ordering_key: Option<OrderingKey>,
+    /// For filters and lists.
+    pub labels: Labels,
+    /// The publisher's bytes.
+    pub data: EventData,
+    /// What a repetition is recognised by.
+    pub claim: Option<Claim>,
+    /// Of the test route: goes to this endpoint alone, whatever it wants.
+    pub test: Option<EndpointId>,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// The event is on durable storage.
+    Accepted {
+        /// Its id.
+        event: EventId,
+        /// Its number among the tenant's events.
+        sequence: u64,
+        /// The delivery, for the test route.
+        delivery: Option<DeliveryId>,
+    },
+    /// It was published before under the same key.
+    Repeated {
+        /// The id that it got then.
+        event: EventId,
+        /// The number that it got then.
+        sequence: u64,
+    },
+    /// The key was used before, for something else.
+    KeyReused,
+    /// The tenant is not there, or no longer.
+    UnknownTenant,
+    /// The endpoint of the test route is not there, or no longer.
+    UnknownEndpoint,
+}
+
+/// An endpoint that did not get an event, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Why, as in the API: `event_type` or `disabled`.
+    pub reason: String,
+}
+
+/// An event as it is read.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// The event.
+    pub event: Event,
+    /// What callers know the tenant by.
+    pub tenant: TenantHandle,
+    /// The tenant's endpoints that did not get it.
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// For this tenant.
+    pub tenant: Option<TenantId>,
+    /// Of this type.
+    pub event_type: Option<EventType>,
+    /// About this object.
+    pub subject: Option<Subject>,
+    /// Not before this.
+    pub occurred_after: Option<Timestamp>,
+    /// Before this.
+    pub occurred_before: Option<Timestamp>,
+}
+
+/// Events.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Writes an event and its deliveries in one commit.
+    ///
+    /// When this returns, the event is on durable storage, or nothing of it is.
+    async fn publish(&self, publish: Publish) -> Result<Published>;
+
+    /// An event.
+    async fn find_event(&self, view: View, id: EventId) -> Result<Option<StoredEvent>>;
+
+    /// The publisher's bytes.
+    async fn read_data(&self, view: View, id: EventId) -> Result<Option<EventData>>;
+
+    /// Events, by the order in which they were accepted.
+    async fn list_events(
+        &self,
+        view: View,
+        filter: &EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<StoredEvent>>;
+
+    /// The deliveries of an event.
+    async fn deliveries_of_event(&self, view: View, id: EventId, page: PageRequest)
+    -> Result<Page<Delivery>>;
+}

@@ -1,0 +1,72 @@
+//! Lanes: who may send to an endpoint now.
+//!
+//! A process owns an endpoint's lane; only the owner sends. Each change of
+//! owner begins a new epoch, and what was begun in an earlier one can no
+//! longer change a delivery's state.
+
+use async_trait::async_trait;
+
+use model::clock::Timestamp;
+use model::ids::{EndpointId, EventId, ProcessId};
+
+use crate::Result;
+use crate::hand_off::ReadyDelivery;
+
+/// Counts the owners of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i64);
+
+/// What a lane's owner knows of its endpoint, stored for the next owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LaneHealth {
+    /// Nothing goes to the endpoint before this.
+    pub hold_until: Option<Timestamp>,
+    /// Events that the endpoint last answered with 410, and when.
+    pub gone: Vec<(EventId, Timestamp)>,
+}
+
+/// A lane that is owned now.
+#[derive(Debug, Clone)]
+pub struct TakenLane {
+    /// Whose lane.
+    pub endpoint: EndpointId,
+    /// The epoch that begins.
+    pub epoch: Epoch,
+    /// What the owner before knew.
+    pub health: LaneHealth,
+}
+
+/// Deliveries that were due, now in this process's hands.
+#[derive(Debug, Clone)]
+pub struct ClaimedDeliveries {
+    /// The deliveries, oldest first.
+    pub ready: Vec<ReadyDelivery>,
+    /// When the first of what is left is due; `None` if nothing is left.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Lanes.
+#[async_trait]
+pub trait Lanes: Send + Sync {
+    /// Endpoints whose lanes nobody owns and which have work that is due.
+    async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>>;
+
+    /// Takes those of the lanes that nobody owns.
+    async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>>;
+
+    /// Takes what is due at `now` into this process's hands: at most `limit`
+    /// deliveries, and about `max_bytes` of data. What is due at
+    /// [`Timestamp::EPOCH`] are tests alone, which may be sent during a hold.
+    async fn claim_due(
+        &self,
+        endpoint: EndpointId,
+        epoch: Epoch,
+        now: Timestamp,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<ClaimedDeliveries>;
+
+    /// Gives lanes back. What was in hand and not sent can be claimed by the
+    /// next owner at once, as if it had never been claimed.
+    async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()>;
+}

@@ -1,0 +1,279 @@
+//! Projects and API keys.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+use model::access::{ApiKey, Scopes, TokenHash};
+use model::clock::Timestamp;
+use model::ids::{KeyId, ProjectId, TenantId};
+use model::names::ProjectName;
+
+use super::configuration::next_version;
+use super::rows::{broken, json, parsed, time, time_option, to_json, uuid};
+use super::{SqliteStore, filter, idempotency, store_error};
+use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UnknownTenant};
+use crate::idempotency::{Once, Performed};
+use crate::page::{Page, PageRequest};
+use crate::surroundings::next_id;
+use crate::{Result, View};
+
+pub(super) fn project(row: &SqliteRow) -> sqlx::Result<Project> {
+    Ok(Project {
+        id: ProjectId(uuid(row, "id")?),
+        name: parsed(row, "name", ProjectName::parse)?,
+        unknown_tenant: match row.try_get("unknown_tenant")? {
+            "create" => UnknownTenant::Create,
+            _ => UnknownTenant::Reject,
+        },
+        retention_days: row.try_get("retention_days")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+pub(super) fn key(row: &SqliteRow) -> sqlx::Result<ApiKey> {
+    let tenant: Option<uuid::Uuid> = row.try_get("tenant")?;
+    Ok(ApiKey {
+        id: KeyId(uuid(row, "id")?),
+        project: ProjectId(uuid(row, "project")?),
+        name: row.try_get("name")?,
+        scopes: parsed(row, "scopes", str::parse::<Scopes>)?,
+        tenant: tenant.map(TenantId),
+        expires_at: time_option(row, "expires_at")?,
+        allowed_networks: json(row, "allowed_networks")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+pub(super) fn tokens(row: &SqliteRow) -> sqlx::Result<KeyTokens> {
+    let hash = |bytes: &[u8]| TokenHash::try_from(bytes).map_err(|error| broken("token", error));
+    let previous: Option<&[u8]> = row.try_get("previous_token")?;
+    let until = time_option(row, "previous_until")?;
+    Ok(KeyTokens {
+        current: hash(row.try_get("token")?)?,
+        previous: previous.map(hash).transpose()?.zip(until),
+    })
+}
+
+async fn ensure_project(connection: &mut SqliteConnection, new: &Project) -> sqlx::Result<Project> {
+    let existing = sqlx::query("SELECT * FROM projects WHERE name = ?")
+        .bind(new.name.as_str())
+        .fetch_optional(&mut *connection);
+    if let Some(row) = existing.await? {
+        return project(&row);
+    }
+    let version = next_version(connection).await?;
+    sqlx::query(
+        "INSERT INTO projects (id, name, unknown_tenant, retention_days, created_at, updated_at, version) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.id.0)
+    .bind(new.name.as_str())
+    .bind(new.unknown_tenant.as_str())
+    .bind(new.retention_days)
+    .bind(new.created_at.as_micros())
+    .bind(new.updated_at.as_micros())
+    .bind(version)
+    .execute(connection)
+    .await?;
+    Ok(new.clone())
+}
+
+async fn insert_key(connection: &mut SqliteConnection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
+    let version = next_version(connection).await?;
+    sqlx::query(
+        "INSERT INTO api_keys (id, project, name, scopes, tenant, expires_at, allowed_networks, token, \
+         created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(key.id.0)
+    .bind(key.project.0)
+    .bind(&key.name)
+    .bind(key.scopes.to_string())
+    .bind(key.tenant.map(|tenant| tenant.0))
+    .bind(key.expires_at.map(Timestamp::as_micros))
+    .bind(to_json(&key.allowed_networks))
+    .bind(token.as_slice())
+    .bind(key.created_at.as_micros())
+    .bind(key.updated_at.as_micros())
+    .bind(version)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// A key with the view's rights, not revoked.
+fn visible_keys(view: View) -> QueryBuilder<sqlx::Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT * FROM api_keys WHERE revoked_at IS NULL AND project = ");
+    sql.push_bind(view.project.0);
+    if let Some(tenant) = view.tenant {
+        sql.push(" AND tenant = ").push_bind(tenant.0);
+    }
+    sql
+}
+
+async fn revoke(
+    connection: &mut SqliteConnection,
+    view: Option<View>,
+    id: KeyId,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let version = next_version(connection).await?;
+    let mut sql = QueryBuilder::new("UPDATE api_keys SET revoked_at = ");
+    sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
+    sql.push(" WHERE revoked_at IS NULL AND id = ").push_bind(id.0);
+    if let Some(view) = view {
+        sql.push(" AND project = ").push_bind(view.project.0);
+        if let Some(tenant) = view.tenant {
+            sql.push(" AND tenant = ").push_bind(tenant.0);
+        }
+    }
+    Ok(sql.build().execute(connection).await?.rows_affected() == 1)
+}
+
+#[async_trait]
+impl Access for SqliteStore {
+    async fn ensure_project(&self, name: &ProjectName) -> Result<Project> {
+        let now = self.shared.surroundings.now();
+        let new = Project {
+            id: next_id!(ProjectId, self.shared.surroundings),
+            name: name.clone(),
+            unknown_tenant: UnknownTenant::default(),
+            retention_days: DEFAULT_RETENTION_DAYS,
+            created_at: now,
+            updated_at: now,
+        };
+        self.writer
+            .edit(move |connection| async move { ensure_project(connection, &new).await }.boxed())
+            .await
+    }
+
+    async fn find_project(&self, id: ProjectId) -> Result<Option<Project>> {
+        let row = sqlx::query("SELECT * FROM projects WHERE id = ?").bind(id.0).fetch_optional(&self.readers);
+        let row = row.await.map_err(store_error("find a project"))?;
+        row.as_ref().map(project).transpose().map_err(store_error("read a project"))
+    }
+
+    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool> {
+        let new = project.clone();
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let version = next_version(connection).await?;
+                    let done = sqlx::query(
+                        "UPDATE projects SET unknown_tenant = ?, retention_days = ?, updated_at = ?, \
+                         version = ? WHERE id = ? AND updated_at = ?",
+                    )
+                    .bind(new.unknown_tenant.as_str())
+                    .bind(new.retention_days)
+                    .bind(new.updated_at.as_micros())
+                    .bind(version)
+                    .bind(new.id.0)
+                    .bind(expected.as_micros())
+                    .execute(connection)
+                    .await?;
+                    Ok(done.rows_affected() == 1)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>> {
+        let (key, shared) = (key.clone(), Arc::clone(&self.shared));
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let once = once.as_ref();
+                    if let Some(before) = idempotency::find(connection, &shared, key.project, once).await? {
+                        return Ok(before);
+                    }
+                    insert_key(connection, &key, token).await?;
+                    idempotency::keep(connection, &shared, key.project, once).await?;
+                    Ok(Performed::First(()))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn find_key(&self, view: View, id: KeyId) -> Result<Option<ApiKey>> {
+        let mut sql = visible_keys(view);
+        sql.push(" AND id = ").push_bind(id.0);
+        let row = sql.build().fetch_optional(&self.readers).await.map_err(store_error("find a key"))?;
+        row.as_ref().map(key).transpose().map_err(store_error("read a key"))
+    }
+
+    async fn list_keys(&self, view: View, page: PageRequest) -> Result<Page<ApiKey>> {
+        let mut sql = visible_keys(view);
+        filter::page(&mut sql, "id", page);
+        let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list keys"))?;
+        let keys = rows.iter().map(key).collect::<sqlx::Result<_>>().map_err(store_error("read keys"))?;
+        Ok(Page::from_overfull(keys, page.limit, |key: &ApiKey| key.id.0))
+    }
+
+    async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>> {
+        let sql = "SELECT k.*, p.name AS project_name FROM api_keys k JOIN projects p ON p.id = k.project \
+                   WHERE k.revoked_at IS NULL ORDER BY p.name, k.id";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await.map_err(store_error("list keys"))?;
+        rows.iter()
+            .map(|row| Ok((parsed(row, "project_name", ProjectName::parse)?, key(row)?)))
+            .collect::<sqlx::Result<_>>()
+            .map_err(store_error("read keys"))
+    }
+
+    async fn rotate_key(
+        &self,
+        view: View,
+        id: KeyId,
+        token: TokenHash,
+        overlap_until: Timestamp,
+        once: Option<Once>,
+    ) -> Result<Performed<bool>> {
+        let shared = Arc::clone(&self.shared);
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let once = once.as_ref();
+                    if let Some(before) = idempotency::find(connection, &shared, view.project, once).await? {
+                        return Ok(before);
+                    }
+                    let version = next_version(connection).await?;
+                    let done = sqlx::query(
+                        "UPDATE api_keys SET previous_token = token, previous_until = ?, token = ?, \
+                         updated_at = ?, version = ? WHERE id = ? AND project = ? \
+                         AND (?7 IS NULL OR tenant = ?7) AND revoked_at IS NULL",
+                    )
+                    .bind(overlap_until.as_micros())
+                    .bind(token.as_slice())
+                    .bind(shared.surroundings.now().as_micros())
+                    .bind(version)
+                    .bind(id.0)
+                    .bind(view.project.0)
+                    .bind(view.tenant.map(|tenant| tenant.0))
+                    .execute(&mut *connection)
+                    .await?;
+                    if done.rows_affected() == 1 {
+                        idempotency::keep(connection, &shared, view.project, once).await?;
+                    }
+                    Ok(Performed::First(done.rows_affected() == 1))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool> {
+        let now = self.shared.surroundings.now();
+        self.writer.edit(move |connection| revoke(connection, Some(view), id, now).boxed()).await
+    }
+
+    async fn revoke_any_key(&self, id: KeyId) -> Result<bool> {
+        let now = self.shared.surroundings.now();
+        self.writer.edit(move |connection| revoke(connection, None, id, now).boxed()).await
+    }
+}

@@ -1,0 +1,169 @@
+//! Reading what changed in the configuration.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use model::clock::Timestamp;
+use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
+use model::names::TenantHandle;
+
+use super::rows::{parsed, time_option, uuid};
+use super::{Shared, SqliteStore, access, endpoints, store_error, tenants};
+use crate::Result;
+use crate::configuration::{Change, Configuration, Configured, KnownKey};
+use crate::hand_off::{HandOff, NoLanes};
+
+/// What is known may be this old before it is read anew.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// When the configuration was last compared with the database.
+#[derive(Debug, Default)]
+pub(super) struct Freshness(AtomicI64);
+
+impl Freshness {
+    fn confirm(&self, at: Timestamp) {
+        self.0.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since(Timestamp::from_micros(self.0.load(Ordering::Relaxed))) <= FRESH
+    }
+}
+
+/// Who is told of committed deliveries.
+pub(super) struct Connected(RwLock<Arc<dyn HandOff>>);
+
+impl Default for Connected {
+    fn default() -> Self {
+        Self(RwLock::new(Arc::new(NoLanes)))
+    }
+}
+
+impl Connected {
+    pub(super) fn get(&self) -> Arc<dyn HandOff> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, hand_off: Arc<dyn HandOff>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hand_off;
+    }
+}
+
+/// Takes the next version, for the rows that this transaction changes.
+pub(super) async fn next_version(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("UPDATE configuration SET version = version + 1 RETURNING version")
+        .fetch_one(connection)
+        .await
+}
+
+impl Shared {
+    /// Reads what changed, through `connection`.
+    pub(super) async fn refresh_through(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let asked_at = self.surroundings.now();
+        let version: i64 =
+            sqlx::query_scalar("SELECT version FROM configuration").fetch_one(&mut *connection).await?;
+        let known = self.configuration.version();
+        if version > known || self.configuration.version() == 0 {
+            let changes = self.changes_since(connection, known).await?;
+            self.configuration.apply(version, changes);
+        }
+        self.freshness.confirm(asked_at);
+        Ok(())
+    }
+
+    async fn changes_since(
+        &self,
+        connection: &mut SqliteConnection,
+        known: i64,
+    ) -> sqlx::Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for row in changed(connection, "SELECT * FROM projects WHERE version > ?", known).await? {
+            changes.push(Change::Project(access::project(&row)?));
+        }
+        for row in changed(connection, "SELECT * FROM tenants WHERE version > ?", known).await? {
+            changes.push(match time_option(&row, "deleted_at")? {
+                None => Change::Tenant(tenants::tenant(&row)?),
+                Some(_) => Change::NoTenant(
+                    ProjectId(uuid(&row, "project")?),
+                    TenantId(uuid(&row, "id")?),
+                    parsed(&row, "handle", TenantHandle::parse)?,
+                ),
+            });
+        }
+        for row in changed(connection, "SELECT * FROM endpoints WHERE version > ?", known).await? {
+            changes.push(match time_option(&row, "deleted_at")? {
+                None => Change::Endpoint(Box::new(endpoints::secret_endpoint(&row, &self.vault)?)),
+                Some(_) => Change::NoEndpoint(TenantId(uuid(&row, "tenant")?), EndpointId(uuid(&row, "id")?)),
+            });
+        }
+        for row in changed(connection, "SELECT * FROM api_keys WHERE version > ?", known).await? {
+            changes.push(match time_option(&row, "revoked_at")? {
+                None => {
+                    Change::Key(Box::new(KnownKey { key: access::key(&row)?, tokens: access::tokens(&row)? }))
+                }
+                Some(_) => Change::NoKey(KeyId(uuid(&row, "id")?)),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+async fn changed(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    known: i64,
+) -> sqlx::Result<Vec<SqliteRow>> {
+    sqlx::query(sql).bind(known).fetch_all(connection).await
+}
+
+#[async_trait]
+impl Configured for SqliteStore {
+    fn configuration(&self) -> &Configuration {
+        &self.shared.configuration
+    }
+
+    async fn refresh(&self) -> Result<()> {
+        // One transaction, so that the rows are those of the version.
+        let mut snapshot = self.readers.begin().await.map_err(store_error("begin to read"))?;
+        self.shared.refresh_through(&mut snapshot).await.map_err(store_error("read the configuration"))?;
+        snapshot.rollback().await.map_err(store_error("end reading"))
+    }
+
+    async fn ensure_fresh(&self) -> Result<()> {
+        if self.shared.freshness.is_fresh(self.shared.surroundings.now()) {
+            return Ok(());
+        }
+        self.refresh().await
+    }
+
+    fn connect(&self, hand_off: Arc<dyn HandOff>) {
+        self.shared.hand_off.set(hand_off);
+    }
+
+    async fn check_ready(&self) -> Result<()> {
+        let row = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(store_error("read the migrations"))?;
+        let applied: i64 = row.try_get(0).map_err(store_error("read the migrations"))?;
+        let known = super::open::MIGRATIONS.iter().count() as i64;
+        if applied == known {
+            Ok(())
+        } else {
+            Err(crate::StoreError::internal(
+                "check the schema",
+                format_args!("{applied} of {known} migrations are applied"),
+            ))
+        }
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

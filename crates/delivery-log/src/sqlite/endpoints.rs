@@ -1,0 +1,352 @@
+//! Endpoints, with their secrets sealed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use secrecy::ExposeSecret as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+use zeroize::Zeroizing;
+
+use model::clock::Timestamp;
+use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
+use model::entropy::Entropy;
+use model::event_type::Subscription;
+use model::ids::{EndpointId, ProjectId, TenantId};
+use model::payload::PayloadMode;
+use model::secret::SigningSecret;
+use model::vault::Vault;
+
+use super::configuration::next_version;
+use super::rows::{broken, json, parsed, time, to_json, uuid};
+use super::{SqliteStore, filter, idempotency, lanes, store_error};
+use crate::endpoints::{Endpoints, SecretEndpoint};
+use crate::idempotency::{Once, Performed};
+use crate::page::{Page, PageRequest};
+use crate::{Result, View};
+
+/// What binds a sealed column to its row.
+fn row_name(column: &str, id: EndpointId) -> Vec<u8> {
+    [b"endpoints.", column.as_bytes(), id.as_bytes()].concat()
+}
+
+fn seal_headers(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Vec<u8> {
+    let headers: Vec<(&str, &str)> =
+        endpoint.headers.iter().map(|header| (header.name.as_str(), header.value.expose_secret())).collect();
+    let text = Zeroizing::new(to_json(&headers));
+    vault.seal(text.as_bytes(), &row_name("headers", endpoint.id), entropy)
+}
+
+fn seal_secrets(vault: &Vault, id: EndpointId, secrets: &[ActiveSecret], entropy: &dyn Entropy) -> Vec<u8> {
+    let secrets: Vec<(Zeroizing<String>, Option<i64>)> = secrets
+        .iter()
+        .map(|active| {
+            let encoded = Zeroizing::new(STANDARD.encode(active.secret.as_bytes()));
+            (encoded, active.expires_at.map(Timestamp::as_micros))
+        })
+        .collect();
+    let views: Vec<(&str, Option<i64>)> = secrets.iter().map(|(text, end)| (text.as_str(), *end)).collect();
+    let text = Zeroizing::new(to_json(&views));
+    vault.seal(text.as_bytes(), &row_name("secrets", id), entropy)
+}
+
+fn unseal<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    vault: &Vault,
+    column: &'static str,
+    name: &str,
+    id: EndpointId,
+) -> sqlx::Result<T> {
+    let text =
+        vault.unseal(row.try_get(column)?, &row_name(name, id)).map_err(|error| broken(column, error))?;
+    serde_json::from_slice(&text).map_err(|error| broken(column, error))
+}
+
+pub(super) fn secret_endpoint(row: &SqliteRow, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
+    let id = EndpointId(uuid(row, "id")?);
+    let headers: Vec<(String, String)> = unseal(row, vault, "sealed_headers", "headers", id)?;
+    let secrets: Vec<(String, Option<i64>)> = unseal(row, vault, "sealed_secrets", "secrets", id)?;
+    let subscriptions: Vec<String> = json(row, "subscriptions")?;
+    let active = |(text, end): (String, Option<i64>)| {
+        let bytes = STANDARD.decode(text).map_err(|error| broken("sealed_secrets", error))?;
+        let secret = SigningSecret::from_bytes(bytes).map_err(|error| broken("sealed_secrets", error))?;
+        Ok(ActiveSecret { secret, expires_at: end.map(Timestamp::from_micros) })
+    };
+    Ok(SecretEndpoint {
+        endpoint: Endpoint {
+            id,
+            project: ProjectId(uuid(row, "project")?),
+            tenant: TenantId(uuid(row, "tenant")?),
+            url: parsed(row, "url", str::parse)?,
+            description: row.try_get("description")?,
+            subscriptions: subscriptions
+                .iter()
+                .map(|text| text.parse::<Subscription>())
+                .collect::<Result<_, _>>()
+                .map_err(|error| broken("subscriptions", error))?,
+            payload: parsed(row, "payload", str::parse::<PayloadMode>)?,
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| CustomHeader { name, value: value.into() })
+                .collect(),
+            timeout: Duration::from_millis(row.try_get::<i64, _>("timeout_ms")?.max(0) as u64),
+            status: parsed(row, "status", str::parse::<EndpointStatus>)?,
+            disabled_reason: row.try_get("disabled_reason")?,
+            metadata: row.try_get("metadata")?,
+            created_at: time(row, "created_at")?,
+            updated_at: time(row, "updated_at")?,
+        },
+        secrets: secrets.into_iter().map(active).collect::<sqlx::Result<_>>()?,
+    })
+}
+
+fn subscriptions_text(endpoint: &Endpoint) -> String {
+    to_json(&endpoint.subscriptions.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    new: &SecretEndpoint,
+    vault: &Vault,
+    entropy: &dyn Entropy,
+) -> sqlx::Result<bool> {
+    let version = next_version(connection).await?;
+    let endpoint = &new.endpoint;
+    let done = sqlx::query(
+        "INSERT INTO endpoints (id, project, tenant, url, description, subscriptions, payload, timeout_ms, \
+         status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version) \
+         SELECT ?, project, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM tenants \
+         WHERE id = ? AND deleted_at IS NULL",
+    )
+    .bind(endpoint.id.0)
+    .bind(endpoint.url.as_str())
+    .bind(&endpoint.description)
+    .bind(subscriptions_text(endpoint))
+    .bind(endpoint.payload.as_str())
+    .bind(endpoint.timeout.as_millis() as i64)
+    .bind(endpoint.status.as_str())
+    .bind(endpoint.disabled_reason.as_deref())
+    .bind(&endpoint.metadata)
+    .bind(seal_headers(vault, endpoint, entropy))
+    .bind(seal_secrets(vault, endpoint.id, &new.secrets, entropy))
+    .bind(endpoint.created_at.as_micros())
+    .bind(endpoint.updated_at.as_micros())
+    .bind(version)
+    .bind(endpoint.tenant.0)
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    lanes::create(connection, endpoint.id).await?;
+    Ok(true)
+}
+
+async fn update(
+    connection: &mut SqliteConnection,
+    new: &Endpoint,
+    sealed_headers: Vec<u8>,
+    expected: Timestamp,
+) -> sqlx::Result<bool> {
+    let version = next_version(connection).await?;
+    let before =
+        sqlx::query("SELECT url FROM endpoints WHERE id = ? AND updated_at = ? AND deleted_at IS NULL")
+            .bind(new.id.0)
+            .bind(expected.as_micros())
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some(before) = before else { return Ok(false) };
+    sqlx::query(
+        "UPDATE endpoints SET url = ?, description = ?, subscriptions = ?, payload = ?, timeout_ms = ?, \
+         status = ?, disabled_reason = ?, metadata = ?, sealed_headers = ?, updated_at = ?, version = ? \
+         WHERE id = ?",
+    )
+    .bind(new.url.as_str())
+    .bind(&new.description)
+    .bind(subscriptions_text(new))
+    .bind(new.payload.as_str())
+    .bind(new.timeout.as_millis() as i64)
+    .bind(new.status.as_str())
+    .bind(new.disabled_reason.as_deref())
+    .bind(&new.metadata)
+    .bind(sealed_headers)
+    .bind(new.updated_at.as_micros())
+    .bind(version)
+    .bind(new.id.0)
+    .execute(&mut *connection)
+    .await?;
+    if before.try_get::<&str, _>(0)? != new.url.as_str() {
+        lanes::lift_hold(connection, new.id).await?;
+    }
+    // What was held may go now.
+    lanes::wake(connection, &[new.id], new.updated_at).await?;
+    Ok(true)
+}
+
+fn visible(view: View, tenant: TenantId) -> QueryBuilder<sqlx::Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT * FROM endpoints WHERE deleted_at IS NULL AND project = ");
+    sql.push_bind(view.project.0).push(" AND tenant = ").push_bind(tenant.0);
+    if let Some(own) = view.tenant {
+        sql.push(" AND tenant = ").push_bind(own.0);
+    }
+    sql
+}
+
+#[async_trait]
+impl Endpoints for SqliteStore {
+    async fn create_endpoint(&self, new: &SecretEndpoint, once: Option<Once>) -> Result<Performed<bool>> {
+        let (new, shared) = (new.clone(), Arc::clone(&self.shared));
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let (once, project) = (once.as_ref(), new.endpoint.project);
+                    if let Some(before) = idempotency::find(connection, &shared, project, once).await? {
+                        return Ok(before);
+                    }
+                    let entropy = shared.surroundings.entropy.as_ref();
+                    let created = insert(connection, &new, &shared.vault, entropy).await?;
+                    if created {
+                        idempotency::keep(connection, &shared, project, once).await?;
+                    }
+                    Ok(Performed::First(created))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn find_endpoint(
+        &self,
+        view: View,
+        tenant: TenantId,
+        id: EndpointId,
+    ) -> Result<Option<SecretEndpoint>> {
+        let mut sql = visible(view, tenant);
+        sql.push(" AND id = ").push_bind(id.0);
+        let row = sql.build().fetch_optional(&self.readers).await.map_err(store_error("find an endpoint"))?;
+        row.map(|row| secret_endpoint(&row, &self.shared.vault))
+            .transpose()
+            .map_err(store_error("read an endpoint"))
+    }
+
+    async fn list_endpoints(
+        &self,
+        view: View,
+        tenant: TenantId,
+        page: PageRequest,
+    ) -> Result<Page<SecretEndpoint>> {
+        let mut sql = visible(view, tenant);
+        filter::page(&mut sql, "id", page);
+        let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list endpoints"))?;
+        let endpoints = rows
+            .iter()
+            .map(|row| secret_endpoint(row, &self.shared.vault))
+            .collect::<sqlx::Result<_>>()
+            .map_err(store_error("read endpoints"))?;
+        Ok(Page::from_overfull(endpoints, page.limit, |secret: &SecretEndpoint| secret.endpoint.id.0))
+    }
+
+    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<bool> {
+        let new = endpoint.clone();
+        let entropy = self.shared.surroundings.entropy.as_ref();
+        let headers = seal_headers(&self.shared.vault, endpoint, entropy);
+        let updated = self
+            .writer
+            .edit(move |connection| async move { update(connection, &new, headers, expected).await }.boxed())
+            .await?;
+        if updated {
+            self.shared.hand_off.get().wake(&[endpoint.id]);
+        }
+        Ok(updated)
+    }
+
+    async fn replace_secrets(
+        &self,
+        endpoint: &Endpoint,
+        secrets: &[ActiveSecret],
+        expected: Timestamp,
+        once: Option<Once>,
+    ) -> Result<Performed<bool>> {
+        let (new, shared) = (endpoint.clone(), Arc::clone(&self.shared));
+        let sealed = seal_secrets(&shared.vault, new.id, secrets, shared.surroundings.entropy.as_ref());
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let once = once.as_ref();
+                    if let Some(before) = idempotency::find(connection, &shared, new.project, once).await? {
+                        return Ok(before);
+                    }
+                    let version = next_version(connection).await?;
+                    let done = sqlx::query(
+                        "UPDATE endpoints SET sealed_secrets = ?, updated_at = ?, version = ? \
+                         WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
+                    )
+                    .bind(sealed)
+                    .bind(new.updated_at.as_micros())
+                    .bind(version)
+                    .bind(new.id.0)
+                    .bind(expected.as_micros())
+                    .execute(&mut *connection)
+                    .await?;
+                    if done.rows_affected() == 1 {
+                        idempotency::keep(connection, &shared, new.project, once).await?;
+                    }
+                    Ok(Performed::First(done.rows_affected() == 1))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()> {
+        let (reason, now) = (reason.to_owned(), self.shared.surroundings.now());
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let version = next_version(connection).await?;
+                    sqlx::query(
+                        "UPDATE endpoints SET status = 'disabled', disabled_reason = ?, updated_at = ?, \
+                         version = ? WHERE id = ? AND deleted_at IS NULL",
+                    )
+                    .bind(reason)
+                    .bind(now.as_micros())
+                    .bind(version)
+                    .bind(id.0)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool> {
+        let now = self.shared.surroundings.now();
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let version = next_version(connection).await?;
+                    let done = sqlx::query(
+                        "UPDATE endpoints SET deleted_at = ?, version = ? WHERE id = ? AND project = ? \
+                         AND (?5 IS NULL OR tenant = ?5) AND updated_at = ?6 AND deleted_at IS NULL",
+                    )
+                    .bind(now.as_micros())
+                    .bind(version)
+                    .bind(id.0)
+                    .bind(view.project.0)
+                    .bind(view.tenant.map(|tenant| tenant.0))
+                    .bind(expected.as_micros())
+                    .execute(connection)
+                    .await?;
+                    Ok(done.rows_affected() == 1)
+                }
+                .boxed()
+            })
+            .await
+    }
+}

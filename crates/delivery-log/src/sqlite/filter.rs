@@ -1,0 +1,116 @@
+//! Conditions of lists.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use model::clock::Timestamp;
+use model::delivery::VisibleStatus;
+
+use crate::View;
+use crate::deliveries::DeliveryFilter;
+use crate::events::EventFilter;
+use crate::page::{Order, PageRequest};
+
+/// The end of a list's statement: from the cursor on, in order, and one row
+/// more than wanted, which tells whether there is a next page.
+pub(super) fn page(sql: &mut QueryBuilder<Sqlite>, id: &str, page: PageRequest) {
+    let (beyond, direction) = match page.order {
+        Order::Descending => (" < ", " DESC"),
+        Order::Ascending => (" > ", " ASC"),
+    };
+    if let Some(after) = page.after {
+        sql.push(" AND ").push(id).push(beyond).push_bind(after);
+    }
+    sql.push(" ORDER BY ").push(id).push(direction).push(" LIMIT ").push_bind(page.limit + 1);
+}
+
+fn occurred(sql: &mut QueryBuilder<Sqlite>, after: Option<Timestamp>, before: Option<Timestamp>) {
+    if let Some(after) = after {
+        sql.push(" AND e.occurred_at >= ").push_bind(after.as_micros());
+    }
+    if let Some(before) = before {
+        sql.push(" AND e.occurred_at < ").push_bind(before.as_micros());
+    }
+}
+
+/// Conditions on events `e`.
+pub(super) fn events(sql: &mut QueryBuilder<Sqlite>, view: View, filter: &EventFilter) {
+    sql.push(" WHERE e.project = ").push_bind(view.project.0);
+    for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
+        sql.push(" AND e.tenant = ").push_bind(tenant.0);
+    }
+    if let Some(event_type) = &filter.event_type {
+        sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());
+    }
+    if let Some(subject) = &filter.subject {
+        sql.push(" AND e.subject = ").push_bind(subject.as_str().to_owned());
+    }
+    occurred(sql, filter.occurred_after, filter.occurred_before);
+}
+
+/// Conditions on deliveries `d` with their events `e`, endpoints `ep` and lanes `l`.
+pub(super) fn deliveries(
+    sql: &mut QueryBuilder<Sqlite>,
+    view: View,
+    filter: &DeliveryFilter,
+    now: Timestamp,
+) {
+    sql.push(" WHERE d.project = ").push_bind(view.project.0);
+    for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
+        sql.push(" AND d.tenant = ").push_bind(tenant.0);
+    }
+    if let Some(endpoint) = filter.endpoint {
+        sql.push(" AND d.endpoint = ").push_bind(endpoint.0);
+    }
+    if let Some(event) = filter.event {
+        sql.push(" AND d.event = ").push_bind(event.0);
+    }
+    if let Some(event_type) = &filter.event_type {
+        sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());
+    }
+    if let Some(subject) = &filter.subject {
+        sql.push(" AND e.subject = ").push_bind(subject.as_str().to_owned());
+    }
+    if let Some(error_class) = filter.error_class {
+        sql.push(" AND d.last_error = ").push_bind(error_class.code());
+    }
+    if let Some(http_status) = filter.http_status {
+        sql.push(" AND d.last_status = ").push_bind(http_status);
+    }
+    occurred(sql, filter.occurred_after, filter.occurred_before);
+    statuses(sql, &filter.statuses, now);
+}
+
+fn statuses(sql: &mut QueryBuilder<Sqlite>, wanted: &[VisibleStatus], now: Timestamp) {
+    if wanted.is_empty() {
+        return;
+    }
+    // 3 is Trigger::Test, which passes holds.
+    const HELD: &str = "(d.trigger <> 3 AND (ep.status <> 'enabled' OR coalesce(l.hold_until, 0) > ";
+    let live = "ep.deleted_at IS NULL AND ";
+    sql.push(" AND (");
+    for (index, status) in wanted.iter().enumerate() {
+        if index > 0 {
+            sql.push(" OR ");
+        }
+        // Numbers stand in the text, so that SQLite can choose partial indexes.
+        match status {
+            VisibleStatus::Queued | VisibleStatus::Retrying => {
+                let code = if *status == VisibleStatus::Queued { 0 } else { 1 };
+                sql.push(format_args!("({live} d.status = {code} AND NOT {HELD}"))
+                    .push_bind(now.as_micros())
+                    .push(")))");
+            }
+            VisibleStatus::Held => {
+                sql.push(format_args!("({live} d.due_at IS NOT NULL AND {HELD}"))
+                    .push_bind(now.as_micros())
+                    .push(")))");
+            }
+            VisibleStatus::Delivered => drop(sql.push("d.status = 2")),
+            VisibleStatus::Failed => drop(sql.push("d.status = 3")),
+            VisibleStatus::Canceled => {
+                sql.push("(d.status = 4 OR (d.due_at IS NOT NULL AND ep.deleted_at IS NOT NULL))");
+            }
+        }
+    }
+    sql.push(")");
+}

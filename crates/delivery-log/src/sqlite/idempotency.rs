@@ -1,0 +1,75 @@
+//! Answers kept for repeated requests.
+
+use sqlx::{Row, SqliteConnection};
+
+use model::ids::ProjectId;
+
+use super::Shared;
+use super::rows::broken;
+use crate::idempotency::{KeptAnswer, Once, Performed};
+
+/// What binds a sealed answer to its row.
+fn row_name(project: ProjectId, key: &str) -> Vec<u8> {
+    [b"idempotency_keys".as_slice(), project.as_bytes(), key.as_bytes()].concat()
+}
+
+/// Looks whether the request was done before. `None` means: it is the first.
+pub(super) async fn find<T>(
+    connection: &mut SqliteConnection,
+    shared: &Shared,
+    project: ProjectId,
+    once: Option<&Once>,
+) -> sqlx::Result<Option<Performed<T>>> {
+    let Some(Once { claim, .. }) = once else { return Ok(None) };
+    let row = sqlx::query(
+        "SELECT fingerprint, status, location, sealed_body FROM idempotency_keys \
+         WHERE project = ? AND key = ? AND expires_at > ?",
+    )
+    .bind(project.0)
+    .bind(claim.key.as_str())
+    .bind(shared.surroundings.now().as_micros())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let status: Option<u16> = row.try_get(1)?;
+    let (Some(status), true) = (status, row.try_get::<&[u8], _>(0)? == claim.fingerprint.as_slice()) else {
+        return Ok(Some(Performed::KeyReused));
+    };
+    let body = shared
+        .vault
+        .unseal(row.try_get(3)?, &row_name(project, claim.key.as_str()))
+        .map_err(|error| broken("sealed_body", error))?;
+    Ok(Some(Performed::Repeated(KeptAnswer {
+        status,
+        location: row.try_get(2)?,
+        body: String::from_utf8(body.to_vec()).map_err(|error| broken("sealed_body", error))?,
+    })))
+}
+
+/// Keeps the answer, in the transaction that does the work.
+pub(super) async fn keep(
+    connection: &mut SqliteConnection,
+    shared: &Shared,
+    project: ProjectId,
+    once: Option<&Once>,
+) -> sqlx::Result<()> {
+    let Some(Once { claim, answer }) = once else { return Ok(()) };
+    let row = row_name(project, claim.key.as_str());
+    let sealed = shared.vault.seal(answer.body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
+    sqlx::query(
+        "INSERT INTO idempotency_keys (project, key, fingerprint, status, location, sealed_body, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, key) DO UPDATE SET \
+         fingerprint = excluded.fingerprint, event = NULL, sequence = NULL, status = excluded.status, \
+         location = excluded.location, sealed_body = excluded.sealed_body, expires_at = excluded.expires_at",
+    )
+    .bind(project.0)
+    .bind(claim.key.as_str())
+    .bind(claim.fingerprint.as_slice())
+    .bind(answer.status)
+    .bind(answer.location.as_deref())
+    .bind(sealed)
+    .bind(claim.expires_at.as_micros())
+    .execute(connection)
+    .await
+    .map(|_| ())
+}

@@ -1,0 +1,347 @@
+//! Lanes: taking, claiming, giving back, and taking over at the start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use model::attempt::{Attempt, ErrorClass, Phases, Trigger};
+use model::clock::Timestamp;
+use model::event::{Event, EventData};
+use model::failure::Spent;
+use model::ids::{AttemptId, DeliveryId, EndpointId, EventId, ProcessId};
+use model::retry::NextReason;
+
+use super::multi_row::MultiRow;
+use super::rows::{self, broken, time, uuid};
+use super::writer::ClaimDue;
+use super::{Shared, SqliteStore, store_error};
+use crate::Result;
+use crate::deliveries::Finished;
+use crate::hand_off::ReadyDelivery;
+use crate::lanes::{ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+use crate::surroundings::next_id;
+
+#[async_trait]
+impl Lanes for SqliteStore {
+    async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
+        let rows = sqlx::query(
+            "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= ? ORDER BY wake_at LIMIT ?",
+        )
+        .bind(now.as_micros())
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error("find lanes with work"))?;
+        rows.iter()
+            .map(|row| row.try_get(0).map(EndpointId))
+            .collect::<sqlx::Result<_>>()
+            .map_err(store_error("read lanes"))
+    }
+
+    async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>> {
+        let endpoints = endpoints.to_vec();
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let mut lanes = Vec::with_capacity(endpoints.len());
+                    for endpoint in endpoints {
+                        lanes.extend(take(connection, process, endpoint).await?);
+                    }
+                    Ok(lanes)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn claim_due(
+        &self,
+        endpoint: EndpointId,
+        epoch: Epoch,
+        now: Timestamp,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<ClaimedDeliveries> {
+        self.writer.claim_due(ClaimDue { endpoint, epoch, now, limit, max_bytes }).await
+    }
+
+    async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()> {
+        let lanes = lanes.to_vec();
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    for (endpoint, epoch) in lanes {
+                        release(connection, endpoint, epoch).await?;
+                    }
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await
+    }
+}
+
+async fn take(
+    connection: &mut SqliteConnection,
+    process: ProcessId,
+    endpoint: EndpointId,
+) -> sqlx::Result<Option<TakenLane>> {
+    let row = sqlx::query(
+        "UPDATE lanes SET owner = ?, epoch = epoch + 1, wake_at = 0 \
+         WHERE endpoint = ? AND owner IS NULL RETURNING epoch, hold_until, gone",
+    )
+    .bind(process.0)
+    .bind(endpoint.0)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| taken(&row, endpoint)).transpose()
+}
+
+fn taken(row: &SqliteRow, endpoint: EndpointId) -> sqlx::Result<TakenLane> {
+    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
+    Ok(TakenLane {
+        endpoint,
+        epoch: Epoch(row.try_get("epoch")?),
+        health: LaneHealth {
+            hold_until: rows::time_option(row, "hold_until")?,
+            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
+        },
+    })
+}
+
+async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch: Epoch) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE deliveries SET claimed = NULL WHERE endpoint = ? AND claimed = ? AND due_at IS NOT NULL",
+    )
+    .bind(endpoint.0)
+    .bind(epoch.0)
+    .execute(&mut *connection)
+    .await?;
+    // The lane of an endpoint that is not enabled rests until that changes.
+    sqlx::query(
+        "UPDATE lanes SET owner = NULL, wake_at = CASE \
+           WHEN EXISTS (SELECT 1 FROM endpoints WHERE id = ?1 AND status = 'enabled' AND deleted_at IS NULL) \
+           THEN max(coalesce(hold_until, 0), coalesce( \
+             (SELECT min(due_at) FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at IS NOT NULL), \
+             ?2)) \
+           ELSE ?2 END \
+         WHERE endpoint = ?1 AND epoch = ?3 AND owner IS NOT NULL",
+    )
+    .bind(endpoint.0)
+    .bind(Timestamp::FAR_FUTURE.as_micros())
+    .bind(epoch.0)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// A lane for a new endpoint, with nothing in it.
+pub(super) async fn create(connection: &mut SqliteConnection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES (?, 0, ?)")
+        .bind(endpoint.0)
+        .bind(Timestamp::FAR_FUTURE.as_micros())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Makes sure that somebody owns these lanes soon.
+pub(super) async fn wake(
+    connection: &mut SqliteConnection,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    static WAKE: MultiRow = MultiRow::new(
+        "WITH woken (endpoint, at) AS (VALUES",
+        2,
+        ") UPDATE lanes SET wake_at = woken.at FROM woken \
+         WHERE lanes.endpoint = woken.endpoint AND lanes.wake_at > woken.at",
+    );
+    for (sql, piece) in WAKE.pieces(endpoints) {
+        let mut query = sqlx::query(sql);
+        for endpoint in piece {
+            query = query.bind(endpoint.0).bind(now.as_micros());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Ends a hold: the receiver moved, or someone knows better.
+pub(super) async fn lift_hold(connection: &mut SqliteConnection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = ?")
+        .bind(endpoint.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+pub(super) async fn store_health(connection: &mut SqliteConnection, finished: &Finished) -> sqlx::Result<()> {
+    let Some(health) = &finished.health else { return Ok(()) };
+    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
+    sqlx::query("UPDATE lanes SET hold_until = ?, gone = ? WHERE endpoint = ? AND epoch = ?")
+        .bind(health.hold_until.map(Timestamp::as_micros))
+        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
+        .bind(finished.endpoint.0)
+        .bind(finished.epoch.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Marks what is due as claimed, and reads all that its calls need.
+pub(super) async fn claim_due(
+    connection: &mut SqliteConnection,
+    claim: &ClaimDue,
+) -> sqlx::Result<ClaimedDeliveries> {
+    let sql = "SELECT d.id AS delivery_id, d.payload, d.public_url, d.attempts, d.tries, d.rejections, \
+         d.schedule_since, d.trigger, d.last_error, e.*, p.data FROM ( \
+           SELECT project, id FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at <= ?2 \
+           ORDER BY due_at, id LIMIT ?3) due \
+         CROSS JOIN deliveries d ON d.project = due.project AND d.id = due.id \
+         CROSS JOIN events e ON e.project = d.project AND e.id = d.event \
+         CROSS JOIN payloads p ON p.event = e.id \
+         WHERE EXISTS (SELECT 1 FROM lanes WHERE endpoint = ?1 AND epoch = ?4 AND owner IS NOT NULL)";
+    let found = sqlx::query(sql)
+        .bind(claim.endpoint.0)
+        .bind(claim.now.as_micros())
+        .bind(claim.limit)
+        .bind(claim.epoch.0)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut bytes = 0;
+    let mut ready = Vec::with_capacity(found.len());
+    let mut events: HashMap<Uuid, Arc<Event>> = HashMap::new();
+    for row in &found {
+        let delivery = ready_delivery(row, claim, &mut events)?;
+        bytes += delivery.data.as_bytes().len();
+        // At least one, however large it is.
+        if bytes > claim.max_bytes && !ready.is_empty() {
+            break;
+        }
+        ready.push(delivery);
+    }
+    mark_claimed(connection, claim.epoch, &ready).await?;
+    let next: Option<i64> = sqlx::query_scalar(
+        "SELECT min(due_at) FROM deliveries WHERE endpoint = ? AND claimed IS NULL AND due_at IS NOT NULL",
+    )
+    .bind(claim.endpoint.0)
+    .fetch_one(connection)
+    .await?;
+    Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
+}
+
+fn ready_delivery(
+    row: &SqliteRow,
+    claim: &ClaimDue,
+    events: &mut HashMap<Uuid, Arc<Event>>,
+) -> sqlx::Result<ReadyDelivery> {
+    let event = match events.entry(uuid(row, "id")?) {
+        std::collections::hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
+        std::collections::hash_map::Entry::Vacant(place) => {
+            Arc::clone(place.insert(Arc::new(rows::event(row)?)))
+        }
+    };
+    let trigger: i64 = row.try_get("trigger")?;
+    let last_error: Option<i64> = row.try_get("last_error")?;
+    Ok(ReadyDelivery {
+        id: DeliveryId(uuid(row, "delivery_id")?),
+        endpoint: claim.endpoint,
+        epoch: claim.epoch,
+        event,
+        data: EventData::from_stored(row.try_get("data")?),
+        form: rows::form(row)?,
+        attempts: row.try_get("attempts")?,
+        spent: Spent {
+            tries: row.try_get("tries")?,
+            rejections: row.try_get("rejections")?,
+            since: time(row, "schedule_since")?,
+        },
+        trigger: Trigger::from_code(trigger).ok_or_else(|| broken("trigger", trigger))?,
+        last_error: last_error.and_then(ErrorClass::from_code),
+    })
+}
+
+async fn mark_claimed(
+    connection: &mut SqliteConnection,
+    epoch: Epoch,
+    ready: &[ReadyDelivery],
+) -> sqlx::Result<()> {
+    static MARK: MultiRow = MultiRow::new(
+        "WITH taken (project, id, epoch) AS (VALUES",
+        3,
+        ") UPDATE deliveries SET claimed = taken.epoch FROM taken \
+         WHERE deliveries.project = taken.project AND deliveries.id = taken.id",
+    );
+    for (sql, piece) in MARK.pieces(ready) {
+        let mut query = sqlx::query(sql);
+        for delivery in piece {
+            query = query.bind(delivery.event.project.0).bind(delivery.id.0).bind(epoch.0);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Frees every lane, because the process that owned them is gone: what was
+/// in its hands may have been sent, is logged as interrupted, and is due now.
+///
+/// An interrupted attempt costs no try. It is logged for everything that
+/// was in hand, because nobody can know any more what had been sent.
+pub(super) async fn take_over_all(connection: &mut SqliteConnection, shared: &Shared) -> sqlx::Result<u64> {
+    let now = shared.surroundings.now();
+    let in_hand = sqlx::query(
+        "SELECT d.id, d.attempts, d.trigger FROM lanes l CROSS JOIN deliveries d \
+         ON d.endpoint = l.endpoint AND d.claimed IS NOT NULL AND d.due_at IS NOT NULL WHERE l.owner IS NOT NULL",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &in_hand {
+        let attempt = interrupted(row, now, shared)?;
+        let sql = "INSERT INTO attempts (delivery, number, id, trigger, started_at, dns_us, connect_us, \
+             first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, \
+             response_headers, body, truncated, error_class, error_detail, next_attempt_at, next_reason) \
+             VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING";
+        rows::bind_attempt(sqlx::query(sql), &attempt, false).execute(&mut *connection).await?;
+    }
+    sqlx::query(
+        "UPDATE deliveries SET claimed = NULL, attempts = attempts + 1, due_at = ?1, last_error = ?2, \
+         updated_at = ?1 WHERE claimed IS NOT NULL AND due_at IS NOT NULL \
+         AND endpoint IN (SELECT endpoint FROM lanes WHERE owner IS NOT NULL)",
+    )
+    .bind(now.as_micros())
+    .bind(ErrorClass::Interrupted.code())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE lanes SET owner = NULL, epoch = epoch + 1, wake_at = ? WHERE owner IS NOT NULL")
+        .bind(now.as_micros())
+        .execute(connection)
+        .await?;
+    Ok(in_hand.len() as u64)
+}
+
+fn interrupted(row: &SqliteRow, now: Timestamp, shared: &Shared) -> sqlx::Result<Attempt> {
+    let attempts: u32 = row.try_get("attempts")?;
+    let trigger: i64 = row.try_get("trigger")?;
+    Ok(Attempt {
+        id: next_id!(AttemptId, shared.surroundings),
+        delivery: DeliveryId(uuid(row, "id")?),
+        number: attempts + 1,
+        trigger: Trigger::from_code(trigger).ok_or_else(|| broken("trigger", trigger))?,
+        started_at: now,
+        phases: Phases::default(),
+        remote_ip: None,
+        http_version: None,
+        request_headers: Vec::new(),
+        answer: None,
+        error_class: ErrorClass::Interrupted,
+        error_detail: Some("Posthorn ended while this call may have been under way".to_owned()),
+        next_attempt_at: Some(now),
+        next_reason: NextReason::Interrupted,
+    })
+}

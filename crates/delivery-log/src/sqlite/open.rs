@@ -1,0 +1,220 @@
+//! Opening the file: one owner, the right SQLite, the right schema, the right
+//! master key, and nothing left in a dead process's hands.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
+
+use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
+
+use super::{OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
+use crate::Surroundings;
+use crate::configuration::Configuration;
+
+/// The schema, step by step.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// How long a statement waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(2);
+/// How many readers work at the same time.
+const READERS: u32 = 4;
+
+/// Whether this process is the server of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// It is, and no other may be: it takes over what the last one left.
+    Server,
+    /// It only administers, beside a server that may be running.
+    Beside,
+}
+
+/// How to open a store.
+#[derive(Debug)]
+pub struct Options {
+    /// The file.
+    pub path: PathBuf,
+    /// The key that the data keys are wrapped with.
+    pub master_key: MasterKey,
+    /// Where the deployment is reached, for thin payloads.
+    pub public_url: String,
+    /// Whether this process is the server.
+    pub ownership: Ownership,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server runs on the same file.
+    #[error(
+        "another Posthorn server is using {0}; stop it first, or give this one its own POSTHORN_DATABASE_URL"
+    )]
+    InUse(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The linked SQLite is too old.
+    #[error("SQLite {found} is linked; {}.{}.{} or newer is needed", OLDEST_SQLITE.0, OLDEST_SQLITE.1, OLDEST_SQLITE.2)]
+    OldSqlite {
+        /// Its version.
+        found: String,
+    },
+    /// The master key does not fit.
+    #[error("{0}; set POSTHORN_MASTER_KEY to the key that this database was made with")]
+    MasterKey(#[from] VaultError),
+    /// The schema is from a newer program, or was changed by hand.
+    #[error("the database schema does not fit this program: {0}")]
+    Schema(#[from] MigrateError),
+    /// Anything else.
+    #[error("cannot open the database {path}: {source}")]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+}
+
+impl SqliteStore {
+    /// Opens the store, and makes it if it is not there.
+    pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
+        let lock = match options.ownership {
+            Ownership::Server => Some(lock(&options.path)?),
+            Ownership::Beside => None,
+        };
+        let path = options.path.clone();
+        Self::open_locked(options, surroundings, lock).await.map_err(|error| match error {
+            Trouble::Open(error) => error,
+            Trouble::Database(source) => OpenError::Database { path, source },
+        })
+    }
+
+    async fn open_locked(
+        options: Options,
+        surroundings: Surroundings,
+        lock: Option<File>,
+    ) -> Result<Self, Trouble> {
+        let setup = SqlitePoolOptions::new().max_connections(1);
+        let setup = setup.connect_with(connect_options(&options.path)).await?;
+        check_version(&setup).await?;
+        MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?;
+        let mut connection = setup.acquire().await?.detach();
+        let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
+        let shared = Arc::new(Shared {
+            surroundings,
+            vault,
+            configuration: Configuration::default(),
+            freshness: Default::default(),
+            hand_off: Default::default(),
+            public_url: options.public_url,
+        });
+        if options.ownership == Ownership::Server {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+            let interrupted = lanes::take_over_all(&mut connection, &shared).await?;
+            sqlx::query("COMMIT").execute(&mut connection).await?;
+            if interrupted > 0 {
+                tracing::info!(interrupted, "deliveries that the last process had in hand are due again");
+            }
+        }
+        shared.refresh_through(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(connect_options(&options.path).read_only(true));
+        Ok(Self { readers, writer: writer::start(connection, lock, Arc::clone(&shared)), shared })
+    }
+}
+
+enum Trouble {
+    Open(OpenError),
+    Database(sqlx::Error),
+}
+
+impl From<OpenError> for Trouble {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A commit has reached the disk when it returns, also through a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        .statement_cache_capacity(512)
+        .pragma("cache_size", "-16384")
+        .pragma("temp_store", "memory")
+        .log_statements(tracing::log::LevelFilter::Trace)
+}
+
+/// Takes the lock that says: this process is the server. The system frees it
+/// when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = PathBuf::from(format!("{}.lock", path.display()));
+    let failed = |source| OpenError::File { path: lock_path.clone(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let file = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+async fn check_version(database: &SqlitePool) -> Result<(), Trouble> {
+    let found: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(database).await?;
+    let mut numbers = found.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite { found }.into());
+    }
+    Ok(())
+}
+
+/// Opens the data keys, and makes the first one.
+async fn open_vault(
+    connection: &mut SqliteConnection,
+    master: &MasterKey,
+    surroundings: &Surroundings,
+) -> Result<Vault, Trouble> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let rows =
+        sqlx::query("SELECT id, wrapped FROM data_keys ORDER BY number").fetch_all(&mut *connection).await?;
+    let mut keys = Vec::new();
+    for row in rows {
+        keys.push(WrappedKey { id: row.try_get(0)?, wrapped: row.try_get(1)? });
+    }
+    if keys.is_empty() {
+        let key = Vault::new_data_key(master, surroundings.entropy.as_ref());
+        sqlx::query("INSERT INTO data_keys (id, wrapped, created_at) VALUES (?, ?, ?)")
+            .bind(key.id)
+            .bind(&key.wrapped)
+            .bind(surroundings.now().as_micros())
+            .execute(&mut *connection)
+            .await?;
+        keys.push(key);
+    }
+    sqlx::query("COMMIT").execute(connection).await?;
+    Ok(Vault::open(master, &keys).map_err(OpenError::MasterKey)?)
+}

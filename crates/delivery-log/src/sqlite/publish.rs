@@ -1,0 +1,433 @@
+//! Publishing: events, their deliveries, sequences and idempotency keys, in
+//! one transaction and as few statements as can be.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use model::attempt::Trigger;
+use model::clock::Timestamp;
+use model::endpoint::EndpointStatus;
+use model::event::Event;
+use model::failure::Spent;
+use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
+use model::names::OrderingKey;
+use model::payload::PayloadForm;
+
+use super::Shared;
+use super::multi_row::MultiRow;
+use crate::configuration::LiveEndpoint;
+use crate::events::{Publish, Published, Unmatched};
+use crate::hand_off::ReadyDelivery;
+use crate::lanes::Epoch;
+use crate::surroundings::next_id;
+
+/// An event lists at most so many endpoints that did not get it.
+const MAX_UNMATCHED: usize = 100;
+
+/// What is to be told when the transaction is committed.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Deliveries with a reserved place in a lane of this process.
+    pub(super) ready: Vec<ReadyDelivery>,
+    /// Endpoints with new work in the store.
+    pub(super) wake: Vec<EndpointId>,
+    /// Endpoints with a new test in the store.
+    pub(super) wake_for_test: Vec<EndpointId>,
+}
+
+/// An event of the group with all that is decided about it.
+struct NewEvent<'a> {
+    publish: &'a Publish,
+    event: Arc<Event>,
+    targets: Vec<Arc<LiveEndpoint>>,
+    unmatched: Vec<Unmatched>,
+}
+
+struct NewDelivery<'a> {
+    id: DeliveryId,
+    event: &'a Event,
+    endpoint: EndpointId,
+    form: PayloadForm,
+    claimed: Option<Epoch>,
+    trigger: Trigger,
+    enabled: bool,
+}
+
+impl NewDelivery<'_> {
+    /// At once. A test is due before everything else, so that it can be
+    /// claimed alone while all else is held.
+    fn due_at(&self) -> Timestamp {
+        if self.trigger == Trigger::Test { Timestamp::EPOCH } else { self.event.created_at }
+    }
+}
+
+/// Writes the events, and gives the result of each in their order.
+pub(super) async fn publish(
+    connection: &mut SqliteConnection,
+    shared: &Shared,
+    publishes: &[&Publish],
+    effects: &mut Effects,
+) -> sqlx::Result<Vec<Published>> {
+    shared.refresh_through(connection).await?;
+    let now = shared.surroundings.now();
+    let mut results: Vec<Option<Published>> = vec![None; publishes.len()];
+    find_repeated(connection, publishes, now, &mut results).await?;
+
+    let mut fresh: Vec<(usize, Targets)> = Vec::with_capacity(publishes.len());
+    // A key that stands twice in one group belongs to the first that has it.
+    let mut first_of_key: HashMap<(ProjectId, &str), usize> = HashMap::new();
+    let mut twins: Vec<(usize, usize)> = Vec::new();
+    for (index, publish) in publishes.iter().enumerate() {
+        if results[index].is_some() {
+            continue;
+        }
+        let targets = match find_targets(shared, publish) {
+            Ok(targets) => targets,
+            Err(refused) => {
+                results[index] = Some(refused);
+                continue;
+            }
+        };
+        if let Some(claim) = &publish.claim {
+            match first_of_key.entry((publish.project, claim.key.as_str())) {
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    twins.push((index, *first.get()));
+                    continue;
+                }
+                std::collections::hash_map::Entry::Vacant(place) => drop(place.insert(index)),
+            }
+        }
+        fresh.push((index, targets));
+    }
+
+    let mut sequences = next_sequences(connection, fresh.iter().map(|(i, _)| publishes[*i].tenant)).await?;
+    let mut events = Vec::with_capacity(fresh.len());
+    for (index, targets) in fresh {
+        let publish = publishes[index];
+        let sequence = sequences.get_mut(&publish.tenant).map_or(0, |next| {
+            *next += 1;
+            *next - 1
+        });
+        let event = Arc::new(new_event(publish, sequence, now, shared));
+        results[index] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
+        events.push((
+            index,
+            NewEvent { publish, event, targets: targets.wanted, unmatched: targets.unmatched },
+        ));
+    }
+    let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
+    insert_events(connection, &events_only).await?;
+    insert_claims(connection, &events_only).await?;
+
+    let mut deliveries = Vec::with_capacity(events.len());
+    for (index, new) in &events {
+        for target in &new.targets {
+            let delivery = new_delivery(new, target, shared, effects);
+            if new.publish.test.is_some()
+                && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*index]
+            {
+                *tested = Some(delivery.id);
+            }
+            deliveries.push(delivery);
+        }
+    }
+    insert_deliveries(connection, &deliveries).await?;
+    wake_lanes(connection, effects, &deliveries, now).await?;
+
+    for (index, first) in twins {
+        let same = publishes[index].claim.as_ref().map(|claim| claim.fingerprint)
+            == publishes[first].claim.as_ref().map(|claim| claim.fingerprint);
+        results[index] = Some(match &results[first] {
+            Some(Published::Accepted { event, sequence, .. }) if same => {
+                Published::Repeated { event: *event, sequence: *sequence }
+            }
+            _ => Published::KeyReused,
+        });
+    }
+    Ok(results.into_iter().map(|result| result.expect("every publish was decided")).collect())
+}
+
+/// Finds what was published before under the same key.
+async fn find_repeated(
+    connection: &mut SqliteConnection,
+    publishes: &[&Publish],
+    now: Timestamp,
+    results: &mut [Option<Published>],
+) -> sqlx::Result<()> {
+    static FIND: MultiRow = MultiRow::new(
+        "WITH wanted (place, project, key) AS (VALUES",
+        3,
+        ") SELECT w.place, k.fingerprint, k.event, k.sequence, k.expires_at FROM wanted w \
+         CROSS JOIN idempotency_keys k ON k.project = w.project AND k.key = w.key",
+    );
+    let keyed: Vec<(usize, &Publish)> =
+        publishes.iter().enumerate().filter(|(_, p)| p.claim.is_some()).map(|(i, p)| (i, *p)).collect();
+    for (sql, piece) in FIND.pieces(&keyed) {
+        let mut query = sqlx::query(sql);
+        for (index, publish) in piece {
+            let key = publish.claim.as_ref().map(|claim| claim.key.as_str().to_owned());
+            query = query.bind(*index as i64).bind(publish.project.0).bind(key);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            // One that has expired is written over.
+            if row.try_get::<i64, _>(4)? <= now.as_micros() {
+                continue;
+            }
+            let index = row.try_get::<i64, _>(0)? as usize;
+            let fingerprint: &[u8] = row.try_get(1)?;
+            let same = publishes[index].claim.as_ref().is_some_and(|claim| claim.fingerprint == *fingerprint);
+            let event: Option<Uuid> = row.try_get(2)?;
+            let sequence: Option<i64> = row.try_get(3)?;
+            results[index] = Some(match (same, event, sequence) {
+                (true, Some(event), Some(sequence)) => {
+                    Published::Repeated { event: EventId(event), sequence: sequence as u64 }
+                }
+                _ => Published::KeyReused,
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Targets {
+    wanted: Vec<Arc<LiveEndpoint>>,
+    unmatched: Vec<Unmatched>,
+}
+
+fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets, Published> {
+    let Some(endpoints) = shared.configuration.endpoints_of(publish.tenant) else {
+        return Err(Published::UnknownTenant);
+    };
+    if let Some(test) = publish.test {
+        let wanted: Vec<_> = endpoints.into_iter().filter(|live| live.endpoint.id == test).collect();
+        if wanted.is_empty() {
+            return Err(Published::UnknownEndpoint);
+        }
+        return Ok(Targets { wanted, unmatched: Vec::new() });
+    }
+    let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
+    for live in endpoints {
+        match live.endpoint.wants(&publish.event_type) {
+            Ok(()) => targets.wanted.push(live),
+            Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
+                let endpoint = live.endpoint.id;
+                targets.unmatched.push(Unmatched { endpoint, reason: reason.as_str().to_owned() });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(targets)
+}
+
+/// Takes as many sequence numbers of each tenant as there are events, and
+/// gives the first of each.
+async fn next_sequences(
+    connection: &mut SqliteConnection,
+    tenants: impl Iterator<Item = TenantId>,
+) -> sqlx::Result<HashMap<TenantId, u64>> {
+    static TAKE: MultiRow = MultiRow::new(
+        "INSERT INTO tenant_sequences (tenant, last) VALUES",
+        2,
+        "ON CONFLICT (tenant) DO UPDATE SET last = last + excluded.last RETURNING tenant, last",
+    );
+    let mut counts: HashMap<TenantId, i64> = HashMap::new();
+    for tenant in tenants {
+        *counts.entry(tenant).or_default() += 1;
+    }
+    let rows: Vec<(TenantId, i64)> = counts.iter().map(|(tenant, count)| (*tenant, *count)).collect();
+    let mut firsts = HashMap::with_capacity(rows.len());
+    for (sql, piece) in TAKE.pieces(&rows) {
+        let mut query = sqlx::query(sql);
+        for (tenant, count) in piece {
+            query = query.bind(tenant.0).bind(count);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let tenant = TenantId(row.try_get(0)?);
+            let last: i64 = row.try_get(1)?;
+            let first = last - counts.get(&tenant).copied().unwrap_or(0) + 1;
+            firsts.insert(tenant, first as u64);
+        }
+    }
+    Ok(firsts)
+}
+
+fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) -> Event {
+    Event {
+        id: next_id!(EventId, shared.surroundings),
+        project: publish.project,
+        tenant: publish.tenant,
+        event_type: publish.event_type.clone(),
+        schema_version: publish.schema_version,
+        subject: publish.subject.clone(),
+        revision: publish.revision,
+        occurred_at: publish.occurred_at.unwrap_or(now),
+        ordering_key: publish.ordering_key.clone().unwrap_or_else(|| {
+            OrderingKey::parse(publish.subject.as_str()).expect("a subject is an ordering key")
+        }),
+        labels: publish.labels.clone(),
+        sequence,
+        test: publish.test.is_some(),
+        created_at: now,
+    }
+}
+
+async fn insert_events(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
+    static EVENTS: MultiRow = MultiRow::new(
+        "INSERT INTO events (project, id, tenant, type, schema_version, subject, revision, occurred_at, \
+         ordering_key, labels, sequence, test, unmatched, created_at) VALUES",
+        14,
+        "",
+    );
+    static PAYLOADS: MultiRow = MultiRow::new("INSERT INTO payloads (event, data) VALUES", 2, "");
+    for (sql, piece) in EVENTS.pieces(events) {
+        let mut query = sqlx::query(sql);
+        for new in piece {
+            let event = &new.event;
+            query = query
+                .bind(event.project.0)
+                .bind(event.id.0)
+                .bind(event.tenant.0)
+                .bind(event.event_type.as_str())
+                .bind(event.schema_version)
+                .bind(event.subject.as_str())
+                .bind(event.revision.map(|revision| revision as i64))
+                .bind(event.occurred_at.as_micros())
+                .bind(new.publish.ordering_key.as_ref().map(OrderingKey::as_str))
+                .bind(super::rows::labels_to_text(&event.labels))
+                .bind(event.sequence as i64)
+                .bind(event.test)
+                .bind(super::rows::unmatched_to_text(&new.unmatched))
+                .bind(event.created_at.as_micros());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    for (sql, piece) in PAYLOADS.pieces(events) {
+        let mut query = sqlx::query(sql);
+        for new in piece {
+            query = query.bind(new.event.id.0).bind(new.publish.data.as_bytes());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
+    static CLAIMS: MultiRow = MultiRow::new(
+        "INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) VALUES",
+        6,
+        "ON CONFLICT (project, key) DO UPDATE SET fingerprint = excluded.fingerprint, event = excluded.event, \
+         sequence = excluded.sequence, status = NULL, location = NULL, sealed_body = NULL, \
+         expires_at = excluded.expires_at",
+    );
+    let claims: Vec<_> =
+        events.iter().filter_map(|new| Some((&new.event, new.publish.claim.as_ref()?))).collect();
+    for (sql, piece) in CLAIMS.pieces(&claims) {
+        let mut query = sqlx::query(sql);
+        for (event, claim) in piece {
+            query = query
+                .bind(event.project.0)
+                .bind(claim.key.as_str())
+                .bind(claim.fingerprint.as_slice())
+                .bind(event.id.0)
+                .bind(event.sequence as i64)
+                .bind(claim.expires_at.as_micros());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A delivery, with a place in its lane if this process can give it one.
+fn new_delivery<'a>(
+    new: &'a NewEvent<'_>,
+    target: &LiveEndpoint,
+    shared: &Shared,
+    effects: &mut Effects,
+) -> NewDelivery<'a> {
+    let id = next_id!(DeliveryId, shared.surroundings);
+    let endpoint = target.endpoint.id;
+    let form = PayloadForm::new(target.endpoint.payload, &shared.public_url);
+    let trigger = if new.event.test { Trigger::Test } else { Trigger::Automatic };
+    let data = &new.publish.data;
+    let claimed = shared.hand_off.get().reserve(endpoint, data.as_bytes().len());
+    if let Some(epoch) = claimed {
+        effects.ready.push(ReadyDelivery {
+            id,
+            endpoint,
+            epoch,
+            event: Arc::clone(&new.event),
+            data: data.clone(),
+            form: form.clone(),
+            attempts: 0,
+            spent: Spent { tries: 0, rejections: 0, since: new.event.created_at },
+            trigger,
+            last_error: None,
+        });
+    }
+    let enabled = target.endpoint.status == EndpointStatus::Enabled;
+    NewDelivery { id, event: &new.event, endpoint, form, claimed, trigger, enabled }
+}
+
+async fn insert_deliveries(
+    connection: &mut SqliteConnection,
+    deliveries: &[NewDelivery<'_>],
+) -> sqlx::Result<()> {
+    static INSERT: MultiRow = MultiRow::new(
+        "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at) AS (VALUES",
+        11,
+        ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
+         claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at) \
+         SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
+         trigger, at, at FROM new",
+    );
+    for (sql, piece) in INSERT.pieces(deliveries) {
+        let mut query = sqlx::query(sql);
+        for new in piece {
+            let public_url = match &new.form {
+                PayloadForm::Thin { public_url } => Some(public_url.as_str()),
+                PayloadForm::Full | PayloadForm::Data => None,
+            };
+            query = query
+                .bind(new.event.project.0)
+                .bind(new.id.0)
+                .bind(new.event.tenant.0)
+                .bind(new.endpoint.0)
+                .bind(new.event.id.0)
+                .bind(new.form.mode().as_str())
+                .bind(public_url)
+                .bind(new.due_at().as_micros())
+                .bind(new.claimed.map(|epoch| epoch.0))
+                .bind(new.trigger.code())
+                .bind(new.event.created_at.as_micros());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Makes sure that somebody looks after the lanes that got work through the store.
+async fn wake_lanes(
+    connection: &mut SqliteConnection,
+    effects: &mut Effects,
+    deliveries: &[NewDelivery<'_>],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let unclaimed = deliveries.iter().filter(|new| new.claimed.is_none());
+    // What waits for a paused endpoint waits until it is enabled.
+    let moving = unclaimed.filter(|new| new.enabled || new.trigger == Trigger::Test);
+    let (tests, others): (Vec<_>, Vec<_>) = moving.partition(|new| new.trigger == Trigger::Test);
+    let distinct = |deliveries: Vec<&NewDelivery<'_>>| {
+        let mut endpoints: Vec<EndpointId> = deliveries.into_iter().map(|new| new.endpoint).collect();
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        endpoints
+    };
+    effects.wake = distinct(others);
+    effects.wake_for_test = distinct(tests);
+    super::lanes::wake(connection, &effects.wake, now).await?;
+    super::lanes::wake(connection, &effects.wake_for_test, now).await?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Tenants.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+use model::clock::Timestamp;
+use model::ids::{ProjectId, TenantId};
+use model::names::TenantHandle;
+
+use super::configuration::next_version;
+use super::rows::{parsed, time, uuid};
+use super::{SqliteStore, filter, idempotency, store_error};
+use crate::idempotency::{Once, Performed};
+use crate::page::{Page, PageRequest};
+use crate::tenants::{Created, Tenant, Tenants};
+use crate::{Result, View};
+
+pub(super) fn tenant(row: &SqliteRow) -> sqlx::Result<Tenant> {
+    Ok(Tenant {
+        id: TenantId(uuid(row, "id")?),
+        project: ProjectId(uuid(row, "project")?),
+        handle: parsed(row, "handle", TenantHandle::parse)?,
+        name: row.try_get("name")?,
+        metadata: row.try_get("metadata")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+async fn insert(connection: &mut SqliteConnection, new: &Tenant) -> sqlx::Result<Created> {
+    let version = next_version(connection).await?;
+    let done = sqlx::query(
+        "INSERT INTO tenants (id, project, handle, name, metadata, created_at, updated_at, version) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, handle) WHERE deleted_at IS NULL DO NOTHING",
+    )
+    .bind(new.id.0)
+    .bind(new.project.0)
+    .bind(new.handle.as_str())
+    .bind(&new.name)
+    .bind(&new.metadata)
+    .bind(new.created_at.as_micros())
+    .bind(new.updated_at.as_micros())
+    .bind(version)
+    .execute(connection)
+    .await?;
+    Ok(if done.rows_affected() == 1 { Created::New } else { Created::Taken })
+}
+
+async fn delete(
+    connection: &mut SqliteConnection,
+    view: View,
+    id: TenantId,
+    expected: Timestamp,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let version = next_version(connection).await?;
+    let done = sqlx::query(
+        "UPDATE tenants SET deleted_at = ?, version = ? \
+         WHERE id = ? AND project = ? AND updated_at = ? AND deleted_at IS NULL",
+    )
+    .bind(now.as_micros())
+    .bind(version)
+    .bind(id.0)
+    .bind(view.project.0)
+    .bind(expected.as_micros())
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    for sql in [
+        "UPDATE endpoints SET deleted_at = ?, version = ? WHERE tenant = ? AND deleted_at IS NULL",
+        "UPDATE api_keys SET revoked_at = ?, version = ? WHERE tenant = ? AND revoked_at IS NULL",
+    ] {
+        sqlx::query(sql).bind(now.as_micros()).bind(version).bind(id.0).execute(&mut *connection).await?;
+    }
+    Ok(true)
+}
+
+fn visible(view: View) -> QueryBuilder<sqlx::Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT * FROM tenants WHERE deleted_at IS NULL AND project = ");
+    sql.push_bind(view.project.0);
+    if let Some(tenant) = view.tenant {
+        sql.push(" AND id = ").push_bind(tenant.0);
+    }
+    sql
+}
+
+#[async_trait]
+impl Tenants for SqliteStore {
+    async fn create_tenant(&self, tenant: &Tenant, once: Option<Once>) -> Result<Performed<Created>> {
+        let (new, shared) = (tenant.clone(), Arc::clone(&self.shared));
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let once = once.as_ref();
+                    if let Some(before) = idempotency::find(connection, &shared, new.project, once).await? {
+                        return Ok(before);
+                    }
+                    let created = insert(connection, &new).await?;
+                    // Refusals are not remembered.
+                    if created == Created::New {
+                        idempotency::keep(connection, &shared, new.project, once).await?;
+                    }
+                    Ok(Performed::First(created))
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn find_tenant(&self, view: View, handle: &TenantHandle) -> Result<Option<Tenant>> {
+        let mut sql = visible(view);
+        sql.push(" AND handle = ").push_bind(handle.as_str().to_owned());
+        let row = sql.build().fetch_optional(&self.readers).await.map_err(store_error("find a tenant"))?;
+        row.as_ref().map(tenant).transpose().map_err(store_error("read a tenant"))
+    }
+
+    async fn list_tenants(&self, view: View, page: PageRequest) -> Result<Page<Tenant>> {
+        let mut sql = visible(view);
+        filter::page(&mut sql, "id", page);
+        let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list tenants"))?;
+        let tenants =
+            rows.iter().map(tenant).collect::<sqlx::Result<_>>().map_err(store_error("read tenants"))?;
+        Ok(Page::from_overfull(tenants, page.limit, |tenant: &Tenant| tenant.id.0))
+    }
+
+    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<bool> {
+        let new = tenant.clone();
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let version = next_version(connection).await?;
+                    let done = sqlx::query(
+                        "UPDATE tenants SET name = ?, metadata = ?, updated_at = ?, version = ? \
+                         WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
+                    )
+                    .bind(&new.name)
+                    .bind(&new.metadata)
+                    .bind(new.updated_at.as_micros())
+                    .bind(version)
+                    .bind(new.id.0)
+                    .bind(expected.as_micros())
+                    .execute(connection)
+                    .await?;
+                    Ok(done.rows_affected() == 1)
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<bool> {
+        let now = self.shared.surroundings.now();
+        self.writer.edit(move |connection| delete(connection, view, id, expected, now).boxed()).await
+    }
+}

@@ -1,0 +1,385 @@
+//! The one connection that writes, and group commit.
+//!
+//! Publishes, finished attempts and claims of due deliveries that wait at
+//! the same time are written in one transaction. Nothing waits for company:
+//! while one group is on its way to the disk, the next one gathers by
+//! itself. A caller is answered after the commit, never before.
+//!
+//! If a group fails because of one of its rows, it is split and tried again,
+//! so that one bad row fails alone.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use model::clock::Timestamp;
+use model::ids::{EndpointId, EventId};
+
+use super::publish::{self, Effects};
+use super::{Shared, explain, finish, lanes, store_error, transient_cause};
+use crate::deliveries::{Finished, Recorded};
+use crate::events::{Publish, Published};
+use crate::lanes::{ClaimedDeliveries, Epoch};
+use crate::{Result, StoreError};
+
+/// How many jobs may wait to be written. Publishing is refused beyond it.
+const QUEUE: usize = 8_192;
+/// The greatest number of jobs in one transaction.
+const GROUP: usize = 512;
+/// The greatest number of bytes of data in one transaction, roughly.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// How long a caller waits for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What is due for an endpoint, to be claimed.
+pub(super) struct ClaimDue {
+    pub(super) endpoint: EndpointId,
+    pub(super) epoch: Epoch,
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
+    pub(super) max_bytes: usize,
+}
+
+/// Work that can be done in company, and again if the company failed.
+enum Job {
+    Publish(Box<Publish>, Reply<Published>),
+    Finish(Box<Finished>, Reply<Recorded>),
+    Claim(ClaimDue, Reply<ClaimedDeliveries>),
+}
+
+/// Any other change: rare, and alone in its transaction.
+trait Edit: Send {
+    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Answer>>;
+
+    fn refuse(self: Box<Self>, error: StoreError);
+}
+
+/// Tells the caller how the commit went.
+type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+
+struct EditFn<F, T> {
+    change: F,
+    reply: Reply<T>,
+}
+
+impl<F, T> Edit for EditFn<F, T>
+where
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Answer>> {
+        Box::pin(async move {
+            let Self { change, reply } = *self;
+            match change(connection).await {
+                Ok(value) => Ok(Box::new(move |committed: Result<()>| {
+                    // A caller that has gone away needs no answer.
+                    let _ = reply.send(committed.map(|()| value));
+                }) as Answer),
+                Err(error) => {
+                    let _ = reply.send(Err(explain("make a change", &error)));
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        // A caller that has gone away needs no answer.
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+enum Task {
+    Grouped(Job),
+    Edit(Box<dyn Edit>),
+    /// The last one: what came before is written, then the file is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// Where the rest of the store hands in what is to be written.
+#[derive(Debug, Clone)]
+pub(super) struct WriterHandle {
+    tasks: mpsc::Sender<Task>,
+}
+
+impl WriterHandle {
+    async fn hand_in<T>(&self, task: Task, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        self.tasks.send_timeout(task, PATIENCE).await.map_err(|_| StoreError::Overloaded)?;
+        answer.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
+    }
+
+    pub(super) async fn publish(&self, publish: Publish) -> Result<Published> {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Task::Grouped(Job::Publish(Box::new(publish), reply)), answer).await
+    }
+
+    pub(super) async fn finish(&self, finished: Finished) -> Result<Recorded> {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Task::Grouped(Job::Finish(Box::new(finished), reply)), answer).await
+    }
+
+    pub(super) async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries> {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Task::Grouped(Job::Claim(claim, reply)), answer).await
+    }
+
+    /// Waits until all that was handed in is written and the file is closed.
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.tasks.send(Task::Close(done)).await.is_ok() {
+            // The writer drops its end when it is done.
+            let _ = closed.await;
+        }
+    }
+
+    /// Runs `change` in a transaction of its own.
+    pub(super) async fn edit<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.hand_in(Task::Edit(Box::new(EditFn { change, reply })), answer).await
+    }
+}
+
+/// Starts the writer. `lock` is held until it has ended.
+pub(super) fn start(connection: SqliteConnection, lock: Option<File>, shared: Arc<Shared>) -> WriterHandle {
+    let (tasks, inbox) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let closing = Writer { connection, shared }.run(inbox).await;
+        drop(lock);
+        drop(closing);
+    });
+    WriterHandle { tasks }
+}
+
+struct Writer {
+    connection: SqliteConnection,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Task>) -> Option<oneshot::Sender<()>> {
+        let mut closing = None;
+        while let Some(first) = inbox.recv().await {
+            let mut group = Vec::new();
+            let mut bytes = 0;
+            let mut next = Some(first);
+            loop {
+                match next {
+                    Some(Task::Grouped(job)) => {
+                        bytes += job.bytes();
+                        group.push(job);
+                    }
+                    Some(Task::Edit(edit)) => {
+                        self.commit_group(std::mem::take(&mut group)).await;
+                        self.commit_edit(edit).await;
+                        bytes = 0;
+                    }
+                    Some(Task::Close(done)) => {
+                        // No more is taken; what is in the queue is still done.
+                        inbox.close();
+                        closing = Some(done);
+                    }
+                    None => break,
+                }
+                next = if group.len() < GROUP && bytes < GROUP_BYTES { inbox.try_recv().ok() } else { None };
+            }
+            self.commit_group(group).await;
+        }
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(%error, "the database was not closed cleanly");
+        }
+        closing
+    }
+
+    /// Commits the jobs in as few transactions as can be, and answers each.
+    async fn commit_group(&mut self, jobs: Vec<Job>) {
+        let mut groups = VecDeque::from([jobs]);
+        while let Some(mut jobs) = groups.pop_front() {
+            if jobs.is_empty() {
+                continue;
+            }
+            let mut group = Group::default();
+            match self.try_group(&jobs, &mut group).await {
+                Ok(()) => group.answer(jobs, &self.shared),
+                Err(error) => {
+                    group.withdraw(&self.shared);
+                    if jobs.len() == 1 || transient_cause(&error).is_some() {
+                        tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed");
+                        let told = store_error("write to the delivery log")(error);
+                        jobs.into_iter().for_each(|job| job.refuse(told.clone()));
+                    } else {
+                        tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed and is split");
+                        let half = jobs.split_off(jobs.len() / 2);
+                        groups.push_front(half);
+                        groups.push_front(jobs);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn try_group(&mut self, jobs: &[Job], group: &mut Group) -> sqlx::Result<()> {
+        begin(&mut self.connection).await?;
+        let written = group.write(&mut self.connection, &self.shared, jobs).await;
+        match written {
+            Ok(()) => self.commit(group.witness()).await,
+            Err(error) => {
+                roll_back(&mut self.connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits. If that fails, looks whether it happened all the same.
+    async fn commit(&mut self, witness: Option<EventId>) -> sqlx::Result<()> {
+        let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await else { return Ok(()) };
+        roll_back(&mut self.connection).await;
+        if let Some(event) = witness {
+            let found = sqlx::query("SELECT 1 FROM payloads WHERE event = ?").bind(event.0);
+            if found.fetch_optional(&mut self.connection).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(error)
+    }
+
+    async fn commit_edit(&mut self, edit: Box<dyn Edit>) {
+        if let Err(error) = begin(&mut self.connection).await {
+            tracing::warn!(%error, "a change could not begin");
+            return edit.refuse(explain("begin a change", &error));
+        }
+        match edit.run(&mut self.connection).await {
+            Ok(answer) => {
+                let committed = self.commit(None).await;
+                if committed.is_ok()
+                    && let Err(error) = self.shared.refresh_through(&mut self.connection).await
+                {
+                    tracing::warn!(%error, "the configuration was not read anew after a change");
+                }
+                answer(committed.map_err(store_error("commit a change")));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a change failed");
+                roll_back(&mut self.connection).await;
+            }
+        }
+    }
+}
+
+async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map(|_| ())
+}
+
+async fn roll_back(connection: &mut SqliteConnection) {
+    // Some failures have ended the transaction already; then this one fails, rightly.
+    if let Err(error) = sqlx::query("ROLLBACK").execute(connection).await {
+        tracing::debug!(%error, "nothing to roll back");
+    }
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(publish, _) => publish.data.as_bytes().len(),
+            Self::Finish(finished, _) => {
+                finished.attempt.answer.as_ref().map_or(0, |answer| answer.body.len())
+            }
+            Self::Claim(claim, _) => claim.max_bytes / 8,
+        }
+    }
+
+    fn refuse(self, error: StoreError) {
+        // A caller that has gone away needs no answer.
+        match self {
+            Self::Publish(_, reply) => drop(reply.send(Err(error))),
+            Self::Finish(_, reply) => drop(reply.send(Err(error))),
+            Self::Claim(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// What a transaction has done, to be told when it is committed.
+#[derive(Default)]
+struct Group {
+    published: VecDeque<Published>,
+    recorded: VecDeque<Recorded>,
+    claimed: VecDeque<ClaimedDeliveries>,
+    effects: Effects,
+}
+
+impl Group {
+    async fn write(
+        &mut self,
+        connection: &mut SqliteConnection,
+        shared: &Shared,
+        jobs: &[Job],
+    ) -> sqlx::Result<()> {
+        let mut publishes = Vec::new();
+        let mut finished = Vec::new();
+        let mut claims = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Publish(publish, _) => publishes.push(publish.as_ref()),
+                Job::Finish(finish, _) => finished.push(finish.as_ref()),
+                Job::Claim(claim, _) => claims.push(claim),
+            }
+        }
+        if !finished.is_empty() {
+            self.recorded = finish::record(connection, &finished).await?.into();
+        }
+        for claim in claims {
+            self.claimed.push_back(lanes::claim_due(connection, claim).await?);
+        }
+        if !publishes.is_empty() {
+            self.published =
+                publish::publish(connection, shared, &publishes, &mut self.effects).await?.into();
+        }
+        Ok(())
+    }
+
+    /// An event of the group, by which its commit is recognised.
+    fn witness(&self) -> Option<EventId> {
+        self.published.iter().find_map(|published| match published {
+            Published::Accepted { event, .. } => Some(*event),
+            _ => None,
+        })
+    }
+
+    fn answer(mut self, jobs: Vec<Job>, shared: &Shared) {
+        const ONE_EACH: &str = "every job of a group has a result";
+        for job in jobs {
+            // A caller that has gone away needs no answer.
+            match job {
+                Job::Publish(_, reply) => drop(reply.send(Ok(self.published.pop_front().expect(ONE_EACH)))),
+                Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
+                Job::Claim(_, reply) => drop(reply.send(Ok(self.claimed.pop_front().expect(ONE_EACH)))),
+            }
+        }
+        let hand_off = shared.hand_off.get();
+        if !self.effects.ready.is_empty() {
+            hand_off.hand_over(self.effects.ready);
+        }
+        if !self.effects.wake.is_empty() {
+            hand_off.wake(&self.effects.wake);
+        }
+        for endpoint in self.effects.wake_for_test {
+            hand_off.wake_for_test(endpoint);
+        }
+    }
+
+    fn withdraw(&mut self, shared: &Shared) {
+        let reserved: Vec<_> =
+            self.effects.ready.iter().map(|ready| (ready.endpoint, ready.data.as_bytes().len())).collect();
+        shared.hand_off.get().give_up(&reserved);
+    }
+}

@@ -1,0 +1,85 @@
+//! The embedded store passes the suite, and keeps what only it promises.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use delivery_log::conformance::Backend;
+use delivery_log::conformance_suite;
+use delivery_log::sqlite::{OpenError, Options, Ownership, SqliteStore};
+use delivery_log::{SharedStore, Surroundings};
+use model::clock::{ManualClock, Timestamp};
+use model::entropy::SeededEntropy;
+use model::vault::MasterKey;
+use tempfile::TempDir;
+
+struct Sqlite {
+    folder: TempDir,
+}
+
+impl Sqlite {
+    fn new() -> Self {
+        Self { folder: TempDir::new().expect("a folder") }
+    }
+
+    fn options(&self, seed: u64) -> Options {
+        Options {
+            path: self.folder.path().join("posthorn.db"),
+            master_key: MasterKey::generate(&SeededEntropy::new(seed)),
+            public_url: "https://posthorn.example".to_owned(),
+            ownership: Ownership::Server,
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    async fn open(&self, surroundings: Surroundings) -> SharedStore {
+        Arc::new(SqliteStore::open(self.options(1), surroundings).await.expect("opens"))
+    }
+
+    async fn reopen_after_crash(&self, store: SharedStore, surroundings: Surroundings) -> SharedStore {
+        // Closing gives nothing back: lanes stay owned, as after a crash.
+        store.close().await;
+        self.open(surroundings).await
+    }
+}
+
+conformance_suite!(Sqlite::new());
+
+fn surroundings() -> Surroundings {
+    let clock = ManualClock::new(Timestamp::from_secs(1_795_262_400));
+    Surroundings::new(Arc::new(clock), Arc::new(SeededEntropy::new(2)))
+}
+
+#[tokio::test]
+async fn a_store_that_a_server_owns_is_refused_to_a_second_one() {
+    let sqlite = Sqlite::new();
+    let first = sqlite.open(surroundings()).await;
+    let second = SqliteStore::open(sqlite.options(1), surroundings()).await;
+    assert!(matches!(second, Err(OpenError::InUse(_))), "{second:?}");
+    let beside = Options { ownership: Ownership::Beside, ..sqlite.options(1) };
+    assert!(SqliteStore::open(beside, surroundings()).await.is_ok());
+    first.close().await;
+    assert!(SqliteStore::open(sqlite.options(1), surroundings()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wrong_master_key_is_refused() {
+    let sqlite = Sqlite::new();
+    sqlite.open(surroundings()).await.close().await;
+    let wrong = SqliteStore::open(sqlite.options(99), surroundings()).await;
+    assert!(matches!(wrong, Err(OpenError::MasterKey(_))), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_change_made_beside_the_server_is_seen_by_it() {
+    let sqlite = Sqlite::new();
+    let server = sqlite.open(surroundings()).await;
+    let beside = Options { ownership: Ownership::Beside, ..sqlite.options(1) };
+    let beside: SharedStore = Arc::new(SqliteStore::open(beside, surroundings()).await.expect("opens"));
+    let name = model::names::ProjectName::parse("shop").expect("a name");
+    let project = beside.ensure_project(&name).await.expect("a project");
+    assert!(server.configuration().project(project.id).is_none());
+    server.refresh().await.expect("refreshes");
+    assert!(server.configuration().project(project.id).is_some());
+}
