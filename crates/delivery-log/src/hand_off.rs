@@ -61,6 +61,9 @@ pub trait HandOff: Send + Sync {
     /// There is a test call in the store for this endpoint, which passes holds.
     fn wake_for_test(&self, endpoint: EndpointId);
 
+    /// The endpoint has a new URL: what it answered before counts no more.
+    fn lift_hold(&self, endpoint: EndpointId);
+
     /// A delivery was canceled: it should not be sent any more.
     fn withdraw(&self, endpoint: EndpointId, delivery: DeliveryId);
 }
@@ -81,6 +84,8 @@ impl HandOff for NoLanes {
     fn wake(&self, _: &[EndpointId]) {}
 
     fn wake_for_test(&self, _: EndpointId) {}
+
+    fn lift_hold(&self, _: EndpointId) {}
 
     fn withdraw(&self, _: EndpointId, _: DeliveryId) {}
 }

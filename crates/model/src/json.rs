@@ -1,5 +1,6 @@
 //! JSON that is kept as its bytes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -8,10 +9,21 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 /// How deep arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 64;
 
-/// Why some JSON cannot be kept.
+/// Why some JSON cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidJson(String);
+pub enum InvalidJson {
+    /// Not JSON at all (RFC 8259).
+    #[error("{0}")]
+    Malformed(String),
+    /// JSON that means different things to different readers, or too much.
+    #[error("{detail}")]
+    Refused {
+        /// Where, as a JSON pointer (RFC 6901).
+        pointer: String,
+        /// Why.
+        detail: String,
+    },
+}
 
 /// Checks that `text` is one JSON value in which no object names a key twice
 /// and nothing is nested deeper than [`MAX_DEPTH`].
@@ -20,14 +32,19 @@ pub struct InvalidJson(String);
 /// both would mean different things to different customers.
 pub fn check(text: &str) -> Result<(), InvalidJson> {
     let mut json = serde_json::Deserializer::from_str(text);
-    Check { depth: 0 }
-        .deserialize(&mut json)
-        .and_then(|()| json.end())
-        .map_err(|error| InvalidJson(without_position(&error)))
+    // Our own limit comes first, and names the place.
+    json.disable_recursion_limit();
+    let mut path = Vec::new();
+    let checked = Check { path: &mut path }.deserialize(&mut json).and_then(|()| json.end());
+    checked.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => {
+            InvalidJson::Refused { pointer: pointer(&path), detail: without_position(&error) }
+        }
+        _ => InvalidJson::Malformed(error.to_string()),
+    })
 }
 
-/// The message alone: line and column count within a part of the request
-/// that the caller never saw on its own.
+/// The message alone: the pointer says where.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -36,20 +53,42 @@ fn without_position(error: &serde_json::Error) -> String {
     }
 }
 
-struct Check {
-    depth: usize,
+/// A step on the way to a value.
+enum Step<'a> {
+    Key(Cow<'a, str>),
+    Index(usize),
 }
 
-impl Check {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        if self.depth == MAX_DEPTH {
+fn pointer(path: &[Step<'_>]) -> String {
+    path.iter()
+        .map(|step| match step {
+            Step::Key(key) => format!("/{}", escape(key)),
+            Step::Index(index) => format!("/{index}"),
+        })
+        .collect()
+}
+
+/// A key as it stands in a JSON pointer (RFC 6901, section 3).
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Goes through a value. `path` leads to where it is; after an error it
+/// leads to the error.
+struct Check<'p, 'de> {
+    path: &'p mut Vec<Step<'de>>,
+}
+
+impl<'de> Check<'_, 'de> {
+    fn deeper<E: serde::de::Error>(&self) -> Result<(), E> {
+        if self.path.len() == MAX_DEPTH {
             return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Check {
+impl<'de> DeserializeSeed<'de> for Check<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -57,7 +96,7 @@ impl<'de> DeserializeSeed<'de> for Check {
     }
 }
 
-impl<'de> Visitor<'de> for Check {
+impl<'de> Visitor<'de> for Check<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,20 +128,28 @@ impl<'de> Visitor<'de> for Check {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        loop {
-            if items.next_element_seed(self.deeper()?)?.is_none() {
-                return Ok(());
+        self.deeper()?;
+        for index in 0.. {
+            self.path.push(Step::Index(index));
+            if items.next_element_seed(Check { path: &mut *self.path })?.is_none() {
+                self.path.pop();
+                break;
             }
+            self.path.pop();
         }
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        self.deeper()?;
         let mut seen = Keys::default();
-        while let Some(key) = members.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+            self.path.push(Step::Key(key.clone()));
             if let Some(twice) = seen.insert(key) {
                 return Err(A::Error::custom(format_args!("the key {twice:?} stands twice")));
             }
-            members.next_value_seed(self.deeper()?)?;
+            members.next_value_seed(Check { path: &mut *self.path })?;
+            self.path.pop();
         }
         Ok(())
     }
@@ -111,15 +158,15 @@ impl<'de> Visitor<'de> for Check {
 /// The keys of one object: a list while it is short, which most are.
 #[derive(Default)]
 struct Keys<'a> {
-    few: Vec<std::borrow::Cow<'a, str>>,
-    many: HashSet<std::borrow::Cow<'a, str>>,
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
 }
 
 impl<'a> Keys<'a> {
     const FEW: usize = 16;
 
     /// Gives the key back if it was there already.
-    fn insert(&mut self, key: std::borrow::Cow<'a, str>) -> Option<std::borrow::Cow<'a, str>> {
+    fn insert(&mut self, key: Cow<'a, str>) -> Option<Cow<'a, str>> {
         if self.few.contains(&key) || self.many.contains(&key) {
             return Some(key);
         }
@@ -138,8 +185,9 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_named() {
-        let error = check(r#"{"a":{"b":1,"c":2,"b":3}}"#).expect_err("twice");
-        assert_eq!(error.to_string(), "the key \"b\" stands twice");
+        let refused = check(r#"{"a":[0,{"b/":1,"c":2,"b/":3}]}"#).expect_err("twice");
+        let (pointer, detail) = ("/a/1/b~1".to_owned(), "the key \"b/\" stands twice".to_owned());
+        assert_eq!(refused, InvalidJson::Refused { pointer, detail });
         // Escapes do not hide it.
         assert!(check(r#"{"b":1,"\u0062":3}"#).is_err());
     }
@@ -162,7 +210,7 @@ mod tests {
     #[test]
     fn what_follows_the_value_is_refused() {
         assert!(check("{} {}").is_err());
-        assert!(check("").is_err());
+        assert!(matches!(check(""), Err(InvalidJson::Malformed(_))));
         assert!(check("1.10").is_ok());
         assert!(check("12345678901234567890123").is_ok());
     }

@@ -262,6 +262,8 @@ impl HandOff for OneLane {
 
     fn wake_for_test(&self, _: EndpointId) {}
 
+    fn lift_hold(&self, _: EndpointId) {}
+
     fn withdraw(&self, _: EndpointId, _: DeliveryId) {}
 }
 

@@ -146,12 +146,18 @@ async fn insert(
     Ok(true)
 }
 
+/// What an update changed that others have to know.
+struct Updated {
+    /// The URL is another.
+    moved: bool,
+}
+
 async fn update(
     connection: &mut SqliteConnection,
     new: &Endpoint,
     sealed_headers: Vec<u8>,
     expected: Timestamp,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<Updated>> {
     let version = next_version(connection).await?;
     let before =
         sqlx::query("SELECT url FROM endpoints WHERE id = ? AND updated_at = ? AND deleted_at IS NULL")
@@ -159,7 +165,7 @@ async fn update(
             .bind(expected.as_micros())
             .fetch_optional(&mut *connection)
             .await?;
-    let Some(before) = before else { return Ok(false) };
+    let Some(before) = before else { return Ok(None) };
     sqlx::query(
         "UPDATE endpoints SET url = ?, description = ?, subscriptions = ?, payload = ?, timeout_ms = ?, \
          status = ?, disabled_reason = ?, metadata = ?, sealed_headers = ?, updated_at = ?, version = ? \
@@ -179,12 +185,13 @@ async fn update(
     .bind(new.id.0)
     .execute(&mut *connection)
     .await?;
-    if before.try_get::<&str, _>(0)? != new.url.as_str() {
+    let moved = before.try_get::<&str, _>(0)? != new.url.as_str();
+    if moved {
         lanes::lift_hold(connection, new.id).await?;
     }
     // What was held may go now.
     lanes::wake(connection, &[new.id], new.updated_at).await?;
-    Ok(true)
+    Ok(Some(Updated { moved }))
 }
 
 fn visible(view: View, tenant: TenantId) -> QueryBuilder<sqlx::Sqlite> {
@@ -258,10 +265,13 @@ impl Endpoints for SqliteStore {
             .writer
             .edit(move |connection| async move { update(connection, &new, headers, expected).await }.boxed())
             .await?;
-        if updated {
-            self.shared.hand_off.get().wake(&[endpoint.id]);
+        let hand_off = self.shared.hand_off.get();
+        match &updated {
+            Some(Updated { moved: true }) => hand_off.lift_hold(endpoint.id),
+            Some(Updated { moved: false }) => hand_off.wake(&[endpoint.id]),
+            None => {}
         }
-        Ok(updated)
+        Ok(updated.is_some())
     }
 
     async fn replace_secrets(

@@ -1,0 +1,111 @@
+//! Names become addresses here, and only allowed addresses come out.
+//!
+//! The client connects to what this resolver gives it and to nothing else,
+//! so the address that was checked is the address that is called: a name
+//! that changes its mind between check and call finds no gap. Hosts that are
+//! addresses themselves never reach a resolver; the transport checks them.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use hickory_resolver::TokioResolver;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
+
+use model::address::{BlockedTarget, TargetPolicy};
+
+use crate::transport::phases;
+
+/// Every address of a name is forbidden.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Blocked(BlockedTarget);
+
+/// A name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("the name cannot be looked up: {0}")]
+pub(crate) struct NoAddress(String);
+
+/// Looks names up without blocking a thread, and keeps answers for their TTL.
+pub(crate) struct GuardedResolver {
+    targets: Arc<TargetPolicy>,
+    names: Arc<OnceLock<Result<TokioResolver, String>>>,
+}
+
+impl GuardedResolver {
+    pub(crate) fn new(targets: Arc<TargetPolicy>) -> Self {
+        Self { targets, names: Arc::new(OnceLock::new()) }
+    }
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (targets, names) = (Arc::clone(&self.targets), Arc::clone(&self.names));
+        Box::pin(async move {
+            let since = Instant::now();
+            let found = look_up(&names, name.as_str()).await;
+            phases::record_dns(since);
+            // Without a request there is no port: then only networks that
+            // are allowed on any port pass.
+            let port = phases::port().unwrap_or(0);
+            Ok(allowed(&targets, found?, port)?)
+        })
+    }
+}
+
+async fn look_up(
+    names: &OnceLock<Result<TokioResolver, String>>,
+    name: &str,
+) -> Result<Vec<SocketAddr>, NoAddress> {
+    let resolver = names.get_or_init(|| {
+        let builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
+        builder.build().map_err(|error| error.to_string())
+    });
+    let resolver = resolver.as_ref().map_err(|error| NoAddress(error.clone()))?;
+    let found = resolver.lookup_ip(name).await.map_err(|error| NoAddress(error.to_string()))?;
+    // Port 0 stands for the port of the URL.
+    Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect())
+}
+
+/// Those addresses that may be called. A name with none is blocked.
+fn allowed(targets: &TargetPolicy, found: Vec<SocketAddr>, port: u16) -> Result<Addrs, Blocked> {
+    let mut refused = None;
+    let mut allowed = Vec::with_capacity(found.len());
+    for address in found {
+        match targets.check(address.ip(), port) {
+            Ok(()) => allowed.push(address),
+            Err(blocked) => refused = Some(blocked),
+        }
+    }
+    match (allowed.is_empty(), refused) {
+        (true, Some(blocked)) => Err(Blocked(blocked)),
+        _ => Ok(Box::new(allowed.into_iter())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 0)).collect()
+    }
+
+    #[test]
+    fn of_mixed_addresses_only_the_public_ones_are_called() {
+        let found = addresses(&["10.0.0.1", "93.184.216.34", "::1", "::ffff:127.0.0.1"]);
+        let allowed: Vec<_> = allowed(&TargetPolicy::default(), found, 443).expect("one is public").collect();
+        assert_eq!(allowed, addresses(&["93.184.216.34"]));
+    }
+
+    #[test]
+    fn a_name_with_private_addresses_alone_is_blocked() {
+        let found = addresses(&["169.254.169.254", "fd00::1"]);
+        assert!(allowed(&TargetPolicy::default(), found, 443).is_err());
+    }
+
+    #[test]
+    fn a_forbidden_port_is_blocked_on_a_public_address() {
+        assert!(allowed(&TargetPolicy::default(), addresses(&["93.184.216.34"]), 22).is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! One attempt: sign, send, judge, record.
+//!
+//! The fifth stop of an event, after the lanes and before the transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use secrecy::ExposeSecret as _;
+
+use delivery_log::configuration::LiveEndpoint;
+use delivery_log::deliveries::{Finished, Recorded};
+use delivery_log::hand_off::ReadyDelivery;
+use model::attempt::{Attempt, ErrorClass, HeaderList, Phases, Trigger};
+use model::clock::Timestamp;
+use model::failure::{Outcome, judge, parse_retry_after};
+use model::ids::AttemptId;
+
+use crate::context::Context;
+use crate::transport::Sent;
+
+/// What every receiver sees of us.
+const AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
+/// Stands in the log for a value that is nobody's business.
+const MASKED: &str = "***";
+/// How long to wait before an attempt is offered to the log again.
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
+
+/// Makes one attempt, and sees to it that it is in the log.
+pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoint: Arc<LiveEndpoint>) {
+    let finished = attempt(&context, &ready, &endpoint).await;
+    let now = context.surroundings.now();
+    let class = finished.attempt.error_class;
+    let mut gone_for_good = false;
+    let health = {
+        let mut lanes = context.lanes();
+        lanes.ended(&ready, class, finished.verdict.hold_until, now);
+        let lane = lanes.lane_mut(ready.endpoint);
+        lane.and_then(|lane| {
+            let gone = finished.attempt.http_status() == Some(410);
+            gone_for_good = gone && lane.note_gone(ready.event.id, now);
+            (gone || finished.verdict.hold_until.is_some()).then(|| lane.health().clone())
+        })
+    };
+    context.changed.notify_one();
+    log(&ready, &finished);
+    record(&context, Finished { health, ..finished }).await;
+    if gone_for_good {
+        disable(&context, &ready).await;
+    }
+}
+
+async fn attempt(context: &Context, ready: &ReadyDelivery, live: &LiveEndpoint) -> Finished {
+    let entropy = context.surroundings.entropy.as_ref();
+    let started_at = context.surroundings.now();
+    let body = Bytes::from(ready.form.render(&ready.event, &ready.data));
+    let request = Request::new(context, ready, live, started_at, &body);
+    let send = context.transport.post(&live.endpoint.url, request.headers, body, live.endpoint.timeout);
+    let sent = tokio::select! {
+        sent = send => sent,
+        () = context.cut.cancelled() => interrupted(context.surroundings.now().since(started_at)),
+    };
+    let ended_at = context.surroundings.now();
+    let outcome = Outcome {
+        error_class: sent.error_class,
+        http_status: sent.answer.as_ref().map(|answer| answer.status),
+        retry_after: retry_after(&sent, ended_at),
+        ended_at,
+        trigger: ready.trigger,
+    };
+    context.metrics.attempt(sent.error_class, sent.phases.total);
+    let verdict = judge(&context.settings.retry_policy, ready.spent, &outcome, entropy);
+    context.metrics.ended(verdict.status);
+    Finished {
+        project: ready.event.project,
+        endpoint: ready.endpoint,
+        epoch: ready.epoch,
+        attempt: Attempt {
+            id: AttemptId::next(&context.surroundings.ids, started_at, entropy),
+            delivery: ready.id,
+            number: ready.attempts + 1,
+            trigger: ready.trigger,
+            started_at,
+            phases: sent.phases,
+            remote_ip: sent.remote_ip,
+            http_version: sent.http_version,
+            request_headers: request.logged,
+            answer: sent.answer,
+            error_class: sent.error_class,
+            error_detail: sent.error_detail,
+            next_attempt_at: verdict.next_attempt_at,
+            next_reason: verdict.reason,
+        },
+        verdict,
+        health: None,
+    }
+}
+
+/// The headers of a request, and as they stand in the log.
+struct Request {
+    headers: HeaderMap,
+    logged: HeaderList,
+}
+
+impl Request {
+    fn new(
+        context: &Context,
+        ready: &ReadyDelivery,
+        live: &LiveEndpoint,
+        now: Timestamp,
+        body: &[u8],
+    ) -> Self {
+        let id = ready.event.id.to_string();
+        let mut request = Self { headers: HeaderMap::with_capacity(16), logged: Vec::with_capacity(12) };
+        request.add(CONTENT_TYPE, "application/json".to_owned());
+        request.add(USER_AGENT, AGENT.to_owned());
+        request.add(HeaderName::from_static("webhook-signature"), live.sign(&id, now, body));
+        request.add(HeaderName::from_static("webhook-timestamp"), now.as_secs().to_string());
+        request.add(HeaderName::from_static("webhook-id"), id);
+        request.add(HeaderName::from_static("traceparent"), traceparent(context, ready));
+        request.add(HeaderName::from_static("posthorn-delivery"), ready.id.to_string());
+        request.add(HeaderName::from_static("posthorn-attempt"), (ready.attempts + 1).to_string());
+        if let Some(reason) = retry_reason(ready) {
+            request.add(HeaderName::from_static("posthorn-retry-reason"), reason.to_owned());
+        }
+        for custom in live.headers() {
+            let name = HeaderName::from_bytes(custom.name.as_bytes());
+            let value = HeaderValue::from_str(custom.value.expose_secret());
+            // Both were checked when they were set.
+            if let (Ok(name), Ok(mut value)) = (name, value) {
+                value.set_sensitive(true);
+                request.headers.append(name, value);
+                request.logged.push((custom.name.clone(), MASKED.to_owned()));
+            }
+        }
+        request
+    }
+
+    fn add(&mut self, name: HeaderName, value: String) {
+        self.headers
+            .insert(name.clone(), HeaderValue::from_str(&value).expect("our own headers are visible ASCII"));
+        self.logged.push((name.as_str().to_owned(), value));
+    }
+}
+
+/// Why this is not the first attempt: how the one before ended, or who asked.
+fn retry_reason(ready: &ReadyDelivery) -> Option<&'static str> {
+    match ready.trigger {
+        Trigger::Manual | Trigger::Replay => Some("replay"),
+        Trigger::Test => Some("test"),
+        Trigger::Automatic | Trigger::Probe => ready.last_error.map(ErrorClass::as_str),
+    }
+}
+
+/// W3C Trace Context: one trace for all attempts of an event.
+fn traceparent(context: &Context, ready: &ReadyDelivery) -> String {
+    let mut span = [0; 8];
+    context.surroundings.entropy.fill(&mut span);
+    // A span id of zeros is not valid.
+    format!("00-{:032x}-{:016x}-01", ready.event.id.0.as_u128(), u64::from_be_bytes(span).max(1))
+}
+
+fn retry_after(sent: &Sent, now: Timestamp) -> Option<Duration> {
+    if sent.error_class == ErrorClass::None {
+        return None;
+    }
+    let headers = &sent.answer.as_ref()?.headers;
+    let (_, value) = headers.iter().find(|(name, _)| name == "retry-after")?;
+    parse_retry_after(value, now)
+}
+
+fn interrupted(after: Duration) -> Sent {
+    Sent {
+        phases: Phases { total: after, ..Phases::default() },
+        remote_ip: None,
+        http_version: None,
+        answer: None,
+        error_class: ErrorClass::Interrupted,
+        error_detail: Some("Posthorn was stopped while this call was under way".to_owned()),
+    }
+}
+
+fn log(ready: &ReadyDelivery, finished: &Finished) {
+    let attempt = &finished.attempt;
+    tracing::debug!(
+        event.id = %ready.event.id,
+        delivery.id = %ready.id,
+        endpoint.id = %ready.endpoint,
+        attempt.number = attempt.number,
+        attempt.error_class = %attempt.error_class,
+        http.status = attempt.http_status(),
+        duration_ms = attempt.phases.total.as_secs_f64() * 1_000.0,
+        "made an attempt"
+    );
+}
+
+/// Offers the attempt to the log until it is taken.
+///
+/// While the database is away, attempts gather here; their number is bounded
+/// by the slots, because a lane does not start more than it may leave unrecorded.
+async fn record(context: &Context, finished: Finished) {
+    let (endpoint, due) = (finished.endpoint, finished.verdict.next_attempt_at);
+    context.metrics.unrecorded.inc();
+    loop {
+        match context.store.finish(finished.clone()).await {
+            Ok(recorded) => {
+                if recorded == Recorded::Late {
+                    context.metrics.late.inc();
+                }
+                break;
+            }
+            Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
+            Err(error) => {
+                // It stays claimed, and is logged as interrupted at the next start.
+                tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
+                break;
+            }
+        }
+    }
+    context.metrics.unrecorded.dec();
+    context.lanes().recorded(endpoint, due);
+    if due.is_some() {
+        context.changed.notify_one();
+    }
+}
+
+async fn disable(context: &Context, ready: &ReadyDelivery) {
+    let reason = "the endpoint answered 410 Gone for three different events within an hour";
+    match context.store.disable_endpoint(ready.endpoint, reason).await {
+        Ok(()) => tracing::info!(endpoint.id = %ready.endpoint, reason, "disabled an endpoint"),
+        Err(error) => tracing::warn!(%error, endpoint.id = %ready.endpoint, "an endpoint was not disabled"),
+    }
+}

@@ -1,0 +1,462 @@
+//! Which delivery may go now.
+//!
+//! A lane is what this process knows of one endpoint whose deliveries it
+//! sends: what is in hand, what is under way, what the store still has, and
+//! what holds it. [`Lanes`] keeps all of them and gives out work in turns:
+//! tenants first, then the endpoints of a tenant, so that neither a busy
+//! tenant nor a busy endpoint delays the others. It decides and does
+//! nothing: no I/O, no clock, no async.
+
+mod lane;
+mod turns;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use delivery_log::hand_off::ReadyDelivery;
+use delivery_log::lanes::{ClaimedDeliveries, Epoch, TakenLane};
+use model::attempt::ErrorClass;
+use model::clock::Timestamp;
+use model::ids::{DeliveryId, EndpointId, TenantId};
+
+pub(crate) use lane::Lane;
+use turns::Turns;
+
+/// The greatest number of deliveries in hand that are not under way.
+const MAX_READY: usize = 8_192;
+/// The greatest number of bytes of their data.
+const MAX_READY_BYTES: usize = 64 * 1024 * 1024;
+/// The greatest number in hand for one endpoint.
+const MAX_READY_OF_LANE: usize = 1_024;
+/// A lane with fewer in hand than this asks the store for more.
+const LOW: usize = 32;
+/// How many are claimed at a time.
+const CLAIM: usize = 128;
+/// The share of all slots that one endpoint may hold: one in so many.
+const SHARE: usize = 8;
+/// The share of all slots that retries may hold: one in so many.
+const RETRY_SHARE: usize = 2;
+/// For each slot, so many ended calls may wait to be logged. Beyond it
+/// nothing is started: a log that cannot keep up must not be outrun.
+const UNRECORDED_PER_SLOT: usize = 4;
+
+/// What a lane wants from the store.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ClaimWish {
+    pub(crate) endpoint: EndpointId,
+    pub(crate) epoch: Epoch,
+    pub(crate) limit: u32,
+    pub(crate) max_bytes: usize,
+    /// Only tests, because everything else is held.
+    pub(crate) tests_only: bool,
+}
+
+/// What the endpoint of a delivery allows at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Enabled,
+    /// Paused or disabled: only tests may go.
+    Held,
+    Gone,
+}
+
+/// All lanes of this process.
+pub(crate) struct Lanes {
+    lanes: HashMap<EndpointId, Lane>,
+    turns: Turns,
+    /// When lanes have work again that is not due yet.
+    timers: BTreeSet<(Timestamp, EndpointId)>,
+    /// Lanes that may want something from the store.
+    hungry: HashSet<EndpointId>,
+    wanted: BTreeSet<EndpointId>,
+    /// Lanes whose next delivery is a retry, while retries have no slot left.
+    crowded: Vec<EndpointId>,
+    slots: usize,
+    under_way: usize,
+    retries_under_way: usize,
+    /// Ended, and not in the log yet.
+    unrecorded: usize,
+    ready: usize,
+    ready_bytes: usize,
+    stopping: bool,
+}
+
+impl Lanes {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self {
+            lanes: HashMap::new(),
+            turns: Turns::default(),
+            timers: BTreeSet::new(),
+            hungry: HashSet::new(),
+            wanted: BTreeSet::new(),
+            crowded: Vec::new(),
+            slots,
+            under_way: 0,
+            retries_under_way: 0,
+            unrecorded: 0,
+            ready: 0,
+            ready_bytes: 0,
+            stopping: false,
+        }
+    }
+
+    /// How many lanes are owned.
+    pub(crate) fn owned(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// How many calls are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// How many deliveries are in hand and not under way.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready
+    }
+
+    // What the writer says, through `HandOff`.
+
+    pub(crate) fn reserve(&mut self, endpoint: EndpointId, bytes: usize) -> Option<Epoch> {
+        if self.stopping || self.ready >= MAX_READY || self.ready_bytes + bytes > MAX_READY_BYTES {
+            return None;
+        }
+        let lane = self.lanes.get_mut(&endpoint)?;
+        let epoch = lane.reserve()?;
+        self.ready += 1;
+        self.ready_bytes += bytes;
+        Some(epoch)
+    }
+
+    pub(crate) fn give_up(&mut self, endpoint: EndpointId, bytes: usize) {
+        self.ready -= 1;
+        self.ready_bytes -= bytes;
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.reserved -= 1;
+        }
+    }
+
+    pub(crate) fn hand_over(&mut self, delivery: ReadyDelivery) {
+        let endpoint = delivery.endpoint;
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
+            // Given back between reservation and commit: the release found it in the store.
+            self.drop_ready(&delivery);
+            return;
+        };
+        lane.reserved -= 1;
+        lane.ready.push_back(delivery);
+        self.queue(endpoint);
+    }
+
+    /// The store has due work for the endpoint.
+    pub(crate) fn wake(&mut self, endpoint: EndpointId) {
+        match self.lanes.get_mut(&endpoint) {
+            Some(lane) => {
+                lane.has_more_in_store();
+                self.hungry.insert(endpoint);
+                // It may just have been enabled.
+                self.queue(endpoint);
+            }
+            None => drop(self.wanted.insert(endpoint)),
+        }
+    }
+
+    pub(crate) fn wake_for_test(&mut self, endpoint: EndpointId) {
+        self.wake(endpoint);
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.test_waits = true;
+        }
+    }
+
+    /// A hold has ended before its time.
+    pub(crate) fn lift_hold(&mut self, endpoint: EndpointId) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.health = Default::default();
+        }
+        self.wake(endpoint);
+    }
+
+    pub(crate) fn withdraw(&mut self, endpoint: EndpointId, delivery: DeliveryId) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        if let Some(place) = lane.ready.iter().position(|ready| ready.id == delivery)
+            && let Some(withdrawn) = lane.ready.remove(place)
+        {
+            self.drop_ready(&withdrawn);
+        }
+    }
+
+    // What is wanted from the store.
+
+    /// Lanes to be taken, if there are any.
+    pub(crate) fn take_wanted(&mut self, limit: usize) -> Vec<EndpointId> {
+        if self.stopping {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some(endpoint) = self.wanted.pop_first()
+        {
+            taken.push(endpoint);
+        }
+        taken
+    }
+
+    /// A lane is owned from now on. What it has is found in the store.
+    pub(crate) fn own(&mut self, taken: TakenLane, tenant: TenantId, now: Timestamp) {
+        let endpoint = taken.endpoint;
+        let mut lane = Lane::new(taken, tenant, (self.slots / SHARE).max(1), now);
+        lane.test_waits = true;
+        self.lanes.insert(endpoint, lane);
+        self.hungry.insert(endpoint);
+        self.set_hold_timer(endpoint, now);
+    }
+
+    /// The deliveries that lanes want claimed. `standing` tells how their
+    /// endpoints stand.
+    pub(crate) fn claims(
+        &mut self,
+        now: Timestamp,
+        standing: impl Fn(EndpointId) -> Standing,
+    ) -> Vec<ClaimWish> {
+        while let Some((due, endpoint)) = self.timers.first().copied()
+            && due <= now
+        {
+            self.timers.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.timer = None;
+                lane.has_more_in_store();
+                self.hungry.insert(endpoint);
+                self.queue(endpoint);
+            }
+        }
+        if self.stopping {
+            return Vec::new();
+        }
+        let mut wishes = Vec::new();
+        for endpoint in std::mem::take(&mut self.hungry) {
+            let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
+            let held = lane.is_held(now) || standing(endpoint) != Standing::Enabled;
+            let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
+            if lane.claiming || !wants {
+                continue;
+            }
+            if self.ready >= MAX_READY || self.ready_bytes >= MAX_READY_BYTES {
+                // Asked again when something was sent.
+                self.hungry.insert(endpoint);
+                continue;
+            }
+            lane.begin_claim();
+            wishes.push(ClaimWish {
+                endpoint,
+                epoch: lane.epoch,
+                limit: CLAIM.min(MAX_READY - self.ready) as u32,
+                max_bytes: (MAX_READY_BYTES - self.ready_bytes).min(MAX_READY_BYTES / 16),
+                tests_only: held,
+            });
+        }
+        wishes
+    }
+
+    /// What came of a claim.
+    pub(crate) fn claimed(&mut self, wish: &ClaimWish, claimed: ClaimedDeliveries, now: Timestamp) {
+        for delivery in &claimed.ready {
+            self.ready += 1;
+            self.ready_bytes += delivery.data.as_bytes().len();
+        }
+        let Some(lane) = self.lanes.get_mut(&wish.endpoint) else {
+            claimed.ready.iter().for_each(|delivery| self.drop_ready(delivery));
+            return;
+        };
+        let next_due = lane.end_claim(claimed, wish.tests_only, now);
+        if lane.behind || lane.test_waits {
+            self.hungry.insert(wish.endpoint);
+        }
+        if let Some(due) = next_due {
+            self.set_timer(wish.endpoint, due);
+        }
+        self.queue(wish.endpoint);
+    }
+
+    /// A claim failed; it is tried again at `at`.
+    pub(crate) fn claim_failed(&mut self, endpoint: EndpointId, at: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.claiming = false;
+            // It may have been committed all the same. Given back and taken
+            // again, nothing stays claimed without being in hand.
+            lane.doubtful = true;
+            self.set_timer(endpoint, at);
+        }
+    }
+
+    // What goes out.
+
+    /// The next delivery to send, if a slot is free.
+    pub(crate) fn next(
+        &mut self,
+        now: Timestamp,
+        standing: impl Fn(EndpointId) -> Standing,
+    ) -> Option<ReadyDelivery> {
+        while !self.stopping
+            && self.under_way < self.slots
+            && self.unrecorded < self.slots * UNRECORDED_PER_SLOT
+        {
+            let (tenant, endpoint) = self.turns.next()?;
+            let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
+            lane.queued = false;
+            let is_retry = lane.ready.front().is_some_and(|ready| ready.attempts > 0);
+            if is_retry && self.retries_under_way >= (self.slots / RETRY_SHARE).max(1) {
+                self.crowded.push(endpoint);
+                continue;
+            }
+            let Some(delivery) = lane.next(now, standing(endpoint)) else { continue };
+            self.under_way += 1;
+            self.retries_under_way += usize::from(is_retry);
+            self.drop_ready(&delivery);
+            let lane = self.lanes.get_mut(&endpoint).expect("the lane was there");
+            if lane.is_runnable() {
+                lane.queued = true;
+                self.turns.add(tenant, endpoint);
+            }
+            if lane.behind && lane.ready.len() < LOW {
+                self.hungry.insert(endpoint);
+            }
+            return Some(delivery);
+        }
+        None
+    }
+
+    /// A call has ended, and its slot is free. It is not in the log yet.
+    pub(crate) fn ended(
+        &mut self,
+        delivery: &ReadyDelivery,
+        how: ErrorClass,
+        hold_until: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        self.free_slot(delivery);
+        self.unrecorded += 1;
+        let endpoint = delivery.endpoint;
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.ended(how, hold_until, now);
+            self.queue(endpoint);
+            if hold_until.is_some() {
+                self.set_hold_timer(endpoint, now);
+            }
+        }
+    }
+
+    /// A delivery was given out and not sent: its endpoint has just gone.
+    pub(crate) fn abandoned(&mut self, delivery: &ReadyDelivery) {
+        self.free_slot(delivery);
+        if let Some(lane) = self.lanes.get_mut(&delivery.endpoint) {
+            lane.abandoned();
+        }
+    }
+
+    fn free_slot(&mut self, delivery: &ReadyDelivery) {
+        self.under_way -= 1;
+        if delivery.attempts > 0 {
+            self.retries_under_way -= 1;
+            for endpoint in std::mem::take(&mut self.crowded) {
+                self.queue(endpoint);
+            }
+        }
+    }
+
+    /// The call is in the log; the delivery is due again then, if it is.
+    pub(crate) fn recorded(&mut self, endpoint: EndpointId, due: Option<Timestamp>) {
+        self.unrecorded -= 1;
+        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+            lane.unrecorded -= 1;
+            if let Some(due) = due {
+                self.set_timer(endpoint, due);
+            }
+        }
+    }
+
+    /// A lane by its endpoint.
+    pub(crate) fn lane_mut(&mut self, endpoint: EndpointId) -> Option<&mut Lane> {
+        self.lanes.get_mut(&endpoint)
+    }
+
+    // What is given back.
+
+    /// Removes lanes that have had nothing to do for `idle_after`, or whose
+    /// endpoint is not called any more, and gives them to be released.
+    pub(crate) fn take_idle(
+        &mut self,
+        now: Timestamp,
+        idle_after: Duration,
+        standing: impl Fn(EndpointId) -> Standing,
+    ) -> Vec<(EndpointId, Epoch)> {
+        let idle = |(endpoint, lane): (&EndpointId, &Lane)| {
+            let resting = lane.is_resting(now, idle_after);
+            let blocked = lane.is_quiet() && !lane.has_test() && standing(*endpoint) != Standing::Enabled;
+            let doubtful = lane.is_quiet() && lane.doubtful;
+            (resting || blocked || doubtful).then_some(*endpoint)
+        };
+        let endpoints: Vec<EndpointId> = self.lanes.iter().filter_map(idle).collect();
+        endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
+    }
+
+    /// Starts nothing more.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Removes all lanes, to be released.
+    pub(crate) fn take_all(&mut self) -> Vec<(EndpointId, Epoch)> {
+        let endpoints: Vec<EndpointId> = self.lanes.keys().copied().collect();
+        endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
+    }
+
+    /// When the next thing happens by itself.
+    pub(crate) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    fn remove(&mut self, endpoint: EndpointId) -> Option<(EndpointId, Epoch)> {
+        let lane = self.lanes.remove(&endpoint)?;
+        if let Some(timer) = lane.timer {
+            self.timers.remove(&(timer, endpoint));
+        }
+        lane.ready.iter().for_each(|delivery| self.drop_ready(delivery));
+        Some((endpoint, lane.epoch))
+    }
+
+    fn drop_ready(&mut self, delivery: &ReadyDelivery) {
+        self.ready -= 1;
+        self.ready_bytes -= delivery.data.as_bytes().len();
+    }
+
+    fn queue(&mut self, endpoint: EndpointId) {
+        if let Some(lane) = self.lanes.get_mut(&endpoint)
+            && !lane.queued
+            && lane.is_runnable()
+        {
+            lane.queued = true;
+            self.turns.add(lane.tenant, endpoint);
+        }
+    }
+
+    fn set_timer(&mut self, endpoint: EndpointId, due: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        if lane.timer.is_some_and(|timer| timer <= due) {
+            return;
+        }
+        if let Some(later) = lane.timer.replace(due) {
+            self.timers.remove(&(later, endpoint));
+        }
+        self.timers.insert((due, endpoint));
+    }
+
+    fn set_hold_timer(&mut self, endpoint: EndpointId, now: Timestamp) {
+        let hold = self.lanes.get(&endpoint).and_then(|lane| lane.health.hold_until);
+        if let Some(end) = hold.filter(|end| *end > now) {
+            self.set_timer(endpoint, end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Behaviour of the lanes, without I/O.
+
+use std::sync::Arc;
+
+use delivery_log::lanes::LaneHealth;
+use model::attempt::Trigger;
+use model::event::{Event, EventData, Labels};
+use model::event_type::EventType;
+use model::failure::Spent;
+use model::ids::{EventId, ProjectId};
+use model::names::{OrderingKey, Subject};
+use model::payload::PayloadForm;
+use uuid::Uuid;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+fn endpoint(n: u128) -> EndpointId {
+    EndpointId(Uuid::from_u128(n))
+}
+
+fn tenant(n: u128) -> TenantId {
+    TenantId(Uuid::from_u128(n))
+}
+
+fn delivery(to: u128, n: u128) -> ReadyDelivery {
+    let event = Event {
+        id: EventId(Uuid::from_u128(n)),
+        project: ProjectId(Uuid::nil()),
+        tenant: tenant(1),
+        event_type: EventType::parse("a.b").expect("a type"),
+        schema_version: 1,
+        subject: Subject::parse("s").expect("a subject"),
+        revision: None,
+        occurred_at: NOW,
+        ordering_key: OrderingKey::parse("s").expect("a key"),
+        labels: Labels::default(),
+        sequence: 1,
+        test: false,
+        created_at: NOW,
+    };
+    ReadyDelivery {
+        id: DeliveryId(Uuid::from_u128(n)),
+        endpoint: endpoint(to),
+        epoch: Epoch(1),
+        event: Arc::new(event),
+        data: EventData::parse("{}", 100).expect("data"),
+        form: PayloadForm::Full,
+        attempts: 0,
+        spent: Spent { tries: 0, rejections: 0, since: NOW },
+        trigger: Trigger::Automatic,
+        last_error: None,
+    }
+}
+
+fn enabled(_: EndpointId) -> Standing {
+    Standing::Enabled
+}
+
+fn taken(n: u128, health: LaneHealth) -> TakenLane {
+    TakenLane { endpoint: endpoint(n), epoch: Epoch(1), health }
+}
+
+/// Lanes that own endpoint `n` and have claimed all that the store had.
+fn owning(slots: usize, endpoints: &[(u128, u128)]) -> Lanes {
+    let mut lanes = Lanes::new(slots);
+    for (of_tenant, n) in endpoints {
+        lanes.own(taken(*n, LaneHealth::default()), tenant(*of_tenant), NOW);
+    }
+    for wish in lanes.claims(NOW, enabled) {
+        lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+    }
+    lanes
+}
+
+fn hand_over(lanes: &mut Lanes, to: u128, n: u128) {
+    lanes.reserve(endpoint(to), 2).expect("there is room");
+    lanes.hand_over(delivery(to, n));
+}
+
+fn started(lanes: &mut Lanes) -> Vec<u128> {
+    std::iter::from_fn(|| lanes.next(NOW, enabled)).map(|ready| ready.id.0.as_u128()).collect()
+}
+
+#[test]
+fn a_new_endpoint_has_four_calls_under_way_and_more_with_success() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    (0..20).for_each(|n| hand_over(&mut lanes, 1, n));
+    assert_eq!(started(&mut lanes), [0, 1, 2, 3]);
+    lanes.ended(&delivery(1, 0), ErrorClass::None, None, NOW);
+    assert_eq!(started(&mut lanes), [4, 5]);
+}
+
+#[test]
+fn tenants_take_turns_and_then_their_endpoints() {
+    let mut lanes = owning(6, &[(1, 10), (1, 11), (2, 20)]);
+    for n in 0..3 {
+        hand_over(&mut lanes, 10, 100 + n);
+        hand_over(&mut lanes, 11, 110 + n);
+        hand_over(&mut lanes, 20, 200 + n);
+    }
+    // A sixth of the slots rounds to one call for each endpoint.
+    assert_eq!(started(&mut lanes), [100, 200, 110]);
+}
+
+#[test]
+fn an_endpoint_holds_only_its_share_of_the_slots() {
+    let mut lanes = owning(16, &[(1, 1)]);
+    (0..50).for_each(|n| hand_over(&mut lanes, 1, n));
+    let first = started(&mut lanes);
+    assert_eq!(first.len(), 2);
+    for n in first {
+        lanes.ended(&delivery(1, n), ErrorClass::None, None, NOW);
+    }
+    assert_eq!(started(&mut lanes).len(), 2);
+}
+
+#[test]
+fn a_hold_keeps_everything_back_until_it_ends() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    (0..3).for_each(|n| hand_over(&mut lanes, 1, n));
+    let first = lanes.next(NOW, enabled).expect("starts");
+    let until = NOW.plus(Duration::from_secs(30));
+    lanes.ended(&first, ErrorClass::Http429, Some(until), NOW);
+    assert!(lanes.next(NOW, enabled).is_none());
+    assert!(lanes.reserve(endpoint(1), 2).is_none());
+    assert_eq!(lanes.next_timer(), Some(until));
+    assert_eq!(lanes.claims(until, enabled).len(), 1);
+    assert!(lanes.next(until, enabled).is_some());
+}
+
+#[test]
+fn a_paused_endpoint_sends_nothing_but_tests_and_is_given_back() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    hand_over(&mut lanes, 1, 5);
+    let held = |_| Standing::Held;
+    assert!(lanes.next(NOW, held).is_none());
+    lanes.wake_for_test(endpoint(1));
+    let wish = lanes.claims(NOW, held).pop().expect("a wish");
+    assert!(wish.tests_only);
+    let test = ReadyDelivery { trigger: Trigger::Test, ..delivery(1, 6) };
+    lanes.claimed(&wish, ClaimedDeliveries { ready: vec![test], next_due: None }, NOW);
+    let sent = lanes.next(NOW, held).expect("the test goes");
+    assert_eq!(sent.id.0.as_u128(), 6);
+    assert!(lanes.next(NOW, held).is_none());
+    lanes.ended(&sent, ErrorClass::None, None, NOW);
+    lanes.recorded(endpoint(1), None);
+    assert_eq!(lanes.take_idle(NOW, Duration::from_secs(60), held), [(endpoint(1), Epoch(1))]);
+    assert_eq!((lanes.ready(), lanes.owned()), (0, 0));
+}
+
+#[test]
+fn older_work_in_the_store_goes_before_what_comes_now() {
+    let mut lanes = Lanes::new(100);
+    lanes.wake(endpoint(1));
+    assert_eq!(lanes.take_wanted(10), [endpoint(1)]);
+    lanes.own(taken(1, LaneHealth::default()), tenant(1), NOW);
+    assert!(lanes.reserve(endpoint(1), 2).is_none(), "the store may have older ones");
+    let wish = lanes.claims(NOW, enabled).pop().expect("a wish");
+    // While the claim is under way, a publish goes to the store and wakes the lane.
+    lanes.wake(endpoint(1));
+    let later = NOW.plus(Duration::from_secs(5));
+    lanes.claimed(&wish, ClaimedDeliveries { ready: vec![delivery(1, 1)], next_due: Some(later) }, NOW);
+    assert!(lanes.reserve(endpoint(1), 2).is_none(), "the claim may have missed it");
+    let wish = lanes.claims(NOW, enabled).pop().expect("asks again");
+    lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: Some(later) }, NOW);
+    assert!(lanes.reserve(endpoint(1), 2).is_some());
+    assert_eq!(lanes.next_timer(), Some(later));
+}
+
+#[test]
+fn retries_leave_slots_for_what_is_new() {
+    let endpoints: Vec<_> = (1..=8).map(|n| (n, n)).collect();
+    let mut lanes = owning(8, &endpoints);
+    for n in 1..=8 {
+        lanes.reserve(endpoint(n), 2).expect("there is room");
+        lanes.hand_over(ReadyDelivery { attempts: 1, ..delivery(n, n) });
+    }
+    assert_eq!(started(&mut lanes), [1, 2, 3, 4]);
+    hand_over(&mut lanes, 1, 100);
+    lanes.ended(&ReadyDelivery { attempts: 1, ..delivery(1, 1) }, ErrorClass::None, None, NOW);
+    assert_eq!(started(&mut lanes), [5, 100], "a retry that ended lets another one go");
+}
+
+#[test]
+fn an_idle_lane_is_given_back_after_a_while() {
+    let mut lanes = owning(8, &[(1, 1)]);
+    let idle = Duration::from_secs(60);
+    assert_eq!(lanes.take_idle(NOW, idle, enabled), []);
+    assert_eq!(lanes.take_idle(NOW.plus(idle), idle, enabled), [(endpoint(1), Epoch(1))]);
+}
+
+#[test]
+fn what_is_withdrawn_is_not_sent() {
+    let mut lanes = owning(8, &[(1, 1)]);
+    hand_over(&mut lanes, 1, 5);
+    lanes.withdraw(endpoint(1), DeliveryId(Uuid::from_u128(5)));
+    assert!(lanes.next(NOW, enabled).is_none());
+    assert_eq!(lanes.ready(), 0);
+}
+
+#[test]
+fn nothing_is_started_while_the_log_cannot_keep_up() {
+    let mut lanes = owning(2, &[(1, 1)]);
+    for n in 0..20 {
+        hand_over(&mut lanes, 1, n);
+    }
+    let mut made = 0;
+    while let Some(ready) = lanes.next(NOW, enabled) {
+        lanes.ended(&ready, ErrorClass::None, None, NOW);
+        made += 1;
+    }
+    assert_eq!(made, 8);
+    lanes.recorded(endpoint(1), None);
+    assert!(lanes.next(NOW, enabled).is_some());
+}
+
+#[test]
+fn an_endpoint_that_is_gone_three_times_within_an_hour_is_noticed() {
+    let mut lanes = owning(8, &[(1, 1)]);
+    let lane = lanes.lane_mut(endpoint(1)).expect("owned");
+    let event = |n| EventId(Uuid::from_u128(n));
+    assert!(!lane.note_gone(event(1), NOW));
+    assert!(!lane.note_gone(event(1), NOW), "the same event again does not count");
+    assert!(!lane.note_gone(event(2), NOW));
+    let later = NOW.plus(Duration::from_secs(3601));
+    assert!(!lane.note_gone(event(3), later), "an hour ago does not count");
+    assert!(!lane.note_gone(event(4), later));
+    assert!(lane.note_gone(event(5), later));
+}

@@ -1,0 +1,212 @@
+//! The dispatcher's life: a loop around a step, and an orderly end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery_log::{SharedStore, Surroundings};
+use model::clock::Timestamp;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::{Context, Intake};
+use crate::deliver::deliver;
+use crate::housekeeping;
+use crate::lanes::ClaimWish;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::transport::Transport;
+
+/// How many lanes are taken or given back in one transaction.
+const LANES_AT_ONCE: usize = 256;
+/// How long to wait after the store has failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// A running dispatcher.
+pub struct Dispatcher {
+    context: Arc<Context>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    main: JoinHandle<()>,
+}
+
+impl Dispatcher {
+    /// Starts to deliver what is in the store, and connects itself to it, so
+    /// that new deliveries come straight here.
+    pub fn start(
+        store: SharedStore,
+        surroundings: Surroundings,
+        settings: Settings,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, StartError> {
+        let transport = Transport::new(settings.targets.clone())?;
+        let metrics = Metrics::new(registry)?;
+        let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics));
+        context.store.connect(Arc::new(Intake(Arc::clone(&context))));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
+        tasks.spawn(watch(Arc::clone(&context), tasks.clone(), stop.clone()));
+        let main = tokio::spawn(run(Arc::clone(&context), tasks.clone(), stop.clone()));
+        Ok(Self { context, stop, tasks, main })
+    }
+
+    /// Starts nothing more, lets what is under way end for a while, cuts the
+    /// rest, and gives everything back.
+    pub async fn shut_down(self) {
+        let Self { context, stop, tasks, main } = self;
+        context.lanes().stop();
+        stop.cancel();
+        // The loop ends by itself; a panic in it was logged where it happened.
+        let _ = main.await;
+        tasks.close();
+        if tokio::time::timeout(context.settings.shutdown_grace, tasks.wait()).await.is_err() {
+            tracing::info!("calls that are still under way are cut and will be made again");
+            context.cut.cancel();
+            if tokio::time::timeout(context.settings.shutdown_grace, tasks.wait()).await.is_err() {
+                tracing::warn!("some attempts could not be logged; they will be logged as interrupted");
+            }
+        }
+        let lanes = context.lanes().take_all();
+        for some in lanes.chunks(LANES_AT_ONCE) {
+            if let Err(error) = context.store.release_lanes(some).await {
+                tracing::warn!(%error, "lanes were not given back");
+            }
+        }
+    }
+}
+
+/// Why a dispatcher cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No HTTP client.
+    #[error("cannot set up the HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// Metrics of the same names are there already.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Takes lanes, claims what is due, starts what may go.
+async fn run(context: Arc<Context>, tasks: TaskTracker, stop: CancellationToken) {
+    loop {
+        step(&context, &tasks);
+        let timer = until_next_timer(&context);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = context.changed.notified() => {}
+            () = tokio::time::sleep(timer) => {}
+        }
+    }
+}
+
+/// Does all that can be done now without waiting.
+fn step(context: &Arc<Context>, tasks: &TaskTracker) {
+    let now = context.surroundings.now();
+    let wanted = context.lanes().take_wanted(LANES_AT_ONCE);
+    if !wanted.is_empty() {
+        tasks.spawn(take(Arc::clone(context), wanted));
+    }
+    let claims = context.lanes().claims(now, |endpoint| context.standing(endpoint));
+    for wish in claims {
+        tasks.spawn(claim(Arc::clone(context), wish));
+    }
+    loop {
+        let next = context.lanes().next(now, |endpoint| context.standing(endpoint));
+        let Some(ready) = next else { break };
+        match context.store.configuration().endpoint(ready.endpoint) {
+            Some(live) => drop(tasks.spawn(deliver(Arc::clone(context), ready, live))),
+            // Deleted this very moment: housekeeping cancels what waits.
+            None => context.lanes().abandoned(&ready),
+        }
+    }
+    let lanes = context.lanes();
+    context.metrics.lanes.set(lanes.owned() as i64);
+    context.metrics.ready.set(lanes.ready() as i64);
+    context.metrics.under_way.set(lanes.under_way() as i64);
+}
+
+fn until_next_timer(context: &Context) -> Duration {
+    let next = context.lanes().next_timer().unwrap_or(Timestamp::FAR_FUTURE);
+    next.since(context.surroundings.now()).min(Duration::from_secs(3_600))
+}
+
+/// Looks around at intervals, beside the loop that sends.
+async fn watch(context: Arc<Context>, tasks: TaskTracker, stop: CancellationToken) {
+    loop {
+        look_around(&context, &tasks).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(context.settings.poll_interval) => {}
+        }
+    }
+}
+
+/// The safety net: finds work that nobody told of, and gives back idle lanes.
+async fn look_around(context: &Arc<Context>, tasks: &TaskTracker) {
+    let now = context.surroundings.now();
+    if let Err(error) = context.store.ensure_fresh().await {
+        tracing::warn!(%error, "the configuration cannot be read");
+        return;
+    }
+    match context.store.find_idle_lanes_with_work(now, LANES_AT_ONCE as u32).await {
+        Ok(found) => {
+            let mut lanes = context.lanes();
+            let any = !found.is_empty();
+            found.into_iter().for_each(|endpoint| lanes.wake(endpoint));
+            drop(lanes);
+            if any {
+                context.changed.notify_one();
+            }
+        }
+        Err(error) => tracing::warn!(%error, "lanes with work cannot be looked for"),
+    }
+    let idle =
+        context.lanes().take_idle(now, context.settings.idle_after, |endpoint| context.standing(endpoint));
+    if !idle.is_empty() {
+        tasks.spawn(release(Arc::clone(context), idle));
+    }
+}
+
+async fn take(context: Arc<Context>, wanted: Vec<model::ids::EndpointId>) {
+    match context.store.take_lanes(context.process, &wanted).await {
+        Ok(taken) => {
+            let now = context.surroundings.now();
+            for lane in taken {
+                // One that was deleted meanwhile has no tenant; its lane is given back.
+                let live = context.store.configuration().endpoint(lane.endpoint);
+                let tenant =
+                    live.map_or(model::ids::TenantId(Default::default()), |live| live.endpoint.tenant);
+                context.lanes().own(lane, tenant, now);
+            }
+        }
+        // The lanes still have work, so the next look around finds them.
+        Err(error) => tracing::warn!(%error, "lanes cannot be taken"),
+    }
+    context.changed.notify_one();
+}
+
+async fn claim(context: Arc<Context>, wish: ClaimWish) {
+    let now = context.surroundings.now();
+    let due_at = if wish.tests_only { Timestamp::EPOCH } else { now };
+    let claimed =
+        context.store.claim_due(wish.endpoint, wish.epoch, due_at, wish.limit, wish.max_bytes).await;
+    match claimed {
+        Ok(claimed) => context.lanes().claimed(&wish, claimed, now),
+        Err(error) => {
+            tracing::warn!(%error, endpoint.id = %wish.endpoint, "due deliveries cannot be claimed");
+            context.lanes().claim_failed(wish.endpoint, now.plus(AFTER_FAILURE));
+        }
+    }
+    context.changed.notify_one();
+}
+
+async fn release(context: Arc<Context>, idle: Vec<(model::ids::EndpointId, delivery_log::lanes::Epoch)>) {
+    for some in idle.chunks(LANES_AT_ONCE) {
+        let mut wait = AFTER_FAILURE;
+        while let Err(error) = context.store.release_lanes(some).await {
+            tracing::warn!(%error, "lanes were not given back yet");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(30));
+        }
+    }
+}

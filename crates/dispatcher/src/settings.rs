@@ -1,0 +1,39 @@
+//! What an operator can set.
+
+use std::time::Duration;
+
+use model::address::TargetPolicy;
+use model::retry::RetryPolicy;
+
+/// How the dispatcher works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many calls may be under way at once, in all.
+    pub slots: usize,
+    /// Which addresses may be called.
+    pub targets: TargetPolicy,
+    /// When failed deliveries are tried again.
+    pub retry_policy: RetryPolicy,
+    /// How often lanes that nobody owns are looked for.
+    pub poll_interval: Duration,
+    /// How long a lane is kept without work.
+    pub idle_after: Duration,
+    /// How long calls may go on when the dispatcher is asked to end.
+    pub shutdown_grace: Duration,
+    /// How often held and old deliveries are looked after.
+    pub housekeeping_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slots: 1_024,
+            targets: TargetPolicy::default(),
+            retry_policy: RetryPolicy::standard(),
+            poll_interval: Duration::from_millis(500),
+            idle_after: Duration::from_secs(60),
+            shutdown_grace: Duration::from_secs(10),
+            housekeeping_interval: Duration::from_secs(60),
+        }
+    }
+}
