@@ -1,1 +1,28 @@
+//! The JSON of the HTTP API, shared by the server and its clients.
+//!
+//! Requests refuse fields that they do not know. Answers may gain fields.
 
+mod deliveries;
+mod endpoints;
+mod events;
+mod keys;
+mod page;
+mod problem;
+mod projects;
+mod tenants;
+
+pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
+pub use endpoints::{
+    Endpoint, EndpointPage, EndpointRequest, EndpointWithSecret, RotateSecret, Secret, TestRequest,
+};
+pub use events::{
+    BatchAnswer, BatchItem, BatchRequest, Event, EventPage, PublishAnswer, PublishRequest, Unmatched,
+};
+pub use keys::{Key, KeyPage, KeyRequest, KeyWithSecret, RotateKey};
+pub use page::Page;
+pub use problem::{FieldError, Problem};
+pub use projects::{Project, ProjectChange};
+pub use tenants::{Tenant, TenantPage, TenantRequest};
+
+/// A JSON object of the caller's own, kept and given back.
+pub type Metadata = serde_json::Map<String, serde_json::Value>;

@@ -1,1 +1,33 @@
+//! The HTTP API: where product services publish, and where everybody reads
+//! what became of it.
+//!
+//! This is the first stop of an event: [`routes`] shows every URL on one
+//! page, `events/publish` parses once and hands over to
+//! [`delivery_log::events::Events::publish`], and the answer goes out after
+//! the commit. The dispatcher is never met here: the store is the contract.
 
+mod admin;
+mod api;
+mod api_keys;
+mod auth;
+mod deliveries;
+mod endpoints;
+mod events;
+mod health;
+mod incoming;
+mod metrics;
+mod once;
+mod openapi;
+mod outgoing;
+mod patch;
+mod problem;
+mod project;
+mod query;
+mod request_context;
+pub mod routes;
+mod server;
+mod tenants;
+
+pub use api::Settings;
+pub use openapi::document as openapi_document;
+pub use server::{Servers, StartError, start};

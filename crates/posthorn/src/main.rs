@@ -1,1 +1,34 @@
-fn main() {}
+//! The program: settings, wiring, shutdown, and the command line.
+
+mod cli;
+mod client;
+mod commands;
+mod logging;
+mod master_key;
+mod receiver;
+mod settings;
+mod store;
+mod system;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Exit codes: 0 done, 1 failed, 2 wrong usage (which `clap` takes care of).
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("posthorn: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,129 @@
+//! Deliveries and attempts.
+
+use std::collections::BTreeMap;
+
+use model::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Page;
+
+/// One event on its way to one endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Delivery {
+    /// Its id.
+    pub id: String,
+    /// The tenant.
+    pub tenant: String,
+    /// Where to.
+    pub endpoint: String,
+    /// The event.
+    pub event: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The event's subject.
+    pub subject: String,
+    /// When the event happened.
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// `full`, `thin` or `data`, as it was when the event was published.
+    pub payload: String,
+    /// `queued`, `retrying`, `held`, `delivered`, `failed` or `canceled`.
+    pub status: String,
+    /// Why it was given up: `exhausted`, `permanent` or `expired`.
+    pub failure: Option<String>,
+    /// What holds it: `paused` or `rate_limit`.
+    pub held_by: Option<String>,
+    /// Until when; null until someone lifts it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Timestamp>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// When the next one is due.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// How the last attempt ended.
+    pub error_class: Option<String>,
+    /// What the last attempt was answered.
+    pub http_status: Option<u16>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// Deliveries.
+pub type DeliveryPage = Page<Delivery>;
+
+/// Whether to send again what was delivered.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// Sends again what was delivered.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// One HTTP request made for a delivery.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// Its id.
+    pub id: String,
+    /// The delivery.
+    pub delivery: String,
+    /// 1, 2, … within the delivery.
+    pub number: u32,
+    /// `automatic`, `replay`, `manual`, `test` or `probe`.
+    pub trigger: String,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// How long its parts took.
+    pub milliseconds: Milliseconds,
+    /// Who was called.
+    pub remote_ip: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http_version: Option<String>,
+    /// What was sent, with secrets masked.
+    pub request_headers: BTreeMap<String, String>,
+    /// The status of the answer.
+    pub http_status: Option<u16>,
+    /// The headers of the answer.
+    pub response_headers: BTreeMap<String, String>,
+    /// The first 16 KiB of the answer's body, as text.
+    pub response_body: Option<String>,
+    /// Whether the answer was longer.
+    pub response_truncated: bool,
+    /// `none`, or how it failed.
+    pub error_class: String,
+    /// What exactly went wrong.
+    pub error_detail: Option<String>,
+    /// When the next attempt is due.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why then, or why there is none.
+    pub next_attempt_reason: String,
+}
+
+/// How long the parts of an attempt took; null where a connection was reused.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Milliseconds {
+    /// Looking up the host's name.
+    pub dns: Option<f64>,
+    /// TCP and TLS.
+    pub connect: Option<f64>,
+    /// From the start to the first byte of the answer.
+    pub first_byte: Option<f64>,
+    /// The whole attempt.
+    pub total: f64,
+}
+
+/// The attempts of a delivery, in their order.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AttemptList {
+    /// The attempts.
+    pub data: Vec<Attempt>,
+}

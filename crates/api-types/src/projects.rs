@@ -1,0 +1,34 @@
+//! The project that a key belongs to.
+
+use model::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An isolated namespace of a deployment.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// What happens to an event for a tenant that does not exist: `reject` or `create`.
+    pub unknown_tenant: String,
+    /// For how many days events and what became of them are kept.
+    pub retention_days: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+/// Settings to change; what is not given stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectChange {
+    /// `reject` or `create`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_tenant: Option<String>,
+    /// 1 to 365.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+}

@@ -1,0 +1,78 @@
+//! What every handler works with.
+
+use std::sync::Arc;
+
+use delivery_log::tenants::Tenant;
+use delivery_log::{SharedStore, Surroundings};
+use model::address::TargetPolicy;
+use model::clock::Timestamp;
+use model::names::TenantHandle;
+
+use crate::auth::Caller;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// How the API works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which addresses endpoints may have.
+    pub targets: TargetPolicy,
+    /// The greatest length of an event's `data`, in bytes.
+    pub max_data_bytes: usize,
+    /// How many threads serve requests.
+    pub workers: usize,
+}
+
+/// What every handler works with.
+pub(crate) struct Api {
+    pub(crate) store: SharedStore,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+}
+
+impl Api {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.surroundings.now()
+    }
+
+    /// The tenant in a path, if the caller may see it.
+    pub(crate) async fn tenant(&self, caller: &Caller, handle: &str) -> Result<Arc<Tenant>, Problem> {
+        let missing = || Problem::not_found("tenant");
+        let handle = TenantHandle::parse(handle).map_err(|_| missing())?;
+        self.find_tenant(caller, &handle).await?.ok_or_else(missing)
+    }
+
+    /// A tenant by its handle, from memory, or from the store if it is new.
+    pub(crate) async fn find_tenant(
+        &self,
+        caller: &Caller,
+        handle: &TenantHandle,
+    ) -> Result<Option<Arc<Tenant>>, Problem> {
+        let view = caller.view();
+        let known = || self.store.configuration().tenant(view.project, handle);
+        let tenant = match known() {
+            Some(tenant) => Some(tenant),
+            None => {
+                self.store.refresh().await?;
+                known()
+            }
+        };
+        Ok(tenant.filter(|tenant| view.tenant.is_none_or(|own| own == tenant.id)))
+    }
+
+    /// When a thing that is changed now was changed: later than ever before,
+    /// so that its `ETag` is a new one.
+    pub(crate) fn change_time(&self, before: Timestamp) -> Timestamp {
+        self.now().max(Timestamp::from_micros(before.as_micros() + 1))
+    }
+}
+
+/// The next id of a kind.
+macro_rules! new_id {
+    ($kind:ty, $api:expr) => {{
+        let s = &$api.surroundings;
+        <$kind>::next(&s.ids, s.now(), s.entropy.as_ref())
+    }};
+}
+pub(crate) use new_id;

@@ -1,0 +1,35 @@
+//! API keys.
+
+pub(crate) mod create;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod revoke;
+pub(crate) mod rotate;
+
+use model::access::ApiKey;
+use model::ids::KeyId;
+
+use crate::api::Api;
+use crate::problem::Problem;
+
+fn present(api: &Api, key: &ApiKey) -> api_types::Key {
+    let tenant = key.tenant.and_then(|tenant| api.store.configuration().tenant_by_id(tenant));
+    api_types::Key {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        scopes: key.scopes.names().into_iter().map(str::to_owned).collect(),
+        tenant: tenant.map(|tenant| tenant.handle.to_string()),
+        expires_at: key.expires_at,
+        allowed_networks: key.allowed_networks.iter().map(ToString::to_string).collect(),
+        created_at: key.created_at,
+        updated_at: key.updated_at,
+    }
+}
+
+fn parse_id(text: &str) -> Result<KeyId, Problem> {
+    text.parse().map_err(|_| missing())
+}
+
+fn missing() -> Problem {
+    Problem::not_found("API key")
+}

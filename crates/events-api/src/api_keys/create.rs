@@ -1,0 +1,111 @@
+//! `POST /v1/api-keys`
+
+use actix_web::{HttpResponse, web};
+use api_types::{KeyRequest, KeyWithSecret};
+use model::access::{ApiKey, ApiToken, Scope, Scopes};
+use model::ids::{KeyId, TenantId};
+use model::names::check_text;
+
+use super::present;
+use crate::api::{Api, new_id};
+use crate::auth::{Caller, Credentials};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::once::Prepared;
+use crate::problem::{Code, Faults, Problem};
+
+/// The longest name of a key, in bytes.
+const MAX_NAME: usize = 128;
+/// The greatest number of networks of a key.
+const MAX_NETWORKS: usize = 50;
+
+/// Makes a key, which may do no more than the key that makes it. Its secret
+/// is shown this once.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = KeyRequest,
+    responses((status = 201, body = KeyWithSecret), (status = 403, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::KeysWrite).await?;
+    let text = incoming.text(BODY_LIMIT).await?;
+    let key = build(&api, &caller, text.parse()?).await?;
+    let token = ApiToken::generate(api.surroundings.entropy.as_ref());
+    let answer = KeyWithSecret { key: present(&api, &key), secret: token.reveal().to_owned() };
+    let location = format!("/v1/api-keys/{}", key.id);
+    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &answer)?;
+    let prepared = prepared.with_etag(key.updated_at);
+    let created = api.store.create_key(&key, token.hash(), prepared.once()).await?;
+    prepared.settle(created, |()| Ok(()))
+}
+
+async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey, Problem> {
+    let (own, now) = (caller.key(), api.now());
+    let mut faults = Faults::default();
+    faults.check("/name", check_text(&wanted.name, MAX_NAME));
+    let scopes = faults.check("/scopes", Scopes::from_names(wanted.scopes.iter().map(String::as_str)));
+    let scopes = scopes.unwrap_or_default();
+    if scopes.is_empty() {
+        faults.add("/scopes", "invalid_value", "must name at least one scope");
+    }
+    if wanted.expires_at.is_some_and(|end| end <= now) {
+        faults.add("/expires_at", "invalid_value", "is in the past");
+    }
+    if wanted.allowed_networks.len() > MAX_NETWORKS {
+        faults.add(
+            "/allowed_networks",
+            "invalid_value",
+            format_args!("has more than {MAX_NETWORKS} entries"),
+        );
+    }
+    let networks = wanted.allowed_networks.iter().take(MAX_NETWORKS).enumerate();
+    let mut allowed_networks: Vec<ipnet::IpNet> = Vec::new();
+    for (index, text) in networks {
+        allowed_networks
+            .extend(faults.check(&format!("/allowed_networks/{index}"), text.parse::<ipnet::IpNet>()));
+    }
+    faults.finish()?;
+    let tenant = tenant(api, caller, wanted.tenant.as_deref()).await?;
+    if !scopes.within(own.scopes) {
+        return Err(Problem::new(Code::Forbidden, "a key cannot give scopes that it does not have itself"));
+    }
+    // What limits the creator limits what it makes.
+    let expires_at = match (wanted.expires_at, own.expires_at) {
+        (Some(wanted), Some(own)) => Some(wanted.min(own)),
+        (wanted, own) => wanted.or(own),
+    };
+    if !own.allowed_networks.is_empty() {
+        let inside = |net: &ipnet::IpNet| own.allowed_networks.iter().any(|outer| outer.contains(net));
+        if allowed_networks.is_empty() {
+            allowed_networks.clone_from(&own.allowed_networks);
+        } else if !allowed_networks.iter().all(inside) {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "a key cannot allow networks from which it may not be used itself",
+            ));
+        }
+    }
+    Ok(ApiKey {
+        id: new_id!(KeyId, api),
+        project: own.project,
+        name: wanted.name,
+        scopes,
+        tenant,
+        expires_at,
+        allowed_networks,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+/// The tenant that the key is bound to: the creator's own, if that is bound.
+async fn tenant(api: &Api, caller: &Caller, wanted: Option<&str>) -> Result<Option<TenantId>, Problem> {
+    let Some(handle) = wanted else { return Ok(caller.view().tenant) };
+    match api.tenant(caller, handle).await {
+        Ok(tenant) => Ok(Some(tenant.id)),
+        Err(problem) if problem.status() == 404 => {
+            Err(Problem::invalid("/tenant", "unknown_tenant", "is not a tenant that this key may see"))
+        }
+        Err(problem) => Err(problem),
+    }
+}

@@ -1,0 +1,23 @@
+//! `GET /v1/api-keys/{key}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::{missing, parse_id, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Shows a key, without its secret.
+#[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path)),
+    responses((status = 200, body = api_types::Key)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::KeysWrite).await?;
+    let key = api.store.find_key(caller.view(), parse_id(&path)?).await?.ok_or_else(missing)?;
+    Ok(outgoing::one(&present(&api, &key), key.updated_at))
+}

@@ -1,0 +1,27 @@
+//! `GET /v1/api-keys`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists keys, without their secrets.
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
+    responses((status = 200, body = api_types::KeyPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::KeysWrite).await?;
+    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let page = api.store.list_keys(caller.view(), request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|key| present(&api, &key))))
+}

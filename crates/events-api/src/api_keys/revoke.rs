@@ -1,0 +1,30 @@
+//! `DELETE /v1/api-keys/{key}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::{missing, parse_id};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Ends a key at once.
+#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path)),
+    responses((status = 204)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::KeysWrite).await?;
+    let id = parse_id(&path)?;
+    let key = api.store.find_key(caller.view(), id).await?.ok_or_else(missing)?;
+    incoming.check_if_match(key.updated_at)?;
+    if !api.store.revoke_key(caller.view(), id).await? {
+        return Err(missing());
+    }
+    Ok(outgoing::nothing())
+}

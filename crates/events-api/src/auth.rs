@@ -1,0 +1,101 @@
+//! Who calls, and what they may do.
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use delivery_log::View;
+use delivery_log::configuration::KnownKey;
+use model::access::{ApiKey, ApiToken, Scope, hash_token};
+
+use crate::api::Api;
+use crate::problem::{Code, Problem};
+
+/// A request's credentials, not checked yet.
+pub(crate) struct Credentials {
+    token: Option<String>,
+    address: Option<IpAddr>,
+    api: web::Data<Api>,
+}
+
+impl FromRequest for Credentials {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        });
+        let api = request.app_data::<web::Data<Api>>().cloned().expect("every app has the API's data");
+        ready(Ok(Self { token, address: request.peer_addr().map(|peer| peer.ip()), api }))
+    }
+}
+
+/// A caller whose key is good and has the scope that was asked for.
+pub(crate) struct Caller {
+    key: Arc<KnownKey>,
+}
+
+impl Credentials {
+    /// Checks the key (401), then that it has `scope` (403).
+    pub(crate) async fn require(self, scope: Scope) -> Result<Caller, Problem> {
+        let caller = self.authenticate().await?;
+        caller.require(scope)?;
+        Ok(caller)
+    }
+
+    async fn authenticate(self) -> Result<Caller, Problem> {
+        let refuse = |detail: &str| Problem::new(Code::Unauthenticated, detail);
+        let Some(token) = self.token else {
+            return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));
+        };
+        if !token.starts_with(ApiToken::PREFIX) {
+            return Err(refuse("an API key begins with phk_"));
+        }
+        self.api.store.ensure_fresh().await?;
+        let (hash, now) = (hash_token(&token), self.api.now());
+        let known = || self.api.store.configuration().key(&hash, now);
+        let key = match known() {
+            Some(key) => key,
+            // It may have been made this very moment, by another process.
+            None => {
+                self.api.store.refresh().await?;
+                known().ok_or_else(|| refuse("this API key is not known, or was revoked"))?
+            }
+        };
+        if !key.key.is_current(now) {
+            return Err(refuse("this API key has expired"));
+        }
+        if !self.address.is_some_and(|address| key.key.allows_network(address)) {
+            return Err(refuse("this API key may not be used from this address"));
+        }
+        Ok(Caller { key })
+    }
+}
+
+impl Caller {
+    /// Checks for a further scope.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.may(scope) { Ok(()) } else { Err(Problem::missing_scope(scope)) }
+    }
+
+    /// Whether the caller has a scope.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.key().scopes.allow(scope)
+    }
+
+    /// Whose things the caller may see.
+    pub(crate) fn view(&self) -> View {
+        View { project: self.key().project, tenant: self.key().tenant }
+    }
+
+    /// The caller's key.
+    pub(crate) fn key(&self) -> &ApiKey {
+        &self.key.key
+    }
+}

@@ -1,0 +1,54 @@
+//! `GET /v1/deliveries`
+
+use actix_web::{HttpResponse, web};
+use delivery_log::deliveries::DeliveryFilter;
+use model::access::Scope;
+use model::attempt::ErrorClass;
+use model::delivery::VisibleStatus;
+use model::event_type::EventType;
+use model::ids::EndpointId;
+use model::names::{Subject, TenantHandle};
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists deliveries, newest first.
+#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
+        ("tenant" = Option<String>, Query), ("endpoint" = Option<String>, Query), ("type" = Option<String>, Query),
+        ("subject" = Option<String>, Query), ("status" = Option<String>, Query),
+        ("error_class" = Option<String>, Query), ("http_status" = Option<u16>, Query),
+        ("occurred_after" = Option<String>, Query), ("occurred_before" = Option<String>, Query)),
+    responses((status = 200, body = api_types::DeliveryPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesRead).await?;
+    let mut query = Query::parse(incoming.query())?;
+    let tenant = query.take("tenant", TenantHandle::parse);
+    let mut filter = DeliveryFilter {
+        tenant: None,
+        endpoint: query.take("endpoint", str::parse::<EndpointId>),
+        event: None,
+        event_type: query.take("type", EventType::parse),
+        subject: query.take("subject", Subject::parse),
+        statuses: query.several("status", str::parse::<VisibleStatus>),
+        error_class: query.take("error_class", str::parse::<ErrorClass>),
+        http_status: query.take("http_status", str::parse::<u16>),
+        occurred_after: query.time("occurred_after"),
+        occurred_before: query.time("occurred_before"),
+    };
+    let request = query.list(incoming.query(), &[])?;
+    if let Some(handle) = tenant {
+        filter.tenant = Some(api.tenant(&caller, handle.as_str()).await?.id);
+    }
+    let page = api.store.list_deliveries(caller.view(), &filter, request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|delivery| present(&delivery))))
+}

@@ -1,0 +1,71 @@
+//! `GET /v1/deliveries/{delivery}/attempts`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use api_types::{AttemptList, Milliseconds};
+use model::access::Scope;
+use model::attempt::{Attempt, HeaderList};
+
+use super::{missing, parse_id};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Lists the attempts of a delivery, in their order: the last stop of an event.
+#[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "deliveries",
+    params(("delivery" = String, Path)), responses((status = 200, body = AttemptList)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesRead).await?;
+    let found = api.store.list_attempts(caller.view(), parse_id(&path)?).await?;
+    let attempts = found.ok_or_else(missing)?;
+    Ok(outgoing::plain(&AttemptList { data: attempts.into_iter().map(present).collect() }))
+}
+
+fn present(attempt: Attempt) -> api_types::Attempt {
+    let milliseconds = |span: Duration| span.as_micros() as f64 / 1_000.0;
+    let http_status = attempt.http_status();
+    let (headers, body, truncated) = match attempt.answer {
+        Some(answer) => (answer.headers, Some(answer.body), answer.truncated),
+        None => (Vec::new(), None, false),
+    };
+    api_types::Attempt {
+        id: attempt.id.to_string(),
+        delivery: attempt.delivery.to_string(),
+        number: attempt.number,
+        trigger: attempt.trigger.to_string(),
+        started_at: attempt.started_at,
+        milliseconds: Milliseconds {
+            dns: attempt.phases.dns.map(milliseconds),
+            connect: attempt.phases.connect.map(milliseconds),
+            first_byte: attempt.phases.first_byte.map(milliseconds),
+            total: milliseconds(attempt.phases.total),
+        },
+        remote_ip: attempt.remote_ip.map(|ip| ip.to_string()),
+        http_version: attempt.http_version.map(str::to_owned),
+        request_headers: joined(attempt.request_headers),
+        http_status,
+        response_headers: joined(headers),
+        response_body: body.map(|body| String::from_utf8_lossy(&body).into_owned()),
+        response_truncated: truncated,
+        error_class: attempt.error_class.to_string(),
+        error_detail: attempt.error_detail,
+        next_attempt_at: attempt.next_attempt_at,
+        next_attempt_reason: attempt.next_reason.as_str().to_owned(),
+    }
+}
+
+/// Headers by name; those that came several times are joined (RFC 9110, section 5.3).
+fn joined(headers: HeaderList) -> BTreeMap<String, String> {
+    let mut joined = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        joined.entry(name).and_modify(|values| *values = format!("{values}, {value}")).or_insert(value);
+    }
+    joined
+}

@@ -1,0 +1,50 @@
+//! `POST /v1/tenants/{tenant}/endpoints`
+
+use actix_web::{HttpResponse, web};
+use api_types::{EndpointRequest, EndpointWithSecret};
+use delivery_log::endpoints::SecretEndpoint;
+use model::access::Scope;
+use model::endpoint::ActiveSecret;
+use model::secret::SigningSecret;
+
+use super::{build, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::once::Prepared;
+use crate::problem::Problem;
+
+/// Registers a URL. The answer holds the secret with which calls are signed.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints", tag = "endpoints",
+    params(("tenant" = String, Path)), request_body = EndpointRequest,
+    responses((status = 201, body = EndpointWithSecret), (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let tenant = api.tenant(&caller, &path).await?;
+    let text = incoming.text(BODY_LIMIT).await?;
+    let wanted: EndpointRequest = text.parse()?;
+    let secret = choose_secret(&api, wanted.secret.as_deref())?;
+    let endpoint = build::endpoint(&api, &tenant, &wanted)?;
+    let answer = EndpointWithSecret { endpoint: present(&tenant, &endpoint), secret: secret.reveal() };
+    let location = format!("/v1/tenants/{}/endpoints/{}", tenant.handle, endpoint.id);
+    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &answer)?;
+    let prepared = prepared.with_etag(endpoint.updated_at);
+    let new = SecretEndpoint { endpoint, secrets: vec![ActiveSecret { secret, expires_at: None }] };
+    let created = api.store.create_endpoint(&new, prepared.once()).await?;
+    prepared.settle(created, |created| if created { Ok(()) } else { Err(Problem::not_found("tenant")) })
+}
+
+/// The secret that was brought along, or a new one.
+pub(super) fn choose_secret(api: &Api, given: Option<&str>) -> Result<SigningSecret, Problem> {
+    match given {
+        Some(text) => {
+            SigningSecret::parse(text).map_err(|error| Problem::invalid("/secret", "invalid_value", error))
+        }
+        None => Ok(SigningSecret::generate(api.surroundings.entropy.as_ref())),
+    }
+}

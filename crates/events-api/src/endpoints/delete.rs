@@ -1,0 +1,30 @@
+//! `DELETE /v1/tenants/{tenant}/endpoints/{endpoint}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::find;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Removes an endpoint; what waited for it is canceled.
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
+    params(("tenant" = String, Path), ("endpoint" = String, Path)), responses((status = 204)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let tenant = api.tenant(&caller, &path.0).await?;
+    let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    incoming.check_if_match(endpoint.updated_at)?;
+    if !api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at).await? {
+        return Err(Problem::changed_meanwhile());
+    }
+    Ok(outgoing::nothing())
+}

@@ -1,0 +1,25 @@
+//! `GET /v1/tenants/{tenant}/endpoints/{endpoint}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::{find, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Shows an endpoint.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
+    params(("tenant" = String, Path), ("endpoint" = String, Path)),
+    responses((status = 200, body = api_types::Endpoint), (status = 404, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsRead).await?;
+    let tenant = api.tenant(&caller, &path.0).await?;
+    let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    Ok(outgoing::one(&present(&tenant, &endpoint), endpoint.updated_at))
+}

@@ -1,0 +1,30 @@
+//! `GET /v1/tenants/{tenant}/endpoints`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists the endpoints of a tenant.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints", tag = "endpoints",
+    params(("tenant" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("order" = Option<String>, Query)),
+    responses((status = 200, body = api_types::EndpointPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsRead).await?;
+    let tenant = api.tenant(&caller, &path).await?;
+    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let page = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(&tenant, &secret.endpoint))))
+}

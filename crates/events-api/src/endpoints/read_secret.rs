@@ -1,0 +1,40 @@
+//! `GET /v1/tenants/{tenant}/endpoints/{endpoint}/secret`
+
+use actix_web::{HttpResponse, web};
+use api_types::Secret;
+use delivery_log::endpoints::SecretEndpoint;
+use model::access::Scope;
+use model::clock::Timestamp;
+
+use super::find;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Shows the signing secret, and the one before it while both sign.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/secret", tag = "endpoints",
+    params(("tenant" = String, Path), ("endpoint" = String, Path)), responses((status = 200, body = Secret)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::SecretsRead).await?;
+    let tenant = api.tenant(&caller, &path.0).await?;
+    let found = find(&api, &caller, &tenant, &path.1).await?;
+    Ok(outgoing::plain(&present(&found, api.now())))
+}
+
+/// The newest secret, and the one before it if that still signs.
+pub(super) fn present(found: &SecretEndpoint, now: Timestamp) -> Secret {
+    let signing = |end: Option<Timestamp>| end.is_none_or(|end| now < end);
+    let mut active = found.secrets.iter().filter(|active| signing(active.expires_at));
+    let newest = active.next();
+    let previous = active.next();
+    Secret {
+        secret: newest.map(|active| active.secret.reveal()).unwrap_or_default(),
+        previous_secret: previous.map(|active| active.secret.reveal()),
+        previous_expires_at: previous.and_then(|active| active.expires_at),
+    }
+}

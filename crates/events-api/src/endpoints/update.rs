@@ -1,0 +1,49 @@
+//! `PATCH /v1/tenants/{tenant}/endpoints/{endpoint}`
+
+use actix_web::{HttpResponse, web};
+use api_types::EndpointRequest;
+use model::access::Scope;
+use model::endpoint::{Endpoint, EndpointStatus};
+
+use super::{build, find, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::problem::Problem;
+use crate::{outgoing, patch};
+
+/// Changes an endpoint. A header is removed with the value null.
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
+    params(("tenant" = String, Path), ("endpoint" = String, Path)), request_body = EndpointRequest,
+    responses((status = 200, body = api_types::Endpoint), (status = 412, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let tenant = api.tenant(&caller, &path.0).await?;
+    let before = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    incoming.check_if_match(before.updated_at)?;
+    let wanted = patch::apply(&build::request_for(&before), &incoming.text(BODY_LIMIT).await?)?;
+    if wanted.secret.is_some() {
+        return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
+    }
+    let wanted = build::endpoint(&api, &tenant, &wanted)?;
+    let disabled_reason = match wanted.status {
+        EndpointStatus::Disabled => before.disabled_reason,
+        EndpointStatus::Enabled | EndpointStatus::Paused => None,
+    };
+    let after = Endpoint {
+        id: before.id,
+        disabled_reason,
+        created_at: before.created_at,
+        updated_at: api.change_time(before.updated_at),
+        ..wanted
+    };
+    if !api.store.update_endpoint(&after, before.updated_at).await? {
+        return Err(Problem::changed_meanwhile());
+    }
+    Ok(outgoing::one(&present(&tenant, &after), after.updated_at))
+}

@@ -1,0 +1,31 @@
+//! `GET /v1/events/{event}/deliveries`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::{deliveries, outgoing};
+
+/// Lists the deliveries of an event.
+#[utoipa::path(get, path = "/v1/events/{event}/deliveries", tag = "events",
+    params(("event" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("order" = Option<String>, Query)),
+    responses((status = 200, body = api_types::DeliveryPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesRead).await?;
+    let missing = || Problem::not_found("event");
+    let id = path.parse().map_err(|_| missing())?;
+    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    api.store.find_event(caller.view(), id).await?.ok_or_else(missing)?;
+    let page = api.store.deliveries_of_event(caller.view(), id, request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|delivery| deliveries::present(&delivery))))
+}

@@ -1,0 +1,96 @@
+//! `POST /v1/events/batch`
+
+use actix_web::{HttpResponse, web};
+use api_types::{BatchAnswer, BatchItem, BatchRequest};
+use futures_util::future::join_all;
+use model::access::Scope;
+use model::names::IdempotencyKey;
+use serde_json::value::RawValue;
+
+use super::build;
+use super::publish::{Accepted, accept};
+use crate::api::Api;
+use crate::auth::{Caller, Credentials};
+use crate::incoming::{Incoming, parse_checked};
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// The longest body, in bytes.
+const LIMIT: usize = 5 * 1024 * 1024;
+/// The greatest number of events.
+const MAX_EVENTS: usize = 1_000;
+
+/// Publishes up to 1,000 events, each on its own: some may be refused while
+/// the others are accepted.
+#[utoipa::path(post, path = "/v1/events/batch", tag = "events", request_body = BatchRequest,
+    responses((status = 200, body = BatchAnswer), (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventsWrite).await?;
+    let batch: BatchRequest = incoming.text(LIMIT).await?.parse()?;
+    if batch.events.is_empty() || batch.events.len() > MAX_EVENTS {
+        let detail = format!("must hold 1 to {MAX_EVENTS} events");
+        return Err(Problem::invalid("/events", "invalid_value", detail));
+    }
+    let key = incoming.idempotency_key()?;
+    let items = batch.events.iter().enumerate().map(|(index, event)| {
+        let key = key.as_ref().map(|key| key_of_item(key, index));
+        publish(&api, &caller, index, event, key)
+    });
+    let results = join_all(items).await;
+    // Where nothing at all could be stored, the caller should try again as a whole.
+    if let Some(Err(problem)) =
+        results.iter().find(|result| result.as_ref().is_err_and(|p| p.status() == 503))
+        && results.iter().all(Result::is_err)
+    {
+        return Err(problem.clone());
+    }
+    Ok(outgoing::plain(&BatchAnswer { results: results.into_iter().map(present).collect() }))
+}
+
+/// The key of the batch stands for a key of each of its events.
+fn key_of_item(key: &IdempotencyKey, index: usize) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::parse(&format!("{key}#{index}"))
+        .map_err(|error| Problem::invalid("Idempotency-Key", "invalid_header", error))
+}
+
+async fn publish(
+    api: &Api,
+    caller: &Caller,
+    index: usize,
+    event: &RawValue,
+    key: Option<Result<IdempotencyKey, Problem>>,
+) -> Result<Accepted, Problem> {
+    let wanted: api_types::PublishRequest = parse_checked(event.get(), &format!("/events/{index}"))?;
+    // An event's own key is its own; that of the batch is for those without.
+    let key = if wanted.idempotency_key.is_some() { None } else { key.transpose()? };
+    let publish = build::publish(api, caller, &wanted, key).await?;
+    let data_bytes = publish.data.as_bytes().len();
+    let accepted = accept(api.store.publish(publish).await?)?;
+    if !accepted.repeated {
+        api.metrics.published(data_bytes);
+    }
+    Ok(accepted)
+}
+
+fn present(result: Result<Accepted, Problem>) -> BatchItem {
+    match result {
+        Ok(accepted) => BatchItem {
+            status: 202,
+            id: Some(accepted.event.to_string()),
+            sequence: Some(accepted.sequence),
+            idempotency_replayed: accepted.repeated,
+            problem: None,
+        },
+        Err(problem) => BatchItem {
+            status: problem.status(),
+            id: None,
+            sequence: None,
+            idempotency_replayed: false,
+            problem: Some(problem.body()),
+        },
+    }
+}

@@ -1,0 +1,19 @@
+//! Whether the process lives, and whether it can work.
+
+use actix_web::{HttpResponse, web};
+
+use crate::api::Api;
+use crate::problem::{Code, Problem};
+
+/// `GET /healthz`: the process answers.
+pub(crate) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+}
+
+/// `GET /readyz`: the database answers, and its schema is this program's.
+pub(crate) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    match api.store.check_ready().await {
+        Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ready" }))),
+        Err(error) => Err(Problem::new(Code::Unavailable, error.to_string())),
+    }
+}

@@ -1,0 +1,195 @@
+//! Requests, read once and strictly.
+
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use actix_web::{FromRequest, HttpRequest, dev};
+use delivery_log::idempotency::{self, Claim, Fingerprint};
+use futures_util::StreamExt as _;
+use model::clock::Timestamp;
+use model::json::{self, InvalidJson};
+use model::names::IdempotencyKey;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::outgoing::etag;
+use crate::problem::{Code, Problem};
+
+/// The longest body of most requests, in bytes.
+pub(crate) const BODY_LIMIT: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(20);
+
+/// A request whose body has not been read yet.
+pub(crate) struct Incoming {
+    request: HttpRequest,
+    payload: dev::Payload,
+}
+
+impl FromRequest for Incoming {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), payload: payload.take() }))
+    }
+}
+
+impl Incoming {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads the body as text. Nothing beyond `limit` bytes is read.
+    pub(crate) async fn text(&mut self, limit: usize) -> Result<Text, Problem> {
+        let too_large = || {
+            let detail = format!("the body is longer than {limit} bytes");
+            Problem::new(Code::PayloadTooLarge, detail)
+        };
+        let declared = self.header(CONTENT_LENGTH.as_str()).and_then(|value| value.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let mut body = Vec::with_capacity(declared.unwrap_or(0));
+        let read = async {
+            while let Some(chunk) = self.payload.next().await {
+                let broken =
+                    |error| Problem::new(Code::MalformedRequest, format!("the body broke off: {error}"));
+                let chunk = chunk.map_err(broken)?;
+                if body.len() + chunk.len() > limit {
+                    return Err(too_large());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        let in_time = tokio::time::timeout(BODY_TIME, read).await;
+        in_time.map_err(|_| Problem::new(Code::Timeout, "the body did not arrive within 20 seconds"))??;
+        if !body.is_empty() {
+            self.check_media_type()?;
+        }
+        match String::from_utf8(body) {
+            Ok(text) => Ok(Text(text)),
+            Err(_) => Err(Problem::new(Code::MalformedRequest, "the body is not valid UTF-8")),
+        }
+    }
+
+    fn check_media_type(&self) -> Result<(), Problem> {
+        let given = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence == "application/json" || essence == "application/merge-patch+json" {
+            return Ok(());
+        }
+        let detail = format!("send the body with Content-Type: application/json, not {given:?}");
+        Err(Problem::new(Code::UnsupportedMediaType, detail))
+    }
+
+    /// The key in the header, if there is one.
+    pub(crate) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
+        let Some(value) = self.request.headers().get("idempotency-key") else { return Ok(None) };
+        let parsed = value
+            .to_str()
+            .map_err(|_| "must be visible ASCII".to_owned())
+            .and_then(|text| IdempotencyKey::parse(text).map_err(|error| error.to_string()));
+        parsed.map(Some).map_err(|error| Problem::invalid("Idempotency-Key", "invalid_header", error))
+    }
+
+    /// What a repetition of this request is recognised by.
+    pub(crate) fn claim(&self, text: &Text, now: Timestamp) -> Result<Option<Claim>, Problem> {
+        let path = self.request.uri().path();
+        let fingerprint = fingerprint(&[self.request.method().as_str(), path, &text.0]);
+        let claim = |key| Claim { key, fingerprint, expires_at: now.plus(idempotency::KEPT) };
+        Ok(self.idempotency_key()?.map(claim))
+    }
+
+    /// Whether the caller's `If-Match` names the present state; without one,
+    /// every state will do.
+    pub(crate) fn check_if_match(&self, updated_at: Timestamp) -> Result<(), Problem> {
+        let Some(wanted) = self.header(IF_MATCH.as_str()) else { return Ok(()) };
+        let present = etag(updated_at);
+        let named = wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == present);
+        if named { Ok(()) } else { Err(Problem::changed_meanwhile()) }
+    }
+
+    /// The query of the URL.
+    pub(crate) fn query(&self) -> &str {
+        self.request.query_string()
+    }
+
+    /// The path of the URL.
+    pub(crate) fn path(&self) -> &str {
+        self.request.path()
+    }
+}
+
+/// The SHA-256 of texts, each with its length before it, so that none can
+/// run into the next.
+pub(crate) fn fingerprint(parts: &[&str]) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// A body that is valid UTF-8.
+#[derive(Debug)]
+pub(crate) struct Text(String);
+
+impl Text {
+    /// Reads the JSON. No body stands for `{}`.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let text = if self.0.trim().is_empty() { "{}" } else { &self.0 };
+        json::check(text).map_err(refuse_json)?;
+        parse_checked(text, "")
+    }
+}
+
+fn refuse_json(error: InvalidJson) -> Problem {
+    match error {
+        InvalidJson::Malformed(detail) => {
+            Problem::new(Code::MalformedRequest, format!("the body is not JSON: {detail}"))
+        }
+        InvalidJson::Refused { pointer, detail } => Problem::invalid(pointer, "invalid_json", detail),
+    }
+}
+
+/// Reads JSON that has been checked for form. `base` is the pointer to where
+/// it stands in the request.
+pub(crate) fn parse_checked<T: DeserializeOwned>(text: &str, base: &str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|_| explain::<T>(text, base))
+}
+
+/// Reads again, more slowly, to say where it does not fit.
+fn explain<T: DeserializeOwned>(text: &str, base: &str) -> Problem {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
+        return Problem::new(Code::MalformedRequest, "the body is not JSON");
+    };
+    let mut pointer = base.to_owned();
+    for segment in error.path() {
+        use serde_path_to_error::Segment;
+        match segment {
+            Segment::Map { key } => pointer.push_str(&format!("/{}", json::escape(key))),
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let message = error.inner().to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let named = message.split('`').nth(1);
+    match named {
+        Some(field) if message.starts_with("missing field") => {
+            Problem::invalid(format!("{pointer}/{field}"), "required", "is required")
+        }
+        Some(field) if message.starts_with("unknown field") => {
+            let at = format!("/{}", json::escape(field));
+            let pointer = if pointer.ends_with(&at) { pointer } else { pointer + &at };
+            let known = message.split_once(", expected ").map_or(message, |(_, known)| known);
+            Problem::invalid(pointer, "unknown_field", format!("is not a field; expected {known}"))
+        }
+        _ => Problem::invalid(pointer, "invalid_type", message),
+    }
+}

@@ -1,0 +1,77 @@
+//! The description of the API, made from the code.
+
+use actix_web::HttpResponse;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::{api_keys, deliveries, endpoints, events, project, tenants};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Posthorn",
+        description = "Outbound webhook delivery: publish events once; they arrive signed, at least once, \
+            at every endpoint that wants them. Problems are RFC 9457 documents with stable codes.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        project::get::handle,
+        project::update::handle,
+        tenants::list::handle,
+        tenants::create::handle,
+        tenants::get::handle,
+        tenants::replace::handle,
+        tenants::update::handle,
+        tenants::delete::handle,
+        endpoints::list::handle,
+        endpoints::create::handle,
+        endpoints::get::handle,
+        endpoints::update::handle,
+        endpoints::delete::handle,
+        endpoints::read_secret::handle,
+        endpoints::rotate_secret::handle,
+        endpoints::test::handle,
+        events::list::handle,
+        events::publish::handle,
+        events::publish_batch::handle,
+        events::get::handle,
+        events::list_deliveries::handle,
+        deliveries::list::handle,
+        deliveries::get::handle,
+        deliveries::list_attempts::handle,
+        deliveries::read_payload::handle,
+        deliveries::replay::handle,
+        deliveries::cancel::handle,
+        api_keys::list::handle,
+        api_keys::create::handle,
+        api_keys::get::handle,
+        api_keys::revoke::handle,
+        api_keys::rotate::handle,
+    ),
+    components(schemas(api_types::Problem)),
+    modifiers(&Everywhere),
+    security(("api_key" = [])),
+)]
+struct Document;
+
+/// What holds for every operation.
+struct Everywhere;
+
+impl Modify for Everywhere {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: phk_…")).build();
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The OpenAPI document, as JSON text.
+pub fn document() -> String {
+    Document::openapi().to_pretty_json().expect("the document has a JSON form")
+}
+
+/// `GET /openapi.json`
+pub(crate) async fn serve() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(document())
+}

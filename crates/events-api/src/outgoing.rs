@@ -1,0 +1,73 @@
+//! Answers.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, ETAG, LINK, LOCATION};
+use delivery_log::idempotency::KeptAnswer;
+use model::clock::Timestamp;
+use serde::Serialize;
+
+use crate::query::ListRequest;
+
+/// The strong `ETag` of a thing that last changed then.
+pub(crate) fn etag(updated_at: Timestamp) -> String {
+    format!("\"{:x}\"", updated_at.as_micros())
+}
+
+/// The JSON of an answer.
+pub(crate) fn to_json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("every answer has a JSON form")
+}
+
+/// 200 with a thing that last changed then.
+pub(crate) fn one(body: &impl Serialize, updated_at: Timestamp) -> HttpResponse {
+    HttpResponse::Ok().insert_header((ETAG, etag(updated_at))).insert_header(private()).json(body)
+}
+
+/// 200 with something that has no state of its own.
+pub(crate) fn plain(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header(private()).json(body)
+}
+
+/// 204.
+pub(crate) fn nothing() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+/// An answer that was made before it was known whether it is the first.
+pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp>) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = HttpResponse::build(status);
+    response.insert_header(private()).content_type("application/json");
+    if let Some(location) = answer.location {
+        response.insert_header((LOCATION, location));
+    }
+    if let Some(updated_at) = etag_of {
+        response.insert_header((ETAG, etag(updated_at)));
+    }
+    if repeated {
+        response.insert_header(("idempotency-replayed", "true"));
+    }
+    response.body(answer.body)
+}
+
+/// A page of a list, with a `Link` to the next one.
+pub(crate) fn page<T: Serialize>(
+    path: &str,
+    request: &ListRequest,
+    page: delivery_log::page::Page<T>,
+) -> HttpResponse {
+    let next_cursor = page.next.map(|id| id.simple().to_string());
+    let mut response = HttpResponse::Ok();
+    response.insert_header(private());
+    if let Some(cursor) = &next_cursor {
+        let link = format!("<{path}?{}>; rel=\"next\"", request.query_with_cursor(cursor));
+        response.insert_header((LINK, link));
+    }
+    response.json(api_types::Page { data: page.rows, next_cursor })
+}
+
+/// What a key may see is for its holder alone.
+fn private() -> (actix_web::http::header::HeaderName, &'static str) {
+    (CACHE_CONTROL, "private, no-cache")
+}

@@ -1,0 +1,187 @@
+//! Problems, and nothing else, are what a refused request gets.
+//!
+//! Their codes are part of the contract: they never change their meaning.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use api_types::FieldError;
+use delivery_log::StoreError;
+use model::access::Scope;
+
+use crate::request_context;
+
+/// The kinds of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    MalformedRequest,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    Conflict,
+    PreconditionFailed,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InvalidRequest,
+    IdempotencyMismatch,
+    Internal,
+    Unavailable,
+}
+
+impl Code {
+    fn parts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MalformedRequest => (400, "malformed_request", "The request is not well-formed"),
+            Self::Unauthenticated => (401, "unauthenticated", "Authentication is needed"),
+            Self::Forbidden => (403, "forbidden", "This key may not do that"),
+            Self::NotFound => (404, "not_found", "There is no such thing"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "This URL does not take this method"),
+            Self::Timeout => (408, "timeout", "The request took too long to arrive"),
+            Self::Conflict => (409, "conflict", "The request does not fit the present state"),
+            Self::PreconditionFailed => (412, "precondition_failed", "It was changed meanwhile"),
+            Self::PayloadTooLarge => (413, "payload_too_large", "The request is too large"),
+            Self::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be JSON"),
+            Self::InvalidRequest => (422, "invalid_request", "Something in the request is not valid"),
+            Self::IdempotencyMismatch => {
+                (422, "idempotency_mismatch", "This idempotency key was used for another request")
+            }
+            Self::Internal => (500, "internal", "Something went wrong in Posthorn"),
+            Self::Unavailable => (503, "unavailable", "Posthorn cannot do that now"),
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detail}")]
+pub(crate) struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+/// How long a caller should wait before trying again, in seconds.
+const RETRY_AFTER_SECS: &str = "1";
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}, or this key may not see it"))
+    }
+
+    pub(crate) fn missing_scope(scope: Scope) -> Self {
+        Self::new(Code::Forbidden, format!("this key lacks the scope {}", scope.as_str()))
+    }
+
+    pub(crate) fn key_reused() -> Self {
+        let detail = "the same idempotency key came with another request; use a new key for a new request";
+        Self::new(Code::IdempotencyMismatch, detail)
+    }
+
+    pub(crate) fn changed_meanwhile() -> Self {
+        Self::new(Code::PreconditionFailed, "it was changed since; read it again and repeat the change")
+    }
+
+    /// What is wrong at one place.
+    pub(crate) fn invalid(pointer: impl Into<String>, code: &str, detail: impl std::fmt::Display) -> Self {
+        Faults::one(pointer, code, detail).into()
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.code.parts().0
+    }
+
+    /// The problem as it is sent.
+    pub(crate) fn body(&self) -> api_types::Problem {
+        let (status, code, title) = self.code.parts();
+        api_types::Problem {
+            kind: format!("https://posthorn.example/problems/{code}"),
+            title: title.to_owned(),
+            status,
+            detail: self.detail.clone(),
+            code: code.to_owned(),
+            request_id: request_context::id(),
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).expect("problems have statuses of HTTP")
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status_code());
+        let header = match self.code {
+            Code::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer realm=\"posthorn\"")),
+            Code::Unavailable => Some((RETRY_AFTER, RETRY_AFTER_SECS)),
+            _ => None,
+        };
+        if let Some(header) = header {
+            answer.insert_header(header);
+        }
+        answer.content_type("application/problem+json");
+        answer
+            .insert_header((HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store")));
+        answer.body(serde_json::to_string(&self.body()).expect("a problem has a JSON form"))
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() {
+            tracing::warn!(%error, "a request was refused because of the database");
+            return Self::new(Code::Unavailable, format!("{error}; nothing was stored, try again"));
+        }
+        tracing::error!(%error, "a request failed");
+        Self::new(Code::Internal, "this is our fault and has been logged; quote the request_id when you ask")
+    }
+}
+
+/// All that is wrong with a request, gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<FieldError>);
+
+impl Faults {
+    fn one(pointer: impl Into<String>, code: &str, detail: impl std::fmt::Display) -> Self {
+        let mut faults = Self::default();
+        faults.add(pointer, code, detail);
+        faults
+    }
+
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, code: &str, detail: impl std::fmt::Display) {
+        self.0.push(FieldError {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.to_string(),
+        });
+    }
+
+    /// Takes a value, or notes at `pointer` why there is none.
+    pub(crate) fn check<T, E: std::fmt::Display>(&mut self, pointer: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|error| self.add(pointer, "invalid_value", error)).ok()
+    }
+
+    /// Nothing wrong, or the problem.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.into()) }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        let detail = match faults.0.as_slice() {
+            [one] if one.pointer.is_empty() => one.detail.clone(),
+            [one] => format!("{}: {}", one.pointer, one.detail),
+            many => format!("{} things are not valid; see errors", many.len()),
+        };
+        Self { code: Code::InvalidRequest, detail, errors: faults.0 }
+    }
+}

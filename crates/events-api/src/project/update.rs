@@ -1,0 +1,56 @@
+//! `PATCH /v1/project`
+
+use actix_web::{HttpResponse, web};
+use api_types::ProjectChange;
+use delivery_log::access::{Project, UnknownTenant};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::outgoing;
+use crate::problem::{Faults, Problem};
+
+/// Changes the settings of the project.
+#[utoipa::path(patch, path = "/v1/project", tag = "project", request_body = ProjectChange,
+    responses((status = 200, body = api_types::Project)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::ProjectWrite).await?;
+    let found = api.store.find_project(caller.view().project).await?;
+    let before = found.ok_or_else(|| Problem::not_found("project"))?;
+    incoming.check_if_match(before.updated_at)?;
+    let change: ProjectChange = incoming.text(BODY_LIMIT).await?.parse()?;
+    let expected = before.updated_at;
+    let after = changed(before, change, &api)?;
+    if !api.store.update_project(&after, expected).await? {
+        return Err(Problem::changed_meanwhile());
+    }
+    Ok(outgoing::one(&present(&after), after.updated_at))
+}
+
+fn changed(project: Project, change: ProjectChange, api: &Api) -> Result<Project, Problem> {
+    let mut faults = Faults::default();
+    let unknown_tenant = change.unknown_tenant.as_deref().map(|text| match text {
+        "reject" => Ok(UnknownTenant::Reject),
+        "create" => Ok(UnknownTenant::Create),
+        _ => Err("must be reject or create"),
+    });
+    let unknown_tenant = unknown_tenant.and_then(|value| faults.check("/unknown_tenant", value));
+    let days = change.retention_days.map(|days| match days {
+        1..=365 => Ok(days),
+        _ => Err("must be from 1 to 365"),
+    });
+    let days = days.and_then(|value| faults.check("/retention_days", value));
+    faults.finish()?;
+    Ok(Project {
+        unknown_tenant: unknown_tenant.unwrap_or(project.unknown_tenant),
+        retention_days: days.unwrap_or(project.retention_days),
+        updated_at: api.change_time(project.updated_at),
+        ..project
+    })
+}

@@ -1,0 +1,122 @@
+//! Every URL of the public listener.
+
+use actix_web::{HttpRequest, HttpResponse, Resource, web};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::problem::{Code, Problem};
+use crate::{api_keys, deliveries, endpoints, events, health, openapi, project, tenants};
+
+/// Every URL of the public listener.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/healthz").get(health::live))
+        .service(at("/readyz").get(health::ready))
+        .service(at("/openapi.json").get(openapi::serve))
+        .service(SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json")))
+        .service(web::redirect("/docs", "/docs/"))
+        .service(
+            web::scope("/v1")
+                .service(at("/project").get(project::get::handle).patch(project::update::handle))
+                .service(at("/tenants").get(tenants::list::handle).post(tenants::create::handle))
+                .service(
+                    at("/tenants/{tenant}")
+                        .get(tenants::get::handle)
+                        .put(tenants::replace::handle)
+                        .patch(tenants::update::handle)
+                        .delete(tenants::delete::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/endpoints")
+                        .get(endpoints::list::handle)
+                        .post(endpoints::create::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/endpoints/{endpoint}")
+                        .get(endpoints::get::handle)
+                        .patch(endpoints::update::handle)
+                        .delete(endpoints::delete::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/endpoints/{endpoint}/secret").get(endpoints::read_secret::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/endpoints/{endpoint}/secret/rotate")
+                        .post(endpoints::rotate_secret::handle),
+                )
+                .service(at("/tenants/{tenant}/endpoints/{endpoint}/test").post(endpoints::test::handle))
+                .service(at("/events").get(events::list::handle).post(events::publish::handle))
+                .service(at("/events/batch").post(events::publish_batch::handle))
+                .service(at("/events/{event}").get(events::get::handle))
+                .service(at("/events/{event}/deliveries").get(events::list_deliveries::handle))
+                .service(at("/deliveries").get(deliveries::list::handle))
+                .service(at("/deliveries/{delivery}").get(deliveries::get::handle))
+                .service(at("/deliveries/{delivery}/attempts").get(deliveries::list_attempts::handle))
+                .service(at("/deliveries/{delivery}/payload").get(deliveries::read_payload::handle))
+                .service(at("/deliveries/{delivery}/replay").post(deliveries::replay::handle))
+                .service(at("/deliveries/{delivery}/cancel").post(deliveries::cancel::handle))
+                .service(at("/api-keys").get(api_keys::list::handle).post(api_keys::create::handle))
+                .service(at("/api-keys/{key}").get(api_keys::get::handle).delete(api_keys::revoke::handle))
+                .service(at("/api-keys/{key}/rotate").post(api_keys::rotate::handle)),
+        )
+        .default_service(web::to(no_such_url));
+}
+
+/// A URL, to which methods are added.
+fn at(path: &str) -> Url {
+    Url { resource: web::resource(path), allowed: Vec::new() }
+}
+
+struct Url {
+    resource: Resource,
+    allowed: Vec<&'static str>,
+}
+
+macro_rules! method {
+    ($name:ident, $text:literal) => {
+        fn $name<F, Args>(mut self, handler: F) -> Self
+        where
+            F: actix_web::Handler<Args>,
+            Args: actix_web::FromRequest + 'static,
+            F::Output: actix_web::Responder + 'static,
+        {
+            self.resource = self.resource.route(web::$name().to(handler));
+            self.allowed.push($text);
+            self
+        }
+    };
+}
+
+impl Url {
+    method!(get, "GET");
+    method!(post, "POST");
+    method!(put, "PUT");
+    method!(patch, "PATCH");
+    method!(delete, "DELETE");
+}
+
+impl actix_web::dev::HttpServiceFactory for Url {
+    fn register(self, config: &mut actix_web::dev::AppService) {
+        let allowed = self.allowed.join(", ");
+        let refuse = move |request: HttpRequest| {
+            let allowed = allowed.clone();
+            async move { method_not_allowed(&request, &allowed) }
+        };
+        self.resource.default_service(web::to(refuse)).register(config);
+    }
+}
+
+fn method_not_allowed(request: &HttpRequest, allowed: &str) -> HttpResponse {
+    use actix_web::ResponseError as _;
+    let detail = format!("{} takes {allowed}, not {}", request.path(), request.method());
+    let mut response = Problem::new(Code::MethodNotAllowed, detail).error_response();
+    if let Ok(value) = allowed.parse() {
+        response.headers_mut().insert(actix_web::http::header::ALLOW, value);
+    }
+    response
+}
+
+async fn no_such_url(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let detail =
+        format!("there is nothing at {}; the API is described at /openapi.json and /docs", request.path());
+    Err(Problem::new(Code::NotFound, detail))
+}

@@ -1,0 +1,86 @@
+//! Tenants.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod replace;
+pub(crate) mod update;
+
+use api_types::TenantRequest;
+use delivery_log::tenants::Tenant;
+use model::ids::TenantId;
+use model::names::{TenantHandle, check_text};
+
+use crate::api::{Api, new_id};
+use crate::auth::Caller;
+use crate::outgoing::to_json;
+use crate::problem::{Faults, Problem};
+
+/// The longest name of a tenant, in bytes.
+const MAX_NAME: usize = 256;
+/// The longest metadata, in bytes of JSON.
+pub(crate) const MAX_METADATA: usize = 8 * 1024;
+
+fn present(tenant: &Tenant) -> api_types::Tenant {
+    api_types::Tenant {
+        id: tenant.handle.to_string(),
+        name: tenant.name.clone(),
+        metadata: metadata(&tenant.metadata),
+        created_at: tenant.created_at,
+        updated_at: tenant.updated_at,
+    }
+}
+
+/// Metadata as it was stored.
+pub(crate) fn metadata(text: &str) -> api_types::Metadata {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// The text of metadata, if it is not too long.
+pub(crate) fn check_metadata(metadata: &api_types::Metadata) -> Result<String, String> {
+    let text = to_json(metadata);
+    if text.len() > MAX_METADATA {
+        return Err(format!("is longer than {MAX_METADATA} bytes"));
+    }
+    if text.contains("\\u0000") {
+        return Err("must not contain NUL".to_owned());
+    }
+    Ok(text)
+}
+
+/// A new tenant, checked. `handle` is the one in the path, if there is one.
+fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest) -> Result<Tenant, Problem> {
+    let mut faults = Faults::default();
+    let id = match (handle, wanted.id.as_deref()) {
+        (Some(path), Some(body)) if path != body => {
+            faults.add("/id", "invalid_value", "must be the id in the path, or left out");
+            None
+        }
+        (Some(path), _) => faults.check("/id", TenantHandle::parse(path)),
+        (None, Some(body)) => faults.check("/id", TenantHandle::parse(body)),
+        (None, None) => {
+            faults.add("/id", "required", "is required");
+            None
+        }
+    };
+    let name = wanted.name.or_else(|| id.as_ref().map(ToString::to_string)).unwrap_or_default();
+    if id.is_some() {
+        faults.check("/name", check_text(&name, MAX_NAME));
+    }
+    let metadata = faults.check("/metadata", check_metadata(&wanted.metadata));
+    let (Some(handle), Some(metadata)) = (id, metadata) else {
+        return Err(faults.into());
+    };
+    faults.finish()?;
+    let now = api.now();
+    Ok(Tenant {
+        id: new_id!(TenantId, api),
+        project: caller.view().project,
+        handle,
+        name,
+        metadata,
+        created_at: now,
+        updated_at: now,
+    })
+}

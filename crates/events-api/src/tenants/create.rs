@@ -1,0 +1,40 @@
+//! `POST /v1/tenants`
+
+use actix_web::{HttpResponse, web};
+use api_types::TenantRequest;
+use delivery_log::tenants::Created;
+use model::access::Scope;
+
+use super::{build, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::once::Prepared;
+use crate::problem::{Code, Problem};
+
+/// Makes a tenant.
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = TenantRequest,
+    responses((status = 201, body = api_types::Tenant), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::TenantsWrite).await?;
+    if caller.view().tenant.is_some() {
+        return Err(Problem::new(Code::Forbidden, "a key that is bound to a tenant cannot make tenants"));
+    }
+    let text = incoming.text(BODY_LIMIT).await?;
+    let tenant = build(&api, &caller, None, text.parse()?)?;
+    let location = format!("/v1/tenants/{}", tenant.handle);
+    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &present(&tenant))?;
+    let prepared = prepared.with_etag(tenant.updated_at);
+    let created = api.store.create_tenant(&tenant, prepared.once()).await?;
+    prepared.settle(created, |created| match created {
+        Created::New => Ok(()),
+        Created::Taken => Err(Problem::new(
+            Code::Conflict,
+            format!("there is a tenant {} already; use PUT to replace it", tenant.handle),
+        )),
+    })
+}

@@ -1,0 +1,28 @@
+//! `DELETE /v1/tenants/{tenant}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Removes a tenant with its endpoints and keys; what waited is canceled.
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
+    responses((status = 204)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::TenantsWrite).await?;
+    let tenant = api.tenant(&caller, &path).await?;
+    incoming.check_if_match(tenant.updated_at)?;
+    if !api.store.delete_tenant(caller.view(), tenant.id, tenant.updated_at).await? {
+        return Err(Problem::changed_meanwhile());
+    }
+    Ok(outgoing::nothing())
+}

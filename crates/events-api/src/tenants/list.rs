@@ -1,0 +1,27 @@
+//! `GET /v1/tenants`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists tenants.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
+    responses((status = 200, body = api_types::TenantPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::TenantsRead).await?;
+    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let page = api.store.list_tenants(caller.view(), request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|tenant| present(&tenant))))
+}

@@ -1,0 +1,41 @@
+//! `PATCH /v1/tenants/{tenant}`
+
+use actix_web::{HttpResponse, web};
+use api_types::TenantRequest;
+use delivery_log::tenants::Tenant;
+use model::access::Scope;
+
+use super::{build, metadata, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::problem::Problem;
+use crate::{outgoing, patch};
+
+/// Changes what is known of a tenant.
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
+    request_body = TenantRequest, responses((status = 200, body = api_types::Tenant)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::TenantsWrite).await?;
+    let before = api.tenant(&caller, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
+    let present_state =
+        TenantRequest { id: None, name: Some(before.name.clone()), metadata: metadata(&before.metadata) };
+    let wanted = patch::apply(&present_state, &incoming.text(BODY_LIMIT).await?)?;
+    let wanted = build(&api, &caller, Some(&path), wanted)?;
+    let after = Tenant {
+        id: before.id,
+        created_at: before.created_at,
+        updated_at: api.change_time(before.updated_at),
+        ..wanted
+    };
+    if !api.store.update_tenant(&after, before.updated_at).await? {
+        return Err(Problem::changed_meanwhile());
+    }
+    Ok(outgoing::one(&present(&after), after.updated_at))
+}

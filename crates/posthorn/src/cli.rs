@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::access::Scopes;
+use model::ids::KeyId;
+use model::names::ProjectName;
+
+/// Delivers webhooks: signed, at least once, to every endpoint that wants them.
+#[derive(Debug, Parser)]
+#[command(name = "posthorn", version, about)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Settings that every command understands. They go before POSTHORN_*
+/// variables, and those before posthorn.toml.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SettingsArgs {
+    /// A settings file instead of ./posthorn.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the data is kept, such as sqlite://posthorn-data/posthorn.db
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// Where the API listens
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Where metrics and health are served to operators
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: start everything here, publish events, deliver and check them
+    Quickstart(QuickstartArgs),
+    /// Run the platform
+    Serve(ServeArgs),
+    /// Bring the database up to date
+    Migrate,
+    /// Make, list and revoke API keys, straight on the database
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Publish an event to a running server
+    Publish(PublishArgs),
+    /// Check the signature of a saved request
+    Verify(VerifyArgs),
+    /// Measure: load generator and receiver, with a server of its own
+    Bench(BenchArgs),
+    /// Print the OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+    /// Print the settings with their defaults
+    #[command(hide = true)]
+    Defaults,
+}
+
+/// How to run the quickstart.
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    /// End when everything is delivered, with status 0 if all was verified
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// How many events to publish
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) events: u32,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Which part of the work this process does
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+}
+
+/// A part of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The API and the dispatcher
+    All,
+    /// The API alone; needs a database that several processes can share
+    Api,
+    /// The dispatcher alone; needs a database that several processes can share
+    Dispatcher,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key, and the project if there is none; prints the key alone
+    Create(CreateKeyArgs),
+    /// List the keys of all projects
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key at once
+    Revoke {
+        /// Its id: key_…
+        key: KeyId,
+    },
+}
+
+/// A key to be made.
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// The project that it opens
+    #[arg(long, value_parser = |text: &str| ProjectName::parse(text))]
+    pub(crate) project: ProjectName,
+    /// What it may do, separated by commas; * is everything
+    #[arg(long)]
+    pub(crate) scopes: Scopes,
+    /// For people
+    #[arg(long, default_value = "made on the command line")]
+    pub(crate) name: String,
+    /// The only tenant that it may see
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
+
+/// Where a running server is.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Where the server is reached
+    #[arg(long, env = "POSTHORN_URL", default_value = "http://127.0.0.1:8400")]
+    pub(crate) url: String,
+    /// The key to use; or a file that holds it, in POSTHORN_API_KEY_FILE
+    #[arg(long, env = "POSTHORN_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+}
+
+/// An event to publish.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The customer that it is for
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// What happened, such as order.paid
+    #[arg(long = "type")]
+    pub(crate) event_type: String,
+    /// The id of the object that it happened to
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// A JSON object; - reads it from standard input
+    #[arg(long, default_value = "{}")]
+    pub(crate) data: String,
+    /// Makes a repeated publish the same publish
+    #[arg(long)]
+    pub(crate) idempotency_key: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A saved request.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The endpoint's secret: whsec_…
+    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true)]
+    pub(crate) secret: String,
+    /// The header webhook-id
+    #[arg(long)]
+    pub(crate) id: String,
+    /// The header webhook-timestamp
+    #[arg(long)]
+    pub(crate) timestamp: String,
+    /// The header webhook-signature
+    #[arg(long)]
+    pub(crate) signature: String,
+    /// A file with the exact bytes of the body; - is standard input
+    #[arg(long)]
+    pub(crate) body: PathBuf,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BenchArgs {
+    /// How many events to publish
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    pub(crate) events: u64,
+    /// Events a second; as fast as answers come if not given
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: Option<u32>,
+    /// Connections that publish at the same time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) publishers: u32,
+    /// Endpoints, each of a tenant of its own; events go to them in turn
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) endpoints: u32,
+    /// Length of the data of each event, in bytes
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=200_000))]
+    pub(crate) data_bytes: u32,
+    /// Send every fifth event to an endpoint that accepts and never answers
+    #[arg(long)]
+    pub(crate) hang_every_fifth: bool,
+    /// Do not let the receiver answer until all is published, to see the memory of a backlog
+    #[arg(long)]
+    pub(crate) hold_back: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

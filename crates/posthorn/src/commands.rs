@@ -1,0 +1,45 @@
+//! What each command does, one file each.
+
+mod bench;
+mod keys;
+mod migrate;
+mod publish;
+mod quickstart;
+mod serve;
+mod verify;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::logging;
+use crate::settings::{DEFAULTS, Settings};
+
+/// Runs a command to its end.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let load = || -> anyhow::Result<Settings> {
+        let settings = Settings::load(&cli.settings, &[])?;
+        logging::start(&settings)?;
+        Ok(settings)
+    };
+    match cli.command {
+        Command::Quickstart(args) => return quickstart::run(&cli.settings, &args).await,
+        Command::Serve(args) => serve::run(&load()?, &args).await?,
+        Command::Migrate => migrate::run(&load()?).await?,
+        Command::Keys(command) => keys::run(&load()?, command).await?,
+        Command::Publish(args) => publish::run(&args).await?,
+        Command::Verify(args) => verify::run(&args)?,
+        Command::Bench(args) => bench::run(&args).await?,
+        Command::Openapi => print(&events_api::openapi_document())?,
+        Command::Defaults => print(DEFAULTS.trim_end())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a result. A reader that has gone away is no error of ours.
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,100 @@
+//! `posthorn bench`: the project's own load generator and receiver.
+//!
+//! The server under test is a process of its own, on a database of its own,
+//! so that its processor time and memory can be told apart from ours. With
+//! `--rate` the load is open: an event is sent when it is due, and its
+//! latency counts from then, also when the server was not ready for it.
+
+mod http1;
+mod latency;
+mod publishers;
+mod receiver;
+mod report;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use self::receiver::{Hanging, Receiver};
+use self::report::Report;
+use self::server::Server;
+use super::print;
+use crate::cli::BenchArgs;
+
+/// How long nothing may arrive before the run is given up.
+const STALLED: Duration = Duration::from_secs(60);
+/// How many events warm up caches, connections and limits before the count begins.
+const WARM_UP: u64 = 2_000;
+
+/// Measures, and prints a report.
+pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    let fsync_ms = report::probe_fsync()?;
+    let receiver = Receiver::start(args.hold_back).await?;
+    let hanging = if args.hang_every_fifth { Some(Hanging::start().await?) } else { None };
+    let server = Server::start().await?;
+    let targets =
+        server.set_up(args.endpoints, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
+    let targets = Arc::new(targets);
+
+    if !args.hold_back {
+        let warm_up =
+            BenchArgs { events: WARM_UP, rate: args.rate.map(|rate| rate.max(500)), ..args.clone() };
+        let warm = publishers::publish(&server, &targets, &warm_up, receiver.log()).await?;
+        wait_for(&receiver, warm.healthy, "warming up").await?;
+        receiver.log().clear();
+    }
+    let idle_kib = server.memory_kib()?;
+    let cpu_before = server.cpu_seconds()?;
+    let started = Instant::now();
+    let published = publishers::publish(&server, &targets, args, receiver.log()).await?;
+    let publishing = started.elapsed();
+    let queued_kib = server.memory_kib()?;
+    receiver.let_go();
+    wait_for(&receiver, published.healthy, "delivering").await?;
+    let took = started.elapsed();
+    // What has arrived is still to be recorded: that belongs to the price.
+    server.wait_until_recorded(published.accepted).await?;
+    let cpu = server.cpu_seconds()? - cpu_before;
+    let report = Report {
+        events: published.accepted,
+        healthy: published.healthy,
+        refused: published.refused,
+        publishing,
+        took,
+        cpu_seconds: cpu,
+        latency: receiver.log().percentiles(),
+        duplicates: receiver.log().duplicates(),
+        idle_kib,
+        queued_kib,
+        end_kib: server.memory_kib()?,
+        fsync_ms,
+        args: args.clone(),
+    };
+    server.stop().await?;
+    print(&if args.json { report.to_json() } else { report.to_string() })
+}
+
+/// Waits until so many events have arrived.
+async fn wait_for(receiver: &Receiver, wanted: u64, what: &'static str) -> anyhow::Result<()> {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} ({per_sec})")?;
+    let bar = ProgressBar::new(wanted).with_style(style).with_message(what);
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let arrived = receiver.log().arrived();
+        bar.set_position(arrived);
+        if arrived >= wanted {
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        if arrived > last {
+            (last, since) = (arrived, Instant::now());
+        }
+        let stalled = since.elapsed() > STALLED;
+        (!stalled).then_some(()).with_context(|| format!("only {arrived} of {wanted} events arrived"))?;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

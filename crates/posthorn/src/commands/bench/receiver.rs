@@ -1,0 +1,100 @@
+//! The receivers: one that answers at once, and one that never does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::http1::{Messages, header};
+use super::latency::ArrivalLog;
+
+const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+/// A receiver that answers at once, or from when it is let go.
+pub(super) struct Receiver {
+    address: SocketAddr,
+    log: Arc<ArrivalLog>,
+    going: watch::Sender<bool>,
+}
+
+impl Receiver {
+    pub(super) async fn start(hold_back: bool) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (going, gate) = watch::channel(!hold_back);
+        let log = Arc::new(ArrivalLog::new());
+        let to = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&to), gate.clone()));
+            }
+        });
+        Ok(Self { address, log, going })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn log(&self) -> &Arc<ArrivalLog> {
+        &self.log
+    }
+
+    /// Answers from now on.
+    pub(super) fn let_go(&self) {
+        self.going.send_replace(true);
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    log: Arc<ArrivalLog>,
+    mut gate: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.split();
+    let mut messages = Messages::new(read);
+    while let Some(message) = messages.next().await? {
+        // A receiver whose run has ended needs no gate.
+        let _ = gate.wait_for(|going| *going).await;
+        if let Some(number) = number_of(message.body) {
+            log.note_arrival(number);
+        }
+        debug_assert!(header(message.head, b"webhook-id: ").is_some());
+        write.write_all(ANSWER).await?;
+    }
+    Ok(())
+}
+
+/// The number in `"subject":"bench_…"`.
+fn number_of(body: &[u8]) -> Option<u64> {
+    let mark = b"\"subject\":\"bench_";
+    let begin = body.windows(mark.len()).position(|part| part == mark)? + mark.len();
+    let digits = body[begin..].iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// A receiver that accepts and never answers.
+pub(super) struct Hanging {
+    address: SocketAddr,
+}
+
+impl Hanging {
+    pub(super) async fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                held.push(stream);
+            }
+        });
+        Ok(Self { address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}

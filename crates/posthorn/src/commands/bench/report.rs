@@ -1,0 +1,116 @@
+//! What was measured.
+
+use std::fmt;
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::latency::Percentiles;
+use crate::cli::BenchArgs;
+
+/// The figures of one run.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) events: u64,
+    pub(super) healthy: u64,
+    pub(super) refused: u64,
+    pub(super) publishing: Duration,
+    pub(super) took: Duration,
+    pub(super) cpu_seconds: f64,
+    pub(super) latency: Percentiles,
+    pub(super) duplicates: u64,
+    pub(super) idle_kib: u64,
+    pub(super) queued_kib: u64,
+    pub(super) end_kib: u64,
+    pub(super) fsync_ms: f64,
+    pub(super) args: BenchArgs,
+}
+
+impl Report {
+    fn delivered_per_second(&self) -> f64 {
+        self.healthy as f64 / self.took.as_secs_f64()
+    }
+
+    fn accepted_per_second(&self) -> f64 {
+        self.events as f64 / self.publishing.as_secs_f64()
+    }
+
+    fn cpu_us_per_delivery(&self) -> f64 {
+        self.cpu_seconds * 1e6 / self.healthy.max(1) as f64
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        let ms = |span: Duration| span.as_secs_f64() * 1_000.0;
+        serde_json::json!({
+            "events": self.events,
+            "refused": self.refused,
+            "publishers": self.args.publishers,
+            "endpoints": self.args.endpoints,
+            "data_bytes": self.args.data_bytes,
+            "rate": self.args.rate,
+            "delivered_per_second": self.delivered_per_second().round(),
+            "accepted_per_second": self.accepted_per_second().round(),
+            "cpu_us_per_delivery": (self.cpu_us_per_delivery() * 10.0).round() / 10.0,
+            "p50_ms": ms(self.latency.p50),
+            "p99_ms": ms(self.latency.p99),
+            "max_ms": ms(self.latency.max),
+            "duplicates": self.duplicates,
+            "idle_kib": self.idle_kib,
+            "queued_kib": self.queued_kib,
+            "end_kib": self.end_kib,
+            "fsync_p50_ms": self.fsync_ms,
+        })
+        .to_string()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |span: Duration| span.as_secs_f64() * 1_000.0;
+        let load = match self.args.rate {
+            Some(rate) => format!("{rate} events/s"),
+            None => "as fast as answers come".to_owned(),
+        };
+        writeln!(
+            f,
+            "{} events of {} bytes, {} publishers, {} endpoints, {load}",
+            self.events, self.args.data_bytes, self.args.publishers, self.args.endpoints
+        )?;
+        writeln!(f, "delivered          {:>10.0} /s end to end", self.delivered_per_second())?;
+        writeln!(f, "accepted           {:>10.0} /s, {} refused", self.accepted_per_second(), self.refused)?;
+        writeln!(f, "server CPU         {:>10.1} µs a delivery", self.cpu_us_per_delivery())?;
+        writeln!(
+            f,
+            "publish to receive {:>10.2} ms p50, {:.2} ms p99, {:.2} ms at most",
+            ms(self.latency.p50),
+            ms(self.latency.p99),
+            ms(self.latency.max)
+        )?;
+        writeln!(f, "arrived twice      {:>10}", self.duplicates)?;
+        let mib = |kib: u64| kib as f64 / 1_024.0;
+        writeln!(
+            f,
+            "server memory      {:>10.1} MiB before, {:.1} MiB when all was published, {:.1} MiB at the end",
+            mib(self.idle_kib),
+            mib(self.queued_kib),
+            mib(self.end_kib)
+        )?;
+        write!(f, "one fsync here     {:>10.2} ms (median)", self.fsync_ms)
+    }
+}
+
+/// How long it takes here to write a page and have it on the disk: the
+/// median of many, in milliseconds.
+pub(super) fn probe_fsync() -> anyhow::Result<f64> {
+    let mut file = tempfile::tempfile()?;
+    let mut took: Vec<Duration> = Vec::new();
+    for _ in 0..200 {
+        let started = Instant::now();
+        file.write_all(&[0; 4_096])?;
+        file.sync_data()?;
+        took.push(started.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took[took.len() / 2].as_secs_f64() * 1_000.0)
+}

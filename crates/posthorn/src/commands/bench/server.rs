@@ -1,0 +1,155 @@
+//! The server under test, as a process of its own.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use api_types::{EndpointRequest, EndpointWithSecret, Tenant, TenantRequest};
+use reqwest::Method;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::Client;
+
+/// Where a tenant's events go.
+pub(super) struct Target {
+    pub(super) tenant: String,
+    /// Whether its receiver ever answers.
+    pub(super) answers: bool,
+}
+
+/// A running server with a database of its own, which is removed at the end.
+pub(super) struct Server {
+    process: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+    key: String,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("posthorn-bench-").tempdir()?;
+        let program = std::env::current_exe()?;
+        let mut serve = Self::command(&program, &folder);
+        let mut process = serve.arg("serve").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let output = process.stdout.take().context("the server has no output")?;
+        let line = BufReader::new(output).lines().next_line().await?;
+        let line = line.context("the server ended at once")?;
+        let mut addresses = line.split("http://").skip(1).map(|part| {
+            let end = part.find([' ', ')']).unwrap_or(part.len());
+            part[..end].parse::<SocketAddr>()
+        });
+        let (Some(Ok(address)), Some(Ok(admin))) = (addresses.next(), addresses.next()) else {
+            bail!("the server does not say where it listens: {line}")
+        };
+        let create = ["keys", "create", "--project", "bench", "--scopes", "*"];
+        let key = Self::command(&program, &folder).args(create).output().await?;
+        ensure!(key.status.success(), "no key was made");
+        let key = String::from_utf8(key.stdout)?.trim().to_owned();
+        Ok(Self { process, address, admin, key, folder })
+    }
+
+    fn command(program: &std::path::Path, folder: &tempfile::TempDir) -> Command {
+        let mut command = Command::new(program);
+        let database = format!("sqlite://{}/posthorn.db", folder.path().display());
+        command
+            .current_dir(folder.path())
+            .env("POSTHORN_DATABASE_URL", database)
+            .env("POSTHORN_LISTEN", "127.0.0.1:0")
+            .env("POSTHORN_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("POSTHORN_ALLOW_TARGETS", "127.0.0.1/32")
+            .env("POSTHORN_ALLOW_HTTP", "true");
+        command
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The request line and headers of a publish, without its length.
+    pub(super) fn request_head(&self) -> String {
+        format!(
+            "POST /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
+            self.address, self.key
+        )
+    }
+
+    /// Makes a tenant with one endpoint for each target.
+    pub(super) async fn set_up(
+        &self,
+        endpoints: u32,
+        receiver: SocketAddr,
+        hanging: Option<SocketAddr>,
+    ) -> anyhow::Result<Vec<Target>> {
+        let client = Client::new(&format!("http://{}", self.address), &self.key)?;
+        let mut targets = Vec::new();
+        for number in 0..endpoints {
+            targets.push(Self::add(&client, format!("tenant-{number}"), receiver, true).await?);
+            // One in five never answers.
+            if let Some(hanging) = hanging.filter(|_| number % 4 == 3) {
+                targets.push(Self::add(&client, "hanging".to_owned(), hanging, false).await?);
+            }
+        }
+        Ok(targets)
+    }
+
+    async fn add(client: &Client, tenant: String, url: SocketAddr, answers: bool) -> anyhow::Result<Target> {
+        let path = format!("/v1/tenants/{tenant}");
+        let known: Option<Tenant> = client.get(&path).await?;
+        if known.is_none() {
+            let _: Tenant = client.send_json(Method::PUT, &path, &TenantRequest::default()).await?;
+            let endpoint =
+                EndpointRequest { url: format!("http://{url}/hook"), ..EndpointRequest::default() };
+            let _: EndpointWithSecret =
+                client.send_json(Method::POST, &format!("{path}/endpoints"), &endpoint).await?;
+        }
+        Ok(Target { tenant, answers })
+    }
+
+    /// Processor time that the server has used so far, user and system.
+    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()?))?;
+        // The name, in parentheses, may hold spaces; fields count on after it.
+        let after = stat.rsplit_once(')').context("/proc has another form")?.1;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+        let (user, system) = ticks(11).zip(ticks(12)).context("/proc has another form")?;
+        // Linux counts in hundredths of a second for user space (USER_HZ).
+        Ok((user + system) / 100.0)
+    }
+
+    /// Memory that the server holds now, in KiB.
+    pub(super) fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
+        let line =
+            status.lines().find(|line| line.starts_with("VmRSS:")).context("/proc has another form")?;
+        let number = line.split_whitespace().nth(1).and_then(|number| number.parse().ok());
+        number.context("/proc has another form")
+    }
+
+    /// Waits until nothing is under way and everything that ended is in the log.
+    pub(super) async fn wait_until_recorded(&self, _published: u64) -> anyhow::Result<()> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        for _ in 0..2_000 {
+            let text = http.get(format!("http://{}/metrics", self.admin)).send().await?.text().await?;
+            let line = text.lines().find_map(|line| line.strip_prefix("posthorn_attempts_unrecorded "));
+            if line == Some("0") {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bail!("attempts were not recorded in time")
+    }
+
+    fn id(&self) -> anyhow::Result<u32> {
+        self.process.id().context("the server has ended")
+    }
+
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        self.process.kill().await?;
+        self.folder.close()?;
+        Ok(())
+    }
+}

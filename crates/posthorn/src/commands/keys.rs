@@ -1,0 +1,91 @@
+//! `posthorn keys`: straight on the database, to begin with.
+
+use anyhow::Context as _;
+use delivery_log::sqlite::Ownership;
+use delivery_log::{SharedStore, View};
+use model::access::{ApiKey, ApiToken};
+use model::ids::{KeyId, ProjectId, TenantId};
+use model::names::TenantHandle;
+
+use super::print;
+use crate::cli::{CreateKeyArgs, KeysCommand};
+use crate::settings::Settings;
+use crate::{store, system};
+
+/// Makes, lists or revokes keys. A running server sees it within a second.
+pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()> {
+    let store = store::open(settings, String::new(), &system::surroundings(), Ownership::Beside).await?;
+    match command {
+        KeysCommand::Create(args) => print(create(&store, &args).await?.reveal())?,
+        KeysCommand::List { json } => list(&store, json).await?,
+        KeysCommand::Revoke { key } => revoke(&store, key).await?,
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Makes a key, and the project if there is none.
+pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow::Result<ApiToken> {
+    anyhow::ensure!(!args.scopes.is_empty(), "name at least one scope; * is everything");
+    let surroundings = system::surroundings();
+    let project = store.ensure_project(&args.project).await?;
+    let tenant = match &args.tenant {
+        Some(handle) => Some(tenant(store, project.id, handle).await?),
+        None => None,
+    };
+    let (now, entropy) = (surroundings.now(), surroundings.entropy.as_ref());
+    let key = ApiKey {
+        id: KeyId::next(&surroundings.ids, now, entropy),
+        project: project.id,
+        name: args.name.clone(),
+        scopes: args.scopes,
+        tenant,
+        expires_at: None,
+        allowed_networks: Vec::new(),
+        created_at: now,
+        updated_at: now,
+    };
+    let token = ApiToken::generate(entropy);
+    store.create_key(&key, token.hash(), None).await?;
+    Ok(token)
+}
+
+async fn tenant(store: &SharedStore, project: ProjectId, handle: &str) -> anyhow::Result<TenantId> {
+    let handle = TenantHandle::parse(handle).with_context(|| format!("--tenant {handle}"))?;
+    let found = store.find_tenant(View { project, tenant: None }, &handle).await?;
+    let tenant =
+        found.with_context(|| format!("the project has no tenant {handle}; create it over the API first"))?;
+    Ok(tenant.id)
+}
+
+async fn list(store: &SharedStore, json: bool) -> anyhow::Result<()> {
+    let keys = store.list_all_keys().await?;
+    if json {
+        let rows: Vec<_> = keys
+            .iter()
+            .map(|(project, key)| {
+                serde_json::json!({
+                    "id": key.id, "project": project.as_str(), "name": key.name,
+                    "scopes": key.scopes.names(), "created_at": key.created_at, "expires_at": key.expires_at,
+                })
+            })
+            .collect();
+        return print(&serde_json::to_string_pretty(&rows)?);
+    }
+    print(&format!("{:<30}  {:<20}  {:<24}  {:<30}  {}", "ID", "PROJECT", "CREATED", "NAME", "SCOPES"))?;
+    for (project, key) in keys {
+        let created = key.created_at.to_string();
+        print(&format!(
+            "{:<30}  {project:<20}  {created:<24}  {:<30}  {}",
+            key.id.to_string(),
+            key.name,
+            key.scopes
+        ))?;
+    }
+    Ok(())
+}
+
+async fn revoke(store: &SharedStore, key: KeyId) -> anyhow::Result<()> {
+    anyhow::ensure!(store.revoke_any_key(key).await?, "there is no key {key}, or it was revoked before");
+    print(&format!("revoked {key}"))
+}

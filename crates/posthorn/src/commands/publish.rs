@@ -1,0 +1,40 @@
+//! `posthorn publish`
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use api_types::{PublishAnswer, PublishRequest};
+use reqwest::Method;
+use serde_json::value::RawValue;
+
+use super::print;
+use crate::cli::PublishArgs;
+use crate::client::Client;
+
+/// Publishes one event to a running server.
+pub(super) async fn run(args: &PublishArgs) -> anyhow::Result<()> {
+    let client = Client::from_args(&args.server)?;
+    let mut data = args.data.clone();
+    if data == "-" {
+        data.clear();
+        std::io::stdin().read_to_string(&mut data).context("cannot read the data")?;
+    }
+    let event = PublishRequest {
+        tenant: args.tenant.clone(),
+        event_type: args.event_type.clone(),
+        subject: args.subject.clone(),
+        // The bytes go out as they came: numbers keep their digits.
+        data: RawValue::from_string(data.trim().to_owned()).context("--data is not JSON")?,
+        schema_version: None,
+        revision: None,
+        occurred_at: None,
+        ordering_key: None,
+        labels: Default::default(),
+        idempotency_key: args.idempotency_key.clone(),
+    };
+    let answer: PublishAnswer = client.send_json(Method::POST, "/v1/events", &event).await?;
+    if args.json {
+        return print(&serde_json::to_string(&answer)?);
+    }
+    print(&format!("{} {} (number {} of {})", answer.status, answer.id, answer.sequence, args.tenant))
+}

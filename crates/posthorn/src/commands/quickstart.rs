@@ -1,0 +1,134 @@
+//! `posthorn quickstart`: everything at once, to see it work.
+
+mod audit;
+mod setup;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api_types::{PublishAnswer, PublishRequest};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use serde_json::value::RawValue;
+
+use self::audit::Audit;
+use super::print;
+use super::serve::AskedToEnd;
+use crate::cli::{QuickstartArgs, SettingsArgs};
+use crate::client::Client;
+use crate::logging;
+use crate::receiver::Receiver;
+use crate::settings::Overrides;
+use crate::wiring::Platform;
+
+/// What the quickstart sets, beyond the user's settings: its receiver is on
+/// this machine, without TLS.
+const SETTINGS: Overrides<'_> = &[("allow_http", "true"), ("log", "warn")];
+/// How long to wait for all deliveries. A retry comes after 4 to 6 seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs the quickstart, and says whether all went well.
+pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> anyhow::Result<ExitCode> {
+    let asked_to_end = AskedToEnd::listen()?;
+    let settings = setup::settings(args, SETTINGS)?;
+    logging::start(&settings)?;
+    let platform = Platform::start(&settings).await?;
+    let url = format!("http://{}", platform.address());
+    let folder = settings.database()?.parent().unwrap_or(Path::new("")).to_owned();
+    let key = setup::key(&platform, &folder).await?;
+    let client = Client::new(&url, &key)?;
+    let audit = Arc::new(Audit::default());
+    let receiver = Receiver::start(audit.answer()).await.context("cannot start the receiver")?;
+    let endpoint = setup::endpoint(&client, receiver.address).await?;
+    audit.use_secret(&endpoint.secret)?;
+
+    print(&format!("Posthorn runs at {url}, with its data in {}.", folder.display()))?;
+    print(&format!(
+        "Publishing {} events to a receiver that refuses every fifth at first …\n",
+        quickstart.events
+    ))?;
+    let mut finished = false;
+    let work = async {
+        publish(&client, &audit, quickstart.events).await?;
+        wait(&audit).await
+    };
+    tokio::select! {
+        done = work => finished = done?,
+        // Ctrl-C also ends the wait; what is not delivered yet goes on at the next start.
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    let summary = audit.summary();
+    print(&format!("\n{summary}"))?;
+    if !finished {
+        print(&format!(
+            "not everything was delivered within {} seconds; see {url}/v1/deliveries",
+            PATIENCE.as_secs()
+        ))?;
+    }
+    if !quickstart.exit && finished {
+        print(&guide(&url, &platform, &key, &audit))?;
+        asked_to_end.wait().await;
+    }
+    platform.shut_down().await;
+    drop(receiver);
+    Ok(if finished && summary.all_verified() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn publish(client: &Client, audit: &Audit, events: u32) -> anyhow::Result<()> {
+    for number in 1..=events {
+        let event = PublishRequest {
+            tenant: setup::TENANT.to_owned(),
+            event_type: "order.paid".to_owned(),
+            subject: format!("ord_{number}"),
+            data: RawValue::from_string(format!(r#"{{"total":{number}.10,"currency":"EUR"}}"#))?,
+            schema_version: None,
+            revision: None,
+            occurred_at: None,
+            ordering_key: None,
+            labels: Default::default(),
+            idempotency_key: None,
+        };
+        let answer: PublishAnswer = client.send_json(Method::POST, "/v1/events", &event).await?;
+        audit.published(&answer.id);
+    }
+    Ok(())
+}
+
+/// Waits until every event is delivered, and says whether that happened.
+async fn wait(audit: &Audit) -> anyhow::Result<bool> {
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} delivered, waiting for retries {spinner}")?;
+    let bar = ProgressBar::new(audit.summary().published as u64).with_style(style);
+    let all = async {
+        loop {
+            let summary = audit.summary();
+            bar.set_position(summary.delivered as u64);
+            if summary.is_complete() {
+                break;
+            }
+            bar.tick();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, all).await.is_ok();
+    bar.finish_and_clear();
+    Ok(in_time)
+}
+
+fn guide(url: &str, platform: &Platform, key: &str, audit: &Audit) -> String {
+    let delivery = audit.last_delivery();
+    format!(
+        "\nOpen     {url}/docs for the API, http://{admin}/metrics for metrics.\n\
+         Publish  curl -s {url}/v1/events -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  \
+           -d '{{\"tenant\":\"{tenant}\",\"type\":\"order.paid\",\"subject\":\"ord_1\",\"data\":{{\"total\":1.10}}}}'\n\
+         See why  curl -s {url}/v1/deliveries/{delivery}/attempts -H 'Authorization: Bearer {key}'\n\
+         Replay   curl -s {url}/v1/deliveries/{delivery}/replay -H 'Authorization: Bearer {key}' \\\n  \
+           -H 'Content-Type: application/json' -d '{{\"force\":true}}'\n\
+         \nEach call prints what arrives here. Ctrl-C ends; run again, it goes on with the same data.\n",
+        admin = platform.admin_address(),
+        tenant = setup::TENANT,
+    )
+}

@@ -1,0 +1,50 @@
+//! `posthorn serve`
+
+use anyhow::bail;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::print;
+use crate::cli::{Role, ServeArgs};
+use crate::settings::Settings;
+use crate::wiring::Platform;
+
+/// Runs the platform until it is asked to end.
+pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> anyhow::Result<()> {
+    if args.role != Role::All {
+        bail!("an embedded store has one server, so its role is all");
+    }
+    // Before the start, so that no wish to end is missed.
+    let asked_to_end = AskedToEnd::listen()?;
+    let platform = Platform::start(settings).await?;
+    print(&format!(
+        "posthorn is listening on http://{} (operators: http://{})",
+        platform.address(),
+        platform.admin_address()
+    ))?;
+    let signal = asked_to_end.wait().await;
+    tracing::info!(signal, "shutting down: finishing or giving back what is under way");
+    platform.shut_down().await;
+    tracing::info!("done");
+    Ok(())
+}
+
+/// SIGTERM, which service managers send, and SIGINT, which Ctrl-C sends.
+pub(super) struct AskedToEnd {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl AskedToEnd {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// The name of the signal that came.
+    pub(super) async fn wait(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

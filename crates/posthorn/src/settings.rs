@@ -1,0 +1,173 @@
+//! Settings: flags, then the environment, then a file, then defaults.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use config::{Config, Environment, File, FileFormat};
+use ipnet::IpNet;
+use model::address::TargetPolicy;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::cli::SettingsArgs;
+
+/// Every setting with its default and its meaning.
+pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
+/// The settings file of the working directory.
+const FILE: &str = "posthorn.toml";
+/// Settings that can be read from a file of their own.
+const SECRETS: [&str; 2] = ["database_url", "master_key"];
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What stands in `defaults.toml`, where each is explained.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    database_url: SecretString,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    public_url: String,
+    pub(crate) master_key: SecretString,
+    allow_targets: Vec<IpNet>,
+    allow_http: bool,
+    pub(crate) max_data_bytes: usize,
+    pub(crate) slots: usize,
+    api_threads: usize,
+    pub(crate) shutdown_grace_seconds: u64,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+/// The settings that a command begins with, beyond those of the user.
+pub(crate) type Overrides<'a> = &'a [(&'a str, &'a str)];
+
+impl Settings {
+    /// Reads all sources. `overrides` come before everything but flags.
+    pub(crate) fn load(args: &SettingsArgs, overrides: Overrides<'_>) -> anyhow::Result<Self> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        builder = match &args.config {
+            Some(path) => builder.add_source(File::from(path.as_path()).format(FileFormat::Toml)),
+            None => builder.add_source(File::new(FILE, FileFormat::Toml).required(false)),
+        };
+        builder = builder.add_source(
+            Environment::default()
+                .try_parsing(true)
+                .list_separator(",")
+                .with_list_parse_key("allow_targets")
+                .source(Some(environment()?)),
+        );
+        for (name, value) in overrides {
+            builder = builder.set_override(*name, *value)?;
+        }
+        let flags = [
+            ("database_url", &args.database_url),
+            ("listen", &args.listen),
+            ("admin_listen", &args.admin_listen),
+        ];
+        for (name, value) in flags {
+            builder = builder.set_override_option(name, value.clone())?;
+        }
+        builder.build()?.try_deserialize().context("a setting is not valid")
+    }
+
+    /// Where the database is.
+    pub(crate) fn database(&self) -> anyhow::Result<PathBuf> {
+        use secrecy::ExposeSecret as _;
+        let url = self.database_url.expose_secret();
+        match url.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
+            Some(_) => bail!("database_url must name a file, such as sqlite://posthorn-data/posthorn.db"),
+            None => bail!("database_url must begin with sqlite://"),
+        }
+    }
+
+    /// Where the outside reaches the API, which listens on `address`.
+    pub(crate) fn public_url(&self, address: SocketAddr) -> String {
+        match self.public_url.as_str() {
+            "" => format!("http://{address}"),
+            url => url.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Which addresses may be called.
+    pub(crate) fn targets(&self) -> TargetPolicy {
+        TargetPolicy { allow: self.allow_targets.clone(), allow_http: self.allow_http }
+    }
+
+    /// Lets endpoints use one address more.
+    pub(crate) fn allow_target(&mut self, address: IpAddr) {
+        self.allow_targets.push(address.into());
+    }
+
+    /// How many threads answer requests.
+    pub(crate) fn api_threads(&self) -> usize {
+        match self.api_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+/// The settings in the environment. Others that begin with POSTHORN_ belong
+/// to commands, and are left to them.
+fn environment() -> anyhow::Result<HashMap<String, String>> {
+    let known: toml_names::Names = toml_names::of(DEFAULTS);
+    let mut found = HashMap::new();
+    for name in known {
+        let variable = format!("POSTHORN_{}", name.to_uppercase());
+        if let Ok(value) = std::env::var(&variable) {
+            found.insert(name, value);
+        } else if SECRETS.contains(&name.as_str())
+            && let Some(value) = secret_file(&variable)?
+        {
+            found.insert(name, value);
+        }
+    }
+    Ok(found)
+}
+
+/// What stands in the file that the variable and `_FILE` names.
+pub(crate) fn secret_file(variable: &str) -> anyhow::Result<Option<String>> {
+    let variable = format!("{variable}_FILE");
+    let Ok(path) = std::env::var(&variable) else { return Ok(None) };
+    let text = std::fs::read_to_string(Path::new(&path));
+    let text = text.with_context(|| format!("cannot read {path}, which {variable} names"))?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+mod toml_names {
+    //! The names at the top of a TOML text, one a line.
+
+    pub(super) type Names = Vec<String>;
+
+    pub(super) fn of(text: &str) -> Names {
+        let names = text.lines().filter(|line| !line.starts_with('#'));
+        names.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_settings() {
+        let settings: Settings = Config::builder()
+            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+            .build()
+            .expect("reads")
+            .try_deserialize()
+            .expect("fits");
+        assert_eq!(settings.database().expect("a file"), Path::new("posthorn-data/posthorn.db"));
+        assert_eq!(settings.public_url(settings.listen), "http://127.0.0.1:8400");
+    }
+}

@@ -1,0 +1,85 @@
+//! Puts the parts together, and takes them apart in the right order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use delivery_log::SharedStore;
+use delivery_log::sqlite::Ownership;
+use dispatcher::Dispatcher;
+use events_api::Servers;
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+
+use crate::settings::Settings;
+use crate::{store, system};
+
+/// The running platform.
+pub(crate) struct Platform {
+    store: SharedStore,
+    dispatcher: Dispatcher,
+    servers: Servers,
+}
+
+impl Platform {
+    /// Starts everything.
+    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let surroundings = system::surroundings();
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        // The addresses are taken first: a second server on the same ones
+        // must not touch the store.
+        let public = listen(settings.listen, "listen")?;
+        let admin = listen(settings.admin_listen, "admin_listen")?;
+        let public_url = settings.public_url(public.local_addr()?);
+        let store = store::open(settings, public_url, &surroundings, Ownership::Server).await?;
+        let dispatcher = Dispatcher::start(
+            store.clone(),
+            surroundings.clone(),
+            dispatcher::Settings {
+                slots: settings.slots,
+                targets: settings.targets(),
+                shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
+                ..dispatcher::Settings::default()
+            },
+            &registry,
+        )?;
+        let api = events_api::Settings {
+            targets: settings.targets(),
+            max_data_bytes: settings.max_data_bytes,
+            workers: settings.api_threads(),
+        };
+        let servers = events_api::start(public, admin, store.clone(), surroundings, api, &registry)?;
+        Ok(Self { store, dispatcher, servers })
+    }
+
+    /// Where the API listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.servers.address()
+    }
+
+    /// Where the operators' listener is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.servers.admin_address()
+    }
+
+    /// The store, for commands that work on it directly.
+    pub(crate) fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    /// Takes no more requests, finishes or gives back what is under way, and
+    /// closes the store.
+    pub(crate) async fn shut_down(self) {
+        self.servers.shut_down().await;
+        self.dispatcher.shut_down().await;
+        self.store.close().await;
+    }
+}
+
+fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address} ({setting})"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
