@@ -161,7 +161,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (endpoint, claimed, due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_failed ON deliveries (endpoint, id) WHERE status = 3;
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, id);
-CREATE INDEX deliveries_of_tenant ON deliveries (tenant, id);
 CREATE INDEX deliveries_of_event ON deliveries (event);
 
 CREATE TABLE attempts (

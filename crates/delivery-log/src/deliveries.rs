@@ -1,5 +1,7 @@
 //! Deliveries and their attempts.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use model::attempt::{Attempt, ErrorClass};
@@ -96,7 +98,7 @@ pub enum Canceled {
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     /// Writes an attempt and the delivery's next state in one commit.
-    async fn finish(&self, finished: Finished) -> Result<Recorded>;
+    async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded>;
 
     /// A delivery.
     async fn find_delivery(&self, view: View, id: DeliveryId) -> Result<Option<Delivery>>;

@@ -9,7 +9,9 @@ use model::endpoint::EndpointStatus;
 use model::ids::{DeliveryId, EndpointId, ProcessId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::deliver::deliver;
 use crate::lanes::{Lanes, Standing};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -24,8 +26,10 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) process: ProcessId,
     lanes: Mutex<Lanes>,
-    /// Something changed that may let a delivery go.
-    pub(crate) changed: Notify,
+    /// The lanes want something from the store, or a timer has changed.
+    pub(crate) attention: Notify,
+    /// Every task that is to end before the dispatcher does.
+    pub(crate) tasks: TaskTracker,
     /// Calls still under way are cut.
     pub(crate) cut: CancellationToken,
 }
@@ -47,13 +51,37 @@ impl Context {
             process,
             lanes: Mutex::new(Lanes::new(settings.slots)),
             settings,
-            changed: Notify::new(),
+            attention: Notify::new(),
+            tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
         }
     }
 
     pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts every delivery that may go now.
+    pub(crate) fn start_ready(self: &Arc<Self>) {
+        let now = self.surroundings.now();
+        let mut started = Vec::new();
+        let attention = {
+            let mut lanes = self.lanes();
+            while let Some(ready) = lanes.next(now, |endpoint| self.standing(endpoint)) {
+                match self.store.configuration().endpoint(ready.endpoint) {
+                    Some(live) => started.push((ready, live)),
+                    // Deleted this very moment: housekeeping cancels what waits.
+                    None => lanes.abandoned(&ready),
+                }
+            }
+            lanes.wants_attention()
+        };
+        for (ready, live) in started {
+            self.tasks.spawn(deliver(Arc::clone(self), ready, live));
+        }
+        if attention {
+            self.attention.notify_one();
+        }
     }
 
     /// Whether an endpoint may be called, as far as is known in memory.
@@ -78,7 +106,7 @@ impl HandOff for Intake {
         let mut lanes = self.0.lanes();
         ready.into_iter().for_each(|delivery| lanes.hand_over(delivery));
         drop(lanes);
-        self.0.changed.notify_one();
+        self.0.start_ready();
     }
 
     fn give_up(&self, reserved: &[(EndpointId, usize)]) {
@@ -90,17 +118,17 @@ impl HandOff for Intake {
         let mut lanes = self.0.lanes();
         endpoints.iter().for_each(|endpoint| lanes.wake(*endpoint));
         drop(lanes);
-        self.0.changed.notify_one();
+        self.0.attention.notify_one();
     }
 
     fn wake_for_test(&self, endpoint: EndpointId) {
         self.0.lanes().wake_for_test(endpoint);
-        self.0.changed.notify_one();
+        self.0.attention.notify_one();
     }
 
     fn lift_hold(&self, endpoint: EndpointId) {
         self.0.lanes().lift_hold(endpoint);
-        self.0.changed.notify_one();
+        self.0.attention.notify_one();
     }
 
     fn withdraw(&self, endpoint: EndpointId, delivery: DeliveryId) {

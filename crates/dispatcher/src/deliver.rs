@@ -44,9 +44,9 @@ pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoin
             (gone || finished.verdict.hold_until.is_some()).then(|| lane.health().clone())
         })
     };
-    context.changed.notify_one();
+    context.start_ready();
     log(&ready, &finished);
-    record(&context, Finished { health, ..finished }).await;
+    record(&context, Arc::new(Finished { health, ..finished })).await;
     if gone_for_good {
         disable(&context, &ready).await;
     }
@@ -200,11 +200,11 @@ fn log(ready: &ReadyDelivery, finished: &Finished) {
 ///
 /// While the database is away, attempts gather here; their number is bounded
 /// by the slots, because a lane does not start more than it may leave unrecorded.
-async fn record(context: &Context, finished: Finished) {
+async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
     let (endpoint, due) = (finished.endpoint, finished.verdict.next_attempt_at);
     context.metrics.unrecorded.inc();
     loop {
-        match context.store.finish(finished.clone()).await {
+        match context.store.finish(Arc::clone(&finished)).await {
             Ok(recorded) => {
                 if recorded == Recorded::Late {
                     context.metrics.late.inc();
@@ -220,9 +220,9 @@ async fn record(context: &Context, finished: Finished) {
         }
     }
     context.metrics.unrecorded.dec();
-    context.lanes().recorded(endpoint, due);
-    if due.is_some() {
-        context.changed.notify_one();
+    let throttled = context.lanes().recorded(endpoint, due);
+    if throttled || due.is_some() {
+        context.start_ready();
     }
 }
 

@@ -66,8 +66,11 @@ pub(crate) struct Lanes {
     turns: Turns,
     /// When lanes have work again that is not due yet.
     timers: BTreeSet<(Timestamp, EndpointId)>,
+    timer_changed: bool,
     /// Lanes that may want something from the store.
     hungry: HashSet<EndpointId>,
+    /// Lanes that wanted something while memory was full.
+    starving: HashSet<EndpointId>,
     wanted: BTreeSet<EndpointId>,
     /// Lanes whose next delivery is a retry, while retries have no slot left.
     crowded: Vec<EndpointId>,
@@ -87,7 +90,9 @@ impl Lanes {
             lanes: HashMap::new(),
             turns: Turns::default(),
             timers: BTreeSet::new(),
+            timer_changed: false,
             hungry: HashSet::new(),
+            starving: HashSet::new(),
             wanted: BTreeSet::new(),
             crowded: Vec::new(),
             slots,
@@ -241,8 +246,7 @@ impl Lanes {
                 continue;
             }
             if self.ready >= MAX_READY || self.ready_bytes >= MAX_READY_BYTES {
-                // Asked again when something was sent.
-                self.hungry.insert(endpoint);
+                self.starving.insert(endpoint);
                 continue;
             }
             lane.begin_claim();
@@ -312,6 +316,9 @@ impl Lanes {
             self.under_way += 1;
             self.retries_under_way += usize::from(is_retry);
             self.drop_ready(&delivery);
+            if self.ready < MAX_READY / 2 && self.ready_bytes < MAX_READY_BYTES / 2 {
+                self.hungry.extend(self.starving.drain());
+            }
             let lane = self.lanes.get_mut(&endpoint).expect("the lane was there");
             if lane.is_runnable() {
                 lane.queued = true;
@@ -364,7 +371,9 @@ impl Lanes {
     }
 
     /// The call is in the log; the delivery is due again then, if it is.
-    pub(crate) fn recorded(&mut self, endpoint: EndpointId, due: Option<Timestamp>) {
+    /// Tells whether that lets others go which waited for the log.
+    pub(crate) fn recorded(&mut self, endpoint: EndpointId, due: Option<Timestamp>) -> bool {
+        let throttled = self.unrecorded >= self.slots * UNRECORDED_PER_SLOT;
         self.unrecorded -= 1;
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
             lane.unrecorded -= 1;
@@ -372,6 +381,7 @@ impl Lanes {
                 self.set_timer(endpoint, due);
             }
         }
+        throttled
     }
 
     /// A lane by its endpoint.
@@ -408,6 +418,11 @@ impl Lanes {
     pub(crate) fn take_all(&mut self) -> Vec<(EndpointId, Epoch)> {
         let endpoints: Vec<EndpointId> = self.lanes.keys().copied().collect();
         endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
+    }
+
+    /// Whether there is something to ask of the store, or a timer is new.
+    pub(crate) fn wants_attention(&mut self) -> bool {
+        std::mem::take(&mut self.timer_changed) || !self.hungry.is_empty() || !self.wanted.is_empty()
     }
 
     /// When the next thing happens by itself.
@@ -448,6 +463,7 @@ impl Lanes {
             self.timers.remove(&(later, endpoint));
         }
         self.timers.insert((due, endpoint));
+        self.timer_changed = true;
     }
 
     fn set_hold_timer(&mut self, endpoint: EndpointId, now: Timestamp) {

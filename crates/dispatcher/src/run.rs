@@ -7,10 +7,8 @@ use delivery_log::{SharedStore, Surroundings};
 use model::clock::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::context::{Context, Intake};
-use crate::deliver::deliver;
 use crate::housekeeping;
 use crate::lanes::ClaimWish;
 use crate::metrics::Metrics;
@@ -26,7 +24,6 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 pub struct Dispatcher {
     context: Arc<Context>,
     stop: CancellationToken,
-    tasks: TaskTracker,
     main: JoinHandle<()>,
 }
 
@@ -43,21 +40,22 @@ impl Dispatcher {
         let metrics = Metrics::new(registry)?;
         let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
-        tasks.spawn(watch(Arc::clone(&context), tasks.clone(), stop.clone()));
-        let main = tokio::spawn(run(Arc::clone(&context), tasks.clone(), stop.clone()));
-        Ok(Self { context, stop, tasks, main })
+        let stop = CancellationToken::new();
+        context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
+        context.tasks.spawn(watch(Arc::clone(&context), stop.clone()));
+        let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));
+        Ok(Self { context, stop, main })
     }
 
     /// Starts nothing more, lets what is under way end for a while, cuts the
     /// rest, and gives everything back.
     pub async fn shut_down(self) {
-        let Self { context, stop, tasks, main } = self;
+        let Self { context, stop, main } = self;
         context.lanes().stop();
         stop.cancel();
         // The loop ends by itself; a panic in it was logged where it happened.
         let _ = main.await;
+        let tasks = &context.tasks;
         tasks.close();
         if tokio::time::timeout(context.settings.shutdown_grace, tasks.wait()).await.is_err() {
             tracing::info!("calls that are still under way are cut and will be made again");
@@ -87,38 +85,30 @@ pub enum StartError {
 }
 
 /// Takes lanes, claims what is due, starts what may go.
-async fn run(context: Arc<Context>, tasks: TaskTracker, stop: CancellationToken) {
+async fn run(context: Arc<Context>, stop: CancellationToken) {
     loop {
-        step(&context, &tasks);
+        step(&context);
         let timer = until_next_timer(&context);
         tokio::select! {
             () = stop.cancelled() => return,
-            () = context.changed.notified() => {}
+            () = context.attention.notified() => {}
             () = tokio::time::sleep(timer) => {}
         }
     }
 }
 
 /// Does all that can be done now without waiting.
-fn step(context: &Arc<Context>, tasks: &TaskTracker) {
+fn step(context: &Arc<Context>) {
     let now = context.surroundings.now();
     let wanted = context.lanes().take_wanted(LANES_AT_ONCE);
     if !wanted.is_empty() {
-        tasks.spawn(take(Arc::clone(context), wanted));
+        context.tasks.spawn(take(Arc::clone(context), wanted));
     }
     let claims = context.lanes().claims(now, |endpoint| context.standing(endpoint));
     for wish in claims {
-        tasks.spawn(claim(Arc::clone(context), wish));
+        context.tasks.spawn(claim(Arc::clone(context), wish));
     }
-    loop {
-        let next = context.lanes().next(now, |endpoint| context.standing(endpoint));
-        let Some(ready) = next else { break };
-        match context.store.configuration().endpoint(ready.endpoint) {
-            Some(live) => drop(tasks.spawn(deliver(Arc::clone(context), ready, live))),
-            // Deleted this very moment: housekeeping cancels what waits.
-            None => context.lanes().abandoned(&ready),
-        }
-    }
+    context.start_ready();
     let lanes = context.lanes();
     context.metrics.lanes.set(lanes.owned() as i64);
     context.metrics.ready.set(lanes.ready() as i64);
@@ -131,9 +121,9 @@ fn until_next_timer(context: &Context) -> Duration {
 }
 
 /// Looks around at intervals, beside the loop that sends.
-async fn watch(context: Arc<Context>, tasks: TaskTracker, stop: CancellationToken) {
+async fn watch(context: Arc<Context>, stop: CancellationToken) {
     loop {
-        look_around(&context, &tasks).await;
+        look_around(&context).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(context.settings.poll_interval) => {}
@@ -142,7 +132,7 @@ async fn watch(context: Arc<Context>, tasks: TaskTracker, stop: CancellationToke
 }
 
 /// The safety net: finds work that nobody told of, and gives back idle lanes.
-async fn look_around(context: &Arc<Context>, tasks: &TaskTracker) {
+async fn look_around(context: &Arc<Context>) {
     let now = context.surroundings.now();
     if let Err(error) = context.store.ensure_fresh().await {
         tracing::warn!(%error, "the configuration cannot be read");
@@ -155,7 +145,7 @@ async fn look_around(context: &Arc<Context>, tasks: &TaskTracker) {
             found.into_iter().for_each(|endpoint| lanes.wake(endpoint));
             drop(lanes);
             if any {
-                context.changed.notify_one();
+                context.start_ready();
             }
         }
         Err(error) => tracing::warn!(%error, "lanes with work cannot be looked for"),
@@ -163,7 +153,7 @@ async fn look_around(context: &Arc<Context>, tasks: &TaskTracker) {
     let idle =
         context.lanes().take_idle(now, context.settings.idle_after, |endpoint| context.standing(endpoint));
     if !idle.is_empty() {
-        tasks.spawn(release(Arc::clone(context), idle));
+        context.tasks.spawn(release(Arc::clone(context), idle));
     }
 }
 
@@ -182,7 +172,7 @@ async fn take(context: Arc<Context>, wanted: Vec<model::ids::EndpointId>) {
         // The lanes still have work, so the next look around finds them.
         Err(error) => tracing::warn!(%error, "lanes cannot be taken"),
     }
-    context.changed.notify_one();
+    context.start_ready();
 }
 
 async fn claim(context: Arc<Context>, wish: ClaimWish) {
@@ -197,7 +187,7 @@ async fn claim(context: Arc<Context>, wish: ClaimWish) {
             context.lanes().claim_failed(wish.endpoint, now.plus(AFTER_FAILURE));
         }
     }
-    context.changed.notify_one();
+    context.start_ready();
 }
 
 async fn release(context: Arc<Context>, idle: Vec<(model::ids::EndpointId, delivery_log::lanes::Epoch)>) {

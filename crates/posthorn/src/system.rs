@@ -1,6 +1,7 @@
 //! The real clock and the real randomness. Everything else gets them as
 //! arguments; this is the only place that asks the system.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,14 +21,42 @@ impl Clock for SystemClock {
     }
 }
 
-/// The system's randomness.
+/// The system's randomness, taken in pieces: a system call for each of the
+/// several ids of a delivery would cost more than all else about them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SystemEntropy;
 
+/// Random bytes in store for one thread. What was given out is wiped.
+struct Pool {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 1024], used: 1024 }) };
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the system gives random bytes");
+        POOL.with_borrow_mut(|pool| {
+            if bytes.len() > pool.bytes.len() {
+                return from_system(bytes);
+            }
+            if pool.used + bytes.len() > pool.bytes.len() {
+                from_system(&mut pool.bytes);
+                pool.used = 0;
+            }
+            let end = pool.used + bytes.len();
+            let taken = &mut pool.bytes[pool.used..end];
+            bytes.copy_from_slice(taken);
+            taken.fill(0);
+            pool.used = end;
+        });
     }
+}
+
+fn from_system(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system gives random bytes");
 }
 
 /// The real world.

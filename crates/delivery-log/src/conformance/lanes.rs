@@ -61,8 +61,8 @@ pub(super) async fn released_deliveries_can_be_claimed_by_the_next_owner(scene: 
     let ready = scene.claim(lane.epoch, 10).await;
     let hold_until = Some(scene.now().plus(Duration::from_secs(60)));
     let mut finished = scene.finished(&ready[0], 429, DeliveryStatus::Retrying);
-    finished.health = Some(LaneHealth { hold_until, gone: vec![(ready[0].event.id, scene.now())] });
-    let health = finished.health.clone();
+    let health = Some(LaneHealth { hold_until, gone: vec![(ready[0].event.id, scene.now())] });
+    Arc::make_mut(&mut finished).health.clone_from(&health);
     scene.store.finish(finished).await.expect("finishes");
     scene.advance(5);
     assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);

@@ -123,7 +123,7 @@ impl Scene {
         ready: &ReadyDelivery,
         http_status: u16,
         status: DeliveryStatus,
-    ) -> Finished {
+    ) -> Arc<Finished> {
         let next = status.is_waiting().then(|| self.now().plus(Duration::from_secs(5)));
         let reason = match status {
             DeliveryStatus::Delivered => NextReason::Delivered,
@@ -132,7 +132,7 @@ impl Scene {
         };
         let mut spent = ready.spent;
         spent.tries += 1;
-        Finished {
+        Arc::new(Finished {
             project: self.project.id,
             endpoint: ready.endpoint,
             epoch: ready.epoch,
@@ -164,7 +164,7 @@ impl Scene {
             },
             verdict: Verdict { status, next_attempt_at: next, reason, spent, hold_until: None },
             health: None,
-        }
+        })
     }
 
     /// Publishes, claims and finishes one delivery.

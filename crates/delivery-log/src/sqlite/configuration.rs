@@ -67,12 +67,22 @@ impl Shared {
         let asked_at = self.surroundings.now();
         let version: i64 =
             sqlx::query_scalar("SELECT version FROM configuration").fetch_one(&mut *connection).await?;
+        self.refresh_to(connection, version).await?;
+        self.freshness.confirm(asked_at);
+        Ok(())
+    }
+
+    /// Reads what changed up to `version`, if that is not known yet.
+    pub(super) async fn refresh_to(
+        &self,
+        connection: &mut SqliteConnection,
+        version: i64,
+    ) -> sqlx::Result<()> {
         let known = self.configuration.version();
-        if version > known || self.configuration.version() == 0 {
+        if version > known {
             let changes = self.changes_since(connection, known).await?;
             self.configuration.apply(version, changes);
         }
-        self.freshness.confirm(asked_at);
         Ok(())
     }
 

@@ -81,7 +81,7 @@ async fn endpoint_is_enabled(connection: &mut SqliteConnection, delivery: &Deliv
 
 #[async_trait]
 impl Deliveries for SqliteStore {
-    async fn finish(&self, finished: Finished) -> Result<Recorded> {
+    async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
         self.writer.finish(finished).await
     }
 

@@ -1,38 +1,51 @@
 //! Recording attempts: the log's row and the delivery's next state, together.
 
-use std::collections::HashSet;
-
-use sqlx::{Row, SqliteConnection};
-use uuid::Uuid;
+use sqlx::SqliteConnection;
 
 use super::multi_row::MultiRow;
 use super::rows;
+use super::writer::Care;
 use crate::deliveries::{Finished, Recorded};
 
 /// Writes the attempts, and says for each whether the delivery was still in
-/// the hands of the one who made it.
+/// the hands of the one who made it. Without thorough care, gives `None` when
+/// some were not: then nothing of it may be committed.
 pub(super) async fn record(
     connection: &mut SqliteConnection,
     finished: &[&Finished],
-) -> sqlx::Result<Vec<Recorded>> {
-    let advanced = advance(connection, finished).await?;
-    insert_attempts(connection, finished, &advanced).await?;
-    let late: Vec<_> = finished.iter().filter(|f| !advanced.contains(&f.attempt.delivery.0)).collect();
-    for finished in &late {
-        count_late(connection, finished).await?;
-    }
-    for finished in finished.iter().filter(|finished| finished.health.is_some()) {
-        super::lanes::store_health(connection, finished).await?;
-    }
-    let recorded = |f: &&Finished| match advanced.contains(&f.attempt.delivery.0) {
-        true => Recorded::Advanced,
-        false => Recorded::Late,
+    care: Care,
+) -> sqlx::Result<Option<Vec<Recorded>>> {
+    let late = match care {
+        Care::Fast => {
+            if advance(connection, finished).await? < finished.len() as u64 {
+                return Ok(None);
+            }
+            vec![false; finished.len()]
+        }
+        Care::Thorough => {
+            let mut late = Vec::with_capacity(finished.len());
+            for one in finished {
+                late.push(advance(connection, &[one]).await? == 0);
+            }
+            late
+        }
     };
-    Ok(finished.iter().map(recorded).collect())
+    insert_attempts(connection, finished, &late).await?;
+    for (finished, late) in finished.iter().zip(&late) {
+        if *late {
+            count_late(connection, finished).await?;
+        }
+        if finished.health.is_some() {
+            super::lanes::store_health(connection, finished).await?;
+        }
+    }
+    let recorded = |late| if late { Recorded::Late } else { Recorded::Advanced };
+    Ok(Some(late.into_iter().map(recorded).collect()))
 }
 
-/// Moves deliveries on whose claim is still that of the attempt's epoch.
-async fn advance(connection: &mut SqliteConnection, finished: &[&Finished]) -> sqlx::Result<HashSet<Uuid>> {
+/// Moves deliveries on whose claim is still that of the attempt's epoch, and
+/// tells how many those were.
+async fn advance(connection: &mut SqliteConnection, finished: &[&Finished]) -> sqlx::Result<u64> {
     static ADVANCE: MultiRow = MultiRow::new(
         "WITH done (project, id, epoch, status, failure, due_at, attempts, tries, rejections, error, http, at) \
          AS (VALUES",
@@ -41,9 +54,9 @@ async fn advance(connection: &mut SqliteConnection, finished: &[&Finished]) -> s
          claimed = NULL, attempts = done.attempts, tries = done.tries, rejections = done.rejections, \
          trigger = 0, last_error = done.error, last_status = done.http, updated_at = done.at \
          FROM done WHERE deliveries.project = done.project AND deliveries.id = done.id \
-         AND deliveries.claimed = done.epoch RETURNING deliveries.id",
+         AND deliveries.claimed = done.epoch",
     );
-    let mut advanced = HashSet::with_capacity(finished.len());
+    let mut advanced = 0;
     for (sql, piece) in ADVANCE.pieces(finished) {
         let mut query = sqlx::query(sql);
         for Finished { project, epoch, attempt, verdict, .. } in piece {
@@ -62,9 +75,7 @@ async fn advance(connection: &mut SqliteConnection, finished: &[&Finished]) -> s
                 .bind(attempt.http_status())
                 .bind(attempt.started_at.plus(attempt.phases.total).as_micros());
         }
-        for row in query.fetch_all(&mut *connection).await? {
-            advanced.insert(row.try_get(0)?);
-        }
+        advanced += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(advanced)
 }
@@ -72,16 +83,19 @@ async fn advance(connection: &mut SqliteConnection, finished: &[&Finished]) -> s
 async fn insert_attempts(
     connection: &mut SqliteConnection,
     finished: &[&Finished],
-    advanced: &HashSet<Uuid>,
+    late: &[bool],
 ) -> sqlx::Result<()> {
     // Writing an attempt twice changes nothing, but what really happened
     // takes the place of "may have been interrupted" (error class 13).
     static INSERT: MultiRow = MultiRow::new(
-        "INSERT INTO attempts (delivery, number, id, trigger, started_at, dns_us, connect_us, first_byte_us, \
-         total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, truncated, \
-         error_class, error_detail, next_attempt_at, next_reason) VALUES",
+        "WITH new (delivery, number, id, trigger, started_at, dns_us, connect_us, first_byte_us, total_us, \
+         remote_ip, http_version, request_headers, http_status, response_headers, body, truncated, \
+         error_class, error_detail, next_attempt_at, next_reason) AS (VALUES",
         20,
-        "ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
+        ") INSERT INTO attempts (delivery, number, id, trigger, started_at, dns_us, connect_us, first_byte_us, \
+         total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, truncated, \
+         error_class, error_detail, next_attempt_at, next_reason) SELECT * FROM new WHERE delivery IS NOT NULL \
+         ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
          started_at = excluded.started_at, dns_us = excluded.dns_us, connect_us = excluded.connect_us, \
          first_byte_us = excluded.first_byte_us, total_us = excluded.total_us, remote_ip = excluded.remote_ip, \
          http_version = excluded.http_version, request_headers = excluded.request_headers, \
@@ -89,11 +103,11 @@ async fn insert_attempts(
          body = excluded.body, truncated = excluded.truncated, error_class = excluded.error_class, \
          error_detail = excluded.error_detail WHERE attempts.error_class = 13",
     );
-    for (sql, piece) in INSERT.pieces(finished) {
+    let rows: Vec<_> = finished.iter().zip(late).collect();
+    for (sql, piece) in INSERT.pieces(&rows) {
         let mut query = sqlx::query(sql);
-        for Finished { attempt, .. } in piece {
-            let late = !advanced.contains(&attempt.delivery.0);
-            query = rows::bind_attempt(query, attempt, late);
+        for (finished, late) in piece {
+            query = rows::bind_attempt(query, &finished.attempt, **late);
         }
         query.execute(&mut *connection).await?;
     }

@@ -1,8 +1,10 @@
 //! Statements with many rows.
 //!
 //! Every statement costs a way to the connection's thread and back, so rows
-//! are written by the dozen. Their numbers are powers of two: a handful of
-//! statement texts then serves every batch, and stays prepared.
+//! are written by the dozen. The numbers of rows are powers of two: a handful
+//! of statement texts then serves every batch, and stays prepared. Rows that
+//! are wanting to the next power of two are left unbound, which SQLite takes
+//! for nulls; each statement leaves out rows of nulls.
 
 use std::sync::OnceLock;
 
@@ -23,20 +25,14 @@ impl MultiRow {
         Self { before, columns, after, texts: [const { OnceLock::new() }; SIZES] }
     }
 
-    /// The rows in pieces, each with the statement that takes as many.
+    /// The rows in pieces, each with a statement that takes at least as many.
     pub(super) fn pieces<'a, T>(
         &'static self,
         rows: &'a [T],
     ) -> impl Iterator<Item = (&'static str, &'a [T])> {
-        let mut rest = rows;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let size = rest.len().min(MAX_ROWS).ilog2();
-            let (piece, left) = rest.split_at(1 << size);
-            rest = left;
-            Some((self.text(size as usize), piece))
+        rows.chunks(MAX_ROWS).map(|piece| {
+            let size = piece.len().next_power_of_two().ilog2();
+            (self.text(size as usize), piece)
         })
     }
 
@@ -55,17 +51,20 @@ mod tests {
     static TWO: MultiRow = MultiRow::new("INSERT INTO t VALUES", 2, "");
 
     #[test]
-    fn rows_are_split_into_powers_of_two() {
-        let sizes = |n: usize| TWO.pieces(&vec![(); n]).map(|(_, piece)| piece.len()).collect::<Vec<_>>();
-        assert_eq!(sizes(0), Vec::<usize>::new());
-        assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(7), [4, 2, 1]);
-        assert_eq!(sizes(600), [256, 256, 64, 16, 8]);
+    fn a_statement_has_places_for_the_next_power_of_two() {
+        let places = |n: usize| {
+            let rows = vec![(); n];
+            TWO.pieces(&rows).map(|(text, _)| text.matches("(?,?)").count()).collect::<Vec<_>>()
+        };
+        assert_eq!(places(0), Vec::<usize>::new());
+        assert_eq!(places(1), [1]);
+        assert_eq!(places(5), [8]);
+        assert_eq!(places(600), [256, 256, 128]);
     }
 
     #[test]
-    fn the_statement_has_a_place_for_every_value() {
-        let (text, _) = TWO.pieces(&[(), ()]).next().expect("a piece");
-        assert_eq!(text.trim(), "INSERT INTO t VALUES (?,?),(?,?)");
+    fn no_row_is_left_out() {
+        let sizes: Vec<usize> = TWO.pieces(&vec![(); 600]).map(|(_, piece)| piece.len()).collect();
+        assert_eq!(sizes, [256, 256, 88]);
     }
 }

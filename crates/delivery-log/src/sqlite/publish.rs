@@ -64,14 +64,16 @@ impl NewDelivery<'_> {
     }
 }
 
-/// Writes the events, and gives the result of each in their order.
+/// Writes the events, and gives the result of each in their order. `version`
+/// is that of the configuration in this transaction.
 pub(super) async fn publish(
     connection: &mut SqliteConnection,
     shared: &Shared,
+    version: i64,
     publishes: &[&Publish],
     effects: &mut Effects,
 ) -> sqlx::Result<Vec<Published>> {
-    shared.refresh_through(connection).await?;
+    shared.refresh_to(connection, version).await?;
     let now = shared.surroundings.now();
     let mut results: Vec<Option<Published>> = vec![None; publishes.len()];
     find_repeated(connection, publishes, now, &mut results).await?;
@@ -229,9 +231,10 @@ async fn next_sequences(
     tenants: impl Iterator<Item = TenantId>,
 ) -> sqlx::Result<HashMap<TenantId, u64>> {
     static TAKE: MultiRow = MultiRow::new(
-        "INSERT INTO tenant_sequences (tenant, last) VALUES",
+        "WITH taken (tenant, count) AS (VALUES",
         2,
-        "ON CONFLICT (tenant) DO UPDATE SET last = last + excluded.last RETURNING tenant, last",
+        ") INSERT INTO tenant_sequences (tenant, last) SELECT tenant, count FROM taken \
+         WHERE tenant IS NOT NULL ON CONFLICT (tenant) DO UPDATE SET last = last + excluded.last RETURNING tenant, last",
     );
     let mut counts: HashMap<TenantId, i64> = HashMap::new();
     for tenant in tenants {
@@ -276,12 +279,17 @@ fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) 
 
 async fn insert_events(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
     static EVENTS: MultiRow = MultiRow::new(
-        "INSERT INTO events (project, id, tenant, type, schema_version, subject, revision, occurred_at, \
-         ordering_key, labels, sequence, test, unmatched, created_at) VALUES",
+        "WITH new (project, id, tenant, type, schema_version, subject, revision, occurred_at, ordering_key, \
+         labels, sequence, test, unmatched, created_at) AS (VALUES",
         14,
-        "",
+        ") INSERT INTO events (project, id, tenant, type, schema_version, subject, revision, occurred_at, \
+         ordering_key, labels, sequence, test, unmatched, created_at) SELECT * FROM new WHERE id IS NOT NULL",
     );
-    static PAYLOADS: MultiRow = MultiRow::new("INSERT INTO payloads (event, data) VALUES", 2, "");
+    static PAYLOADS: MultiRow = MultiRow::new(
+        "WITH new (event, data) AS (VALUES",
+        2,
+        ") INSERT INTO payloads (event, data) SELECT * FROM new WHERE event IS NOT NULL",
+    );
     for (sql, piece) in EVENTS.pieces(events) {
         let mut query = sqlx::query(sql);
         for new in piece {
@@ -316,9 +324,10 @@ async fn insert_events(connection: &mut SqliteConnection, events: &[&NewEvent<'_
 
 async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
     static CLAIMS: MultiRow = MultiRow::new(
-        "INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) VALUES",
+        "WITH new (project, key, fingerprint, event, sequence, expires_at) AS (VALUES",
         6,
-        "ON CONFLICT (project, key) DO UPDATE SET fingerprint = excluded.fingerprint, event = excluded.event, \
+        ") INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
+         SELECT * FROM new WHERE key IS NOT NULL ON CONFLICT (project, key) DO UPDATE SET fingerprint = excluded.fingerprint, event = excluded.event, \
          sequence = excluded.sequence, status = NULL, location = NULL, sealed_body = NULL, \
          expires_at = excluded.expires_at",
     );
@@ -381,7 +390,7 @@ async fn insert_deliveries(
         ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
          claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at) \
          SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
-         trigger, at, at FROM new",
+         trigger, at, at FROM new WHERE id IS NOT NULL",
     );
     for (sql, piece) in INSERT.pieces(deliveries) {
         let mut query = sqlx::query(sql);

@@ -50,7 +50,7 @@ pub(super) struct ClaimDue {
 /// Work that can be done in company, and again if the company failed.
 enum Job {
     Publish(Box<Publish>, Reply<Published>),
-    Finish(Box<Finished>, Reply<Recorded>),
+    Finish(Arc<Finished>, Reply<Recorded>),
     Claim(ClaimDue, Reply<ClaimedDeliveries>),
 }
 
@@ -120,9 +120,9 @@ impl WriterHandle {
         self.hand_in(Task::Grouped(Job::Publish(Box::new(publish), reply)), answer).await
     }
 
-    pub(super) async fn finish(&self, finished: Finished) -> Result<Recorded> {
+    pub(super) async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
         let (reply, answer) = oneshot::channel();
-        self.hand_in(Task::Grouped(Job::Finish(Box::new(finished), reply)), answer).await
+        self.hand_in(Task::Grouped(Job::Finish(finished, reply)), answer).await
     }
 
     pub(super) async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries> {
@@ -229,15 +229,18 @@ impl Writer {
     }
 
     async fn try_group(&mut self, jobs: &[Job], group: &mut Group) -> sqlx::Result<()> {
-        begin(&mut self.connection).await?;
-        let written = group.write(&mut self.connection, &self.shared, jobs).await;
-        match written {
-            Ok(()) => self.commit(group.witness()).await,
-            Err(error) => {
-                roll_back(&mut self.connection).await;
-                Err(error)
+        for care in [Care::Fast, Care::Thorough] {
+            let version = begin(&mut self.connection).await?;
+            match group.write(&mut self.connection, &self.shared, version, jobs, care).await {
+                Ok(Written::All) => return self.commit(group.witness()).await,
+                Ok(Written::SomeAreLate) => roll_back(&mut self.connection).await,
+                Err(error) => {
+                    roll_back(&mut self.connection).await;
+                    return Err(error);
+                }
             }
         }
+        unreachable!("thorough care tells late attempts apart")
     }
 
     /// Commits. If that fails, looks whether it happened all the same.
@@ -276,8 +279,9 @@ impl Writer {
     }
 }
 
-async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::query("BEGIN IMMEDIATE").execute(connection).await.map(|_| ())
+/// Begins a transaction, and gives the version of the configuration in it.
+async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("BEGIN IMMEDIATE; SELECT version FROM configuration").fetch_one(connection).await
 }
 
 async fn roll_back(connection: &mut SqliteConnection) {
@@ -308,6 +312,23 @@ impl Job {
     }
 }
 
+/// How closely finished attempts are looked at. Late ones are rare, and
+/// telling which they are costs an answer for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Finds out whether some are late.
+    Fast,
+    /// Finds out which.
+    Thorough,
+}
+
+/// Whether a transaction can be committed.
+enum Written {
+    All,
+    /// It has to be done again with more care.
+    SomeAreLate,
+}
+
 /// What a transaction has done, to be told when it is committed.
 #[derive(Default)]
 struct Group {
@@ -322,8 +343,10 @@ impl Group {
         &mut self,
         connection: &mut SqliteConnection,
         shared: &Shared,
+        version: i64,
         jobs: &[Job],
-    ) -> sqlx::Result<()> {
+        care: Care,
+    ) -> sqlx::Result<Written> {
         let mut publishes = Vec::new();
         let mut finished = Vec::new();
         let mut claims = Vec::new();
@@ -335,16 +358,19 @@ impl Group {
             }
         }
         if !finished.is_empty() {
-            self.recorded = finish::record(connection, &finished).await?.into();
+            match finish::record(connection, &finished, care).await? {
+                Some(recorded) => self.recorded = recorded.into(),
+                None => return Ok(Written::SomeAreLate),
+            }
         }
         for claim in claims {
             self.claimed.push_back(lanes::claim_due(connection, claim).await?);
         }
         if !publishes.is_empty() {
             self.published =
-                publish::publish(connection, shared, &publishes, &mut self.effects).await?.into();
+                publish::publish(connection, shared, version, &publishes, &mut self.effects).await?.into();
         }
-        Ok(())
+        Ok(Written::All)
     }
 
     /// An event of the group, by which its commit is recognised.
