@@ -93,9 +93,14 @@ CREATE TABLE tenant_sequences (
     last   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Rows that are many are numbered in the order in which they came, and every
+-- table of them is clustered by that number: appending fills pages from left to
+-- right, where a table clustered by id would split them in the middle.
+
 CREATE TABLE events (
-    project        BLOB NOT NULL,
+    position       INTEGER PRIMARY KEY,
     id             BLOB NOT NULL,
+    project        BLOB NOT NULL,
     tenant         BLOB NOT NULL,
     type           TEXT NOT NULL,
     schema_version INTEGER NOT NULL,
@@ -107,16 +112,16 @@ CREATE TABLE events (
     sequence       INTEGER NOT NULL,
     test           INTEGER NOT NULL,
     unmatched      TEXT,               -- endpoints that did not get it, and why
-    created_at     INTEGER NOT NULL,
-    PRIMARY KEY (project, id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX events_of_tenant ON events (tenant, id);
-CREATE INDEX events_of_subject ON events (subject, tenant, id);
+    created_at     INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_id ON events (project, id);
+CREATE INDEX events_of_tenant ON events (tenant);
+CREATE INDEX events_of_subject ON events (subject, tenant);
 
 CREATE TABLE payloads (
-    event BLOB PRIMARY KEY,
+    event INTEGER PRIMARY KEY,         -- the position of the event
     data  BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE idempotency_keys (
     project     BLOB NOT NULL,
@@ -136,11 +141,12 @@ CREATE INDEX idempotency_keys_by_end ON idempotency_keys (expires_at);
 -- next attempt is to come, so what waits is a small index of its own.
 
 CREATE TABLE deliveries (
-    project        BLOB NOT NULL,
+    position       INTEGER PRIMARY KEY,
     id             BLOB NOT NULL,
+    project        BLOB NOT NULL,
     tenant         BLOB NOT NULL,
     endpoint       BLOB NOT NULL,
-    event          BLOB NOT NULL,
+    event          INTEGER NOT NULL,   -- the position of the event
     payload        TEXT NOT NULL,
     public_url     TEXT,               -- of a thin payload, as it was at publish
     status         INTEGER NOT NULL,
@@ -155,16 +161,17 @@ CREATE TABLE deliveries (
     last_error     INTEGER,
     last_status    INTEGER,
     created_at     INTEGER NOT NULL,
-    updated_at     INTEGER NOT NULL,
-    PRIMARY KEY (project, id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_waiting ON deliveries (endpoint, claimed, due_at, id) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_failed ON deliveries (endpoint, id) WHERE status = 3;
-CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint, id);
+    updated_at     INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX deliveries_by_id ON deliveries (project, id);
+CREATE INDEX deliveries_waiting ON deliveries (endpoint, claimed, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_failed ON deliveries (endpoint) WHERE status = 3;
+CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint);
 CREATE INDEX deliveries_of_event ON deliveries (event);
 
 CREATE TABLE attempts (
-    delivery         BLOB NOT NULL,
+    position         INTEGER PRIMARY KEY,
+    delivery         BLOB NOT NULL,    -- the id of the delivery
     number           INTEGER NOT NULL,
     id               BLOB NOT NULL,
     trigger          INTEGER NOT NULL,
@@ -183,9 +190,9 @@ CREATE TABLE attempts (
     error_class      INTEGER NOT NULL,
     error_detail     TEXT,
     next_attempt_at  INTEGER,
-    next_reason      INTEGER NOT NULL,
-    PRIMARY KEY (delivery, number)
-) STRICT, WITHOUT ROWID;
+    next_reason      INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX attempts_of_delivery ON attempts (delivery, number);
 
 -- Who may send. wake_at is when somebody should own the lane next; it is 0
 -- while somebody does.

@@ -23,6 +23,7 @@ mod tenants;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use sqlx::SqlitePool;
 
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     freshness: configuration::Freshness,
     hand_off: configuration::Connected,
     public_url: String,
+    /// The number of the next event. Only the writer counts.
+    next_event: AtomicI64,
 }
 
 impl std::fmt::Debug for Shared {

@@ -18,7 +18,10 @@ use clap::Parser as _;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (which `clap` takes care of).
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Half of the processors: the API's threads and the database's want the rest.
+    let threads = std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };

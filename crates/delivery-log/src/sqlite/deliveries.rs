@@ -100,7 +100,7 @@ impl Deliveries for SqliteStore {
         let now = self.shared.surroundings.now();
         let mut sql = QueryBuilder::new(rows::DELIVERY_SELECT);
         filter::deliveries(&mut sql, view, filter, now);
-        filter::page(&mut sql, "d.id", page);
+        filter::numbered_page(&mut sql, filter::Numbered::Deliveries, view, page);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list deliveries"))?;
         let deliveries = rows
             .iter()

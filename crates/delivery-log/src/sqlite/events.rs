@@ -35,7 +35,7 @@ impl Events for SqliteStore {
 
     async fn read_data(&self, view: View, id: EventId) -> Result<Option<EventData>> {
         let row = sqlx::query(
-            "SELECT p.data FROM events e JOIN payloads p ON p.event = e.id \
+            "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \
              WHERE e.project = ?1 AND e.id = ?2 AND (?3 IS NULL OR e.tenant = ?3)",
         )
         .bind(view.project.0)
@@ -55,7 +55,7 @@ impl Events for SqliteStore {
         page: PageRequest,
     ) -> Result<Page<StoredEvent>> {
         let mut sql = select_events(view, filter);
-        filter::page(&mut sql, "e.id", page);
+        filter::numbered_page(&mut sql, filter::Numbered::Events, view, page);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list events"))?;
         let events = rows
             .iter()

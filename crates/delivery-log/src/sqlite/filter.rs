@@ -23,6 +23,35 @@ pub(super) fn page(sql: &mut QueryBuilder<Sqlite>, id: &str, page: PageRequest) 
     sql.push(" ORDER BY ").push(id).push(direction).push(" LIMIT ").push_bind(page.limit + 1);
 }
 
+/// Lists whose rows are numbered in the order in which they came.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Numbered {
+    Events,
+    Deliveries,
+}
+
+/// Like [`page`], by number. The row that the cursor names may have been
+/// purged meanwhile: then the list goes on at its neighbour.
+pub(super) fn numbered_page(sql: &mut QueryBuilder<Sqlite>, list: Numbered, view: View, page: PageRequest) {
+    let (alias, table) = match list {
+        Numbered::Events => ("e", "events"),
+        Numbered::Deliveries => ("d", "deliveries"),
+    };
+    let (beyond, neighbour, direction) = match page.order {
+        Order::Descending => ("<", (">=", "ASC", i64::MAX), "DESC"),
+        Order::Ascending => (">", ("<=", "DESC", 0), "ASC"),
+    };
+    if let Some(after) = page.after {
+        let (at, nearest, none) = neighbour;
+        sql.push(format_args!(
+            " AND {alias}.position {beyond} coalesce((SELECT position FROM {table} WHERE project = "
+        ));
+        sql.push_bind(view.project.0).push(format_args!(" AND id {at} ")).push_bind(after);
+        sql.push(format_args!(" ORDER BY id {nearest} LIMIT 1), {none})"));
+    }
+    sql.push(format_args!(" ORDER BY {alias}.position {direction} LIMIT ")).push_bind(page.limit + 1);
+}
+
 fn occurred(sql: &mut QueryBuilder<Sqlite>, after: Option<Timestamp>, before: Option<Timestamp>) {
     if let Some(after) = after {
         sql.push(" AND e.occurred_at >= ").push_bind(after.as_micros());
@@ -62,7 +91,8 @@ pub(super) fn deliveries(
         sql.push(" AND d.endpoint = ").push_bind(endpoint.0);
     }
     if let Some(event) = filter.event {
-        sql.push(" AND d.event = ").push_bind(event.0);
+        sql.push(" AND d.event = (SELECT position FROM events WHERE project = ").push_bind(view.project.0);
+        sql.push(" AND id = ").push_bind(event.0).push(")");
     }
     if let Some(event_type) = &filter.event_type {
         sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());

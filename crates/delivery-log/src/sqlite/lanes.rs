@@ -16,7 +16,7 @@ use model::failure::Spent;
 use model::ids::{AttemptId, DeliveryId, EndpointId, EventId, ProcessId};
 use model::retry::NextReason;
 
-use super::multi_row::MultiRow;
+use super::multi_row::{MultiRow, Part, Piece, bind_rows};
 use super::rows::{self, broken, time, uuid};
 use super::writer::ClaimDue;
 use super::{Shared, SqliteStore, store_error};
@@ -156,17 +156,17 @@ pub(super) async fn wake(
     endpoints: &[EndpointId],
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    static WAKE: MultiRow = MultiRow::new(
-        "WITH woken (endpoint, at) AS (VALUES",
-        2,
-        ") UPDATE lanes SET wake_at = woken.at FROM woken \
-         WHERE lanes.endpoint = woken.endpoint AND lanes.wake_at > woken.at",
-    );
-    for (sql, piece) in WAKE.pieces(endpoints) {
-        let mut query = sqlx::query(sql);
-        for endpoint in piece {
-            query = query.bind(endpoint.0).bind(now.as_micros());
-        }
+    const WOKEN: Part = Part {
+        before: "WITH woken (endpoint, at) AS (VALUES",
+        columns: 2,
+        after: ") UPDATE lanes SET wake_at = woken.at FROM woken \
+                WHERE lanes.endpoint = woken.endpoint AND lanes.wake_at > woken.at",
+    };
+    static WAKE: MultiRow = MultiRow::new(&[WOKEN]);
+    for Piece { sql, places, rows } in WAKE.pieces(endpoints) {
+        let query = bind_rows(sqlx::query(sql), rows.iter(), places, WOKEN.columns, |query, endpoint| {
+            query.bind(endpoint.0).bind(now.as_micros())
+        });
         query.execute(&mut *connection).await?;
     }
     Ok(())
@@ -201,11 +201,11 @@ pub(super) async fn claim_due(
 ) -> sqlx::Result<ClaimedDeliveries> {
     let sql = "SELECT d.id AS delivery_id, d.payload, d.public_url, d.attempts, d.tries, d.rejections, \
          d.schedule_since, d.trigger, d.last_error, e.*, p.data FROM ( \
-           SELECT project, id FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at <= ?2 \
-           ORDER BY due_at, id LIMIT ?3) due \
-         CROSS JOIN deliveries d ON d.project = due.project AND d.id = due.id \
-         CROSS JOIN events e ON e.project = d.project AND e.id = d.event \
-         CROSS JOIN payloads p ON p.event = e.id \
+           SELECT position FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at <= ?2 \
+           ORDER BY due_at, position LIMIT ?3) due \
+         CROSS JOIN deliveries d ON d.position = due.position \
+         CROSS JOIN events e ON e.position = d.event \
+         CROSS JOIN payloads p ON p.event = e.position \
          WHERE EXISTS (SELECT 1 FROM lanes WHERE endpoint = ?1 AND epoch = ?4 AND owner IS NOT NULL)";
     let found = sqlx::query(sql)
         .bind(claim.endpoint.0)
@@ -272,17 +272,17 @@ async fn mark_claimed(
     epoch: Epoch,
     ready: &[ReadyDelivery],
 ) -> sqlx::Result<()> {
-    static MARK: MultiRow = MultiRow::new(
-        "WITH taken (project, id, epoch) AS (VALUES",
-        3,
-        ") UPDATE deliveries SET claimed = taken.epoch FROM taken \
-         WHERE deliveries.project = taken.project AND deliveries.id = taken.id",
-    );
-    for (sql, piece) in MARK.pieces(ready) {
-        let mut query = sqlx::query(sql);
-        for delivery in piece {
-            query = query.bind(delivery.event.project.0).bind(delivery.id.0).bind(epoch.0);
-        }
+    const TAKEN: Part = Part {
+        before: "WITH taken (project, id, epoch) AS (VALUES",
+        columns: 3,
+        after: ") UPDATE deliveries SET claimed = taken.epoch FROM taken \
+                WHERE deliveries.project = taken.project AND deliveries.id = taken.id",
+    };
+    static MARK: MultiRow = MultiRow::new(&[TAKEN]);
+    for Piece { sql, places, rows } in MARK.pieces(ready) {
+        let query = bind_rows(sqlx::query(sql), rows.iter(), places, TAKEN.columns, |query, delivery| {
+            query.bind(delivery.event.project.0).bind(delivery.id.0).bind(epoch.0)
+        });
         query.execute(&mut *connection).await?;
     }
     Ok(())

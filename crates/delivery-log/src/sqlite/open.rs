@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -116,6 +117,7 @@ impl SqliteStore {
             freshness: Default::default(),
             hand_off: Default::default(),
             public_url: options.public_url,
+            next_event: AtomicI64::new(next_event(&mut connection).await?),
         });
         if options.ownership == Ownership::Server {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
@@ -192,6 +194,12 @@ async fn check_version(database: &SqlitePool) -> Result<(), Trouble> {
         return Err(OpenError::OldSqlite { found }.into());
     }
     Ok(())
+}
+
+async fn next_event(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(connection).await?;
+    Ok(last.unwrap_or(0) + 1)
 }
 
 /// Opens the data keys, and makes the first one.

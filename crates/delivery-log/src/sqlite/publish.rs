@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -17,7 +18,7 @@ use model::names::OrderingKey;
 use model::payload::PayloadForm;
 
 use super::Shared;
-use super::multi_row::MultiRow;
+use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::ReadyDelivery;
@@ -40,6 +41,7 @@ pub(super) struct Effects {
 
 /// An event of the group with all that is decided about it.
 struct NewEvent<'a> {
+    position: i64,
     publish: &'a Publish,
     event: Arc<Event>,
     targets: Vec<Arc<LiveEndpoint>>,
@@ -49,6 +51,7 @@ struct NewEvent<'a> {
 struct NewDelivery<'a> {
     id: DeliveryId,
     event: &'a Event,
+    event_position: i64,
     endpoint: EndpointId,
     form: PayloadForm,
     claimed: Option<Epoch>,
@@ -70,6 +73,7 @@ pub(super) async fn publish(
     connection: &mut SqliteConnection,
     shared: &Shared,
     version: i64,
+    sequences: &mut Sequences,
     publishes: &[&Publish],
     effects: &mut Effects,
 ) -> sqlx::Result<Vec<Published>> {
@@ -105,23 +109,19 @@ pub(super) async fn publish(
         fresh.push((index, targets));
     }
 
-    let mut sequences = next_sequences(connection, fresh.iter().map(|(i, _)| publishes[*i].tenant)).await?;
+    let tenants: Vec<TenantId> = fresh.iter().map(|(index, _)| publishes[*index].tenant).collect();
+    sequences.load(connection, &tenants).await?;
     let mut events = Vec::with_capacity(fresh.len());
     for (index, targets) in fresh {
         let publish = publishes[index];
-        let sequence = sequences.get_mut(&publish.tenant).map_or(0, |next| {
-            *next += 1;
-            *next - 1
-        });
+        let sequence = sequences.next(publish.tenant);
         let event = Arc::new(new_event(publish, sequence, now, shared));
         results[index] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
-        events.push((
-            index,
-            NewEvent { publish, event, targets: targets.wanted, unmatched: targets.unmatched },
-        ));
+        let position = shared.next_event.fetch_add(1, Ordering::Relaxed);
+        let (targets, unmatched) = (targets.wanted, targets.unmatched);
+        events.push((index, NewEvent { position, publish, event, targets, unmatched }));
     }
     let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
-    insert_events(connection, &events_only).await?;
     insert_claims(connection, &events_only).await?;
 
     let mut deliveries = Vec::with_capacity(events.len());
@@ -136,7 +136,7 @@ pub(super) async fn publish(
             deliveries.push(delivery);
         }
     }
-    insert_deliveries(connection, &deliveries).await?;
+    insert(connection, &events_only, &deliveries).await?;
     wake_lanes(connection, effects, &deliveries, now).await?;
 
     for (index, first) in twins {
@@ -159,20 +159,22 @@ async fn find_repeated(
     now: Timestamp,
     results: &mut [Option<Published>],
 ) -> sqlx::Result<()> {
-    static FIND: MultiRow = MultiRow::new(
-        "WITH wanted (place, project, key) AS (VALUES",
-        3,
-        ") SELECT w.place, k.fingerprint, k.event, k.sequence, k.expires_at FROM wanted w \
-         CROSS JOIN idempotency_keys k ON k.project = w.project AND k.key = w.key",
-    );
+    const WANTED: Part = Part {
+        before: "WITH wanted (place, project, key) AS (VALUES",
+        columns: 3,
+        after: ") SELECT w.place, k.fingerprint, k.event, k.sequence, k.expires_at FROM wanted w \
+                CROSS JOIN idempotency_keys k ON k.project = w.project AND k.key = w.key",
+    };
+    static FIND: MultiRow = MultiRow::new(&[WANTED]);
     let keyed: Vec<(usize, &Publish)> =
         publishes.iter().enumerate().filter(|(_, p)| p.claim.is_some()).map(|(i, p)| (i, *p)).collect();
-    for (sql, piece) in FIND.pieces(&keyed) {
-        let mut query = sqlx::query(sql);
-        for (index, publish) in piece {
-            let key = publish.claim.as_ref().map(|claim| claim.key.as_str().to_owned());
-            query = query.bind(*index as i64).bind(publish.project.0).bind(key);
-        }
+    for piece in FIND.pieces(&keyed) {
+        let query = sqlx::query(piece.sql);
+        let query =
+            bind_rows(query, piece.rows.iter(), piece.places, WANTED.columns, |query, (index, publish)| {
+                let key = publish.claim.as_ref().map(|claim| claim.key.as_str().to_owned());
+                query.bind(*index as i64).bind(publish.project.0).bind(key)
+            });
         for row in query.fetch_all(&mut *connection).await? {
             // One that has expired is written over.
             if row.try_get::<i64, _>(4)? <= now.as_micros() {
@@ -224,37 +226,53 @@ fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets, Published
     Ok(targets)
 }
 
-/// Takes as many sequence numbers of each tenant as there are events, and
-/// gives the first of each.
-async fn next_sequences(
-    connection: &mut SqliteConnection,
-    tenants: impl Iterator<Item = TenantId>,
-) -> sqlx::Result<HashMap<TenantId, u64>> {
-    static TAKE: MultiRow = MultiRow::new(
-        "WITH taken (tenant, count) AS (VALUES",
-        2,
-        ") INSERT INTO tenant_sequences (tenant, last) SELECT tenant, count FROM taken \
-         WHERE tenant IS NOT NULL ON CONFLICT (tenant) DO UPDATE SET last = last + excluded.last RETURNING tenant, last",
-    );
-    let mut counts: HashMap<TenantId, i64> = HashMap::new();
-    for tenant in tenants {
-        *counts.entry(tenant).or_default() += 1;
+/// The last sequence number of tenants that published lately. The writer is
+/// the only one that counts, so it need not ask each time.
+#[derive(Debug, Default)]
+pub(super) struct Sequences(HashMap<TenantId, u64>);
+
+impl Sequences {
+    /// So many tenants are remembered.
+    const MAX: usize = 100_000;
+
+    /// Forgets everything, because what was counted was not committed.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
     }
-    let rows: Vec<(TenantId, i64)> = counts.iter().map(|(tenant, count)| (*tenant, *count)).collect();
-    let mut firsts = HashMap::with_capacity(rows.len());
-    for (sql, piece) in TAKE.pieces(&rows) {
-        let mut query = sqlx::query(sql);
-        for (tenant, count) in piece {
-            query = query.bind(tenant.0).bind(count);
+
+    async fn load(&mut self, connection: &mut SqliteConnection, tenants: &[TenantId]) -> sqlx::Result<()> {
+        const WANTED: Part = Part {
+            before: "WITH wanted (tenant) AS (VALUES",
+            columns: 1,
+            after: ") SELECT w.tenant, s.last FROM wanted w \
+                    LEFT JOIN tenant_sequences s ON s.tenant = w.tenant WHERE w.tenant IS NOT NULL",
+        };
+        static LOAD: MultiRow = MultiRow::new(&[WANTED]);
+        if self.0.len() > Self::MAX {
+            self.0.clear();
         }
-        for row in query.fetch_all(&mut *connection).await? {
-            let tenant = TenantId(row.try_get(0)?);
-            let last: i64 = row.try_get(1)?;
-            let first = last - counts.get(&tenant).copied().unwrap_or(0) + 1;
-            firsts.insert(tenant, first as u64);
+        let mut unknown: Vec<TenantId> =
+            tenants.iter().filter(|t| !self.0.contains_key(t)).copied().collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for piece in LOAD.pieces(&unknown) {
+            let query = sqlx::query(piece.sql);
+            let query = bind_rows(query, piece.rows.iter(), piece.places, WANTED.columns, |query, tenant| {
+                query.bind(tenant.0)
+            });
+            for row in query.fetch_all(&mut *connection).await? {
+                let last: Option<i64> = row.try_get(1)?;
+                self.0.insert(TenantId(row.try_get(0)?), last.unwrap_or(0) as u64);
+            }
         }
+        Ok(())
     }
-    Ok(firsts)
+
+    fn next(&mut self, tenant: TenantId) -> u64 {
+        let last = self.0.entry(tenant).or_default();
+        *last += 1;
+        *last
+    }
 }
 
 fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) -> Event {
@@ -277,73 +295,135 @@ fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) 
     }
 }
 
-async fn insert_events(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
-    static EVENTS: MultiRow = MultiRow::new(
-        "WITH new (project, id, tenant, type, schema_version, subject, revision, occurred_at, ordering_key, \
-         labels, sequence, test, unmatched, created_at) AS (VALUES",
-        14,
-        ") INSERT INTO events (project, id, tenant, type, schema_version, subject, revision, occurred_at, \
-         ordering_key, labels, sequence, test, unmatched, created_at) SELECT * FROM new WHERE id IS NOT NULL",
-    );
-    static PAYLOADS: MultiRow = MultiRow::new(
-        "WITH new (event, data) AS (VALUES",
-        2,
-        ") INSERT INTO payloads (event, data) SELECT * FROM new WHERE event IS NOT NULL",
-    );
-    for (sql, piece) in EVENTS.pieces(events) {
-        let mut query = sqlx::query(sql);
-        for new in piece {
-            let event = &new.event;
-            query = query
-                .bind(event.project.0)
-                .bind(event.id.0)
-                .bind(event.tenant.0)
-                .bind(event.event_type.as_str())
-                .bind(event.schema_version)
-                .bind(event.subject.as_str())
-                .bind(event.revision.map(|revision| revision as i64))
-                .bind(event.occurred_at.as_micros())
-                .bind(new.publish.ordering_key.as_ref().map(OrderingKey::as_str))
-                .bind(super::rows::labels_to_text(&event.labels))
-                .bind(event.sequence as i64)
-                .bind(event.test)
-                .bind(super::rows::unmatched_to_text(&new.unmatched))
-                .bind(event.created_at.as_micros());
-        }
+const SEQUENCES: Part = Part {
+    before: "WITH new (tenant, last) AS (VALUES",
+    columns: 2,
+    after: ") INSERT INTO tenant_sequences (tenant, last) SELECT tenant, last FROM new \
+            WHERE tenant IS NOT NULL ON CONFLICT (tenant) DO UPDATE SET last = excluded.last",
+};
+
+const EVENTS: Part = Part {
+    before: "WITH new (position, id, project, tenant, type, schema_version, subject, revision, occurred_at, \
+             ordering_key, labels, sequence, test, unmatched, created_at) AS (VALUES",
+    columns: 15,
+    after: ") INSERT INTO events (position, id, project, tenant, type, schema_version, subject, revision, \
+            occurred_at, ordering_key, labels, sequence, test, unmatched, created_at) \
+            SELECT * FROM new WHERE id IS NOT NULL",
+};
+
+const PAYLOADS: Part = Part {
+    before: "WITH new (event, data) AS (VALUES",
+    columns: 2,
+    after: ") INSERT INTO payloads (event, data) SELECT * FROM new WHERE event IS NOT NULL",
+};
+
+const DELIVERIES: Part = Part {
+    before: "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at) \
+             AS (VALUES",
+    columns: 11,
+    after: ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
+            claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at) \
+            SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
+            trigger, at, at FROM new WHERE id IS NOT NULL",
+};
+
+/// Writes events with as many deliveries as there are events together; most
+/// events have one. Deliveries beyond that follow.
+async fn insert(
+    connection: &mut SqliteConnection,
+    events: &[&NewEvent<'_>],
+    deliveries: &[NewDelivery<'_>],
+) -> sqlx::Result<()> {
+    static TOGETHER: MultiRow = MultiRow::new(&[SEQUENCES, EVENTS, PAYLOADS, DELIVERIES]);
+    static REST: MultiRow = MultiRow::new(&[DELIVERIES]);
+    let mut rest = deliveries;
+    for Piece { sql, places, rows } in TOGETHER.pieces(events) {
+        let with_them;
+        (with_them, rest) = rest.split_at(rest.len().min(places));
+        // The last number of a tenant stands; those before it in the piece do not.
+        let mut last: HashMap<TenantId, u64> = HashMap::new();
+        last.extend(rows.iter().map(|new| (new.event.tenant, new.event.sequence)));
+        let query = sqlx::query(sql);
+        let query = bind_rows(query, last.into_iter(), places, SEQUENCES.columns, |query, (tenant, last)| {
+            query.bind(tenant.0).bind(last as i64)
+        });
+        let query =
+            bind_rows(query, rows.iter(), places, EVENTS.columns, |query, new| bind_event(query, new));
+        let query = bind_rows(query, rows.iter(), places, PAYLOADS.columns, |query, new| {
+            query.bind(new.position).bind(new.publish.data.as_bytes())
+        });
+        let query = bind_rows(query, with_them.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;
     }
-    for (sql, piece) in PAYLOADS.pieces(events) {
-        let mut query = sqlx::query(sql);
-        for new in piece {
-            query = query.bind(new.event.id.0).bind(new.publish.data.as_bytes());
-        }
+    for Piece { sql, places, rows } in REST.pieces(rest) {
+        let query = bind_rows(sqlx::query(sql), rows.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
+fn bind_event<'q>(query: Binding<'q>, new: &'q NewEvent<'_>) -> Binding<'q> {
+    let event = &new.event;
+    query
+        .bind(new.position)
+        .bind(event.id.0)
+        .bind(event.project.0)
+        .bind(event.tenant.0)
+        .bind(event.event_type.as_str())
+        .bind(event.schema_version)
+        .bind(event.subject.as_str())
+        .bind(event.revision.map(|revision| revision as i64))
+        .bind(event.occurred_at.as_micros())
+        .bind(new.publish.ordering_key.as_ref().map(OrderingKey::as_str))
+        .bind(super::rows::labels_to_text(&event.labels))
+        .bind(event.sequence as i64)
+        .bind(event.test)
+        .bind(super::rows::unmatched_to_text(&new.unmatched))
+        .bind(event.created_at.as_micros())
+}
+
+fn bind_delivery<'q>(query: Binding<'q>, new: &'q NewDelivery<'_>) -> Binding<'q> {
+    let public_url = match &new.form {
+        PayloadForm::Thin { public_url } => Some(public_url.as_str()),
+        PayloadForm::Full | PayloadForm::Data => None,
+    };
+    query
+        .bind(new.event.project.0)
+        .bind(new.id.0)
+        .bind(new.event.tenant.0)
+        .bind(new.endpoint.0)
+        .bind(new.event_position)
+        .bind(new.form.mode().as_str())
+        .bind(public_url)
+        .bind(new.due_at().as_micros())
+        .bind(new.claimed.map(|epoch| epoch.0))
+        .bind(new.trigger.code())
+        .bind(new.event.created_at.as_micros())
+}
+
 async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
-    static CLAIMS: MultiRow = MultiRow::new(
-        "WITH new (project, key, fingerprint, event, sequence, expires_at) AS (VALUES",
-        6,
-        ") INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
-         SELECT * FROM new WHERE key IS NOT NULL ON CONFLICT (project, key) DO UPDATE SET fingerprint = excluded.fingerprint, event = excluded.event, \
-         sequence = excluded.sequence, status = NULL, location = NULL, sealed_body = NULL, \
-         expires_at = excluded.expires_at",
-    );
+    const CLAIMS: Part = Part {
+        before: "WITH new (project, key, fingerprint, event, sequence, expires_at) AS (VALUES",
+        columns: 6,
+        after: ") INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
+                SELECT * FROM new WHERE key IS NOT NULL ON CONFLICT (project, key) DO UPDATE SET \
+                fingerprint = excluded.fingerprint, event = excluded.event, sequence = excluded.sequence, \
+                status = NULL, location = NULL, sealed_body = NULL, expires_at = excluded.expires_at",
+    };
+    static INSERT: MultiRow = MultiRow::new(&[CLAIMS]);
     let claims: Vec<_> =
         events.iter().filter_map(|new| Some((&new.event, new.publish.claim.as_ref()?))).collect();
-    for (sql, piece) in CLAIMS.pieces(&claims) {
-        let mut query = sqlx::query(sql);
-        for (event, claim) in piece {
-            query = query
-                .bind(event.project.0)
-                .bind(claim.key.as_str())
-                .bind(claim.fingerprint.as_slice())
-                .bind(event.id.0)
-                .bind(event.sequence as i64)
-                .bind(claim.expires_at.as_micros());
-        }
+    for Piece { sql, places, rows } in INSERT.pieces(&claims) {
+        let query =
+            bind_rows(sqlx::query(sql), rows.iter(), places, CLAIMS.columns, |query, (event, claim)| {
+                query
+                    .bind(event.project.0)
+                    .bind(claim.key.as_str())
+                    .bind(claim.fingerprint.as_slice())
+                    .bind(event.id.0)
+                    .bind(event.sequence as i64)
+                    .bind(claim.expires_at.as_micros())
+            });
         query.execute(&mut *connection).await?;
     }
     Ok(())
@@ -377,44 +457,8 @@ fn new_delivery<'a>(
         });
     }
     let enabled = target.endpoint.status == EndpointStatus::Enabled;
-    NewDelivery { id, event: &new.event, endpoint, form, claimed, trigger, enabled }
-}
-
-async fn insert_deliveries(
-    connection: &mut SqliteConnection,
-    deliveries: &[NewDelivery<'_>],
-) -> sqlx::Result<()> {
-    static INSERT: MultiRow = MultiRow::new(
-        "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at) AS (VALUES",
-        11,
-        ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
-         claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at) \
-         SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
-         trigger, at, at FROM new WHERE id IS NOT NULL",
-    );
-    for (sql, piece) in INSERT.pieces(deliveries) {
-        let mut query = sqlx::query(sql);
-        for new in piece {
-            let public_url = match &new.form {
-                PayloadForm::Thin { public_url } => Some(public_url.as_str()),
-                PayloadForm::Full | PayloadForm::Data => None,
-            };
-            query = query
-                .bind(new.event.project.0)
-                .bind(new.id.0)
-                .bind(new.event.tenant.0)
-                .bind(new.endpoint.0)
-                .bind(new.event.id.0)
-                .bind(new.form.mode().as_str())
-                .bind(public_url)
-                .bind(new.due_at().as_micros())
-                .bind(new.claimed.map(|epoch| epoch.0))
-                .bind(new.trigger.code())
-                .bind(new.event.created_at.as_micros());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+    let (event, event_position) = (new.event.as_ref(), new.position);
+    NewDelivery { id, event, event_position, endpoint, form, claimed, trigger, enabled }
 }
 
 /// Makes sure that somebody looks after the lanes that got work through the store.

@@ -21,13 +21,13 @@ pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u3
         .edit(move |connection| {
             async move {
                 let canceled = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, claimed = NULL, \
-                     updated_at = ?3 WHERE (project, id) IN ( \
-                       SELECT d.project, d.id FROM endpoints ep \
+                     updated_at = ?3 WHERE position IN ( \
+                       SELECT d.position FROM endpoints ep \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
                        WHERE ep.deleted_at IS NOT NULL AND d.schedule_since < ?4 LIMIT ?5)";
                 let expired = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, claimed = NULL, \
-                     updated_at = ?3 WHERE (project, id) IN ( \
-                       SELECT d.project, d.id FROM endpoints ep \
+                     updated_at = ?3 WHERE position IN ( \
+                       SELECT d.position FROM endpoints ep \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
                        WHERE ep.deleted_at IS NULL AND ep.status <> 'enabled' AND d.schedule_since < ?4 LIMIT ?5)";
                 let mut settled = 0;
@@ -85,9 +85,9 @@ async fn purge_project(
 ) -> sqlx::Result<u64> {
     // Ids begin with their time, so the oldest stand first in the table.
     let oldest_kept = uuid::Builder::from_unix_timestamp_millis(before.as_millis().max(0) as u64, &[0; 10]);
-    let events: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM events e WHERE project = ? AND id < ? AND NOT EXISTS \
-         (SELECT 1 FROM deliveries d WHERE d.event = e.id AND d.due_at IS NOT NULL) ORDER BY id LIMIT ?",
+    let events: Vec<i64> = sqlx::query_scalar(
+        "SELECT position FROM events e WHERE project = ? AND id < ? AND NOT EXISTS \
+         (SELECT 1 FROM deliveries d WHERE d.event = e.position AND d.due_at IS NOT NULL) ORDER BY id LIMIT ?",
     )
     .bind(project)
     .bind(oldest_kept.into_uuid())
@@ -99,11 +99,10 @@ async fn purge_project(
             "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE event = ?1)",
             "DELETE FROM deliveries WHERE event = ?1",
             "DELETE FROM payloads WHERE event = ?1",
+            "DELETE FROM events WHERE position = ?1",
         ] {
             sqlx::query(sql).bind(event).execute(&mut *connection).await?;
         }
-        let sql = "DELETE FROM events WHERE project = ? AND id = ?";
-        sqlx::query(sql).bind(project).bind(event).execute(&mut *connection).await?;
     }
     Ok(events.len() as u64)
 }

@@ -146,12 +146,12 @@ fn status_from_codes(status: i64, failure: Option<i64>) -> Option<DeliveryStatus
 }
 
 /// A delivery with all that says how it stands, for [`delivery`].
-pub(super) const DELIVERY_SELECT: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.event, d.payload, \
+pub(super) const DELIVERY_SELECT: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
     d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
-    d.created_at, d.updated_at, e.type, e.subject, e.occurred_at, t.handle, \
+    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
     ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until \
     FROM deliveries d \
-    JOIN events e ON e.project = d.project AND e.id = d.event \
+    JOIN events e ON e.position = d.event \
     JOIN tenants t ON t.id = d.tenant \
     JOIN endpoints ep ON ep.id = d.endpoint \
     LEFT JOIN lanes l ON l.endpoint = d.endpoint";
@@ -176,7 +176,7 @@ pub(super) fn delivery(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Delivery
         project: ProjectId(uuid(row, "project")?),
         tenant: TenantId(uuid(row, "tenant")?),
         tenant_handle: parsed(row, "handle", TenantHandle::parse)?,
-        event: EventId(uuid(row, "event")?),
+        event: EventId(uuid(row, "event_id")?),
         endpoint: EndpointId(uuid(row, "endpoint")?),
         event_type: parsed(row, "type", EventType::parse)?,
         subject: parsed(row, "subject", Subject::parse)?,

@@ -18,9 +18,9 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use model::clock::Timestamp;
-use model::ids::{EndpointId, EventId};
+use model::ids::{EndpointId, EventId, ProjectId};
 
-use super::publish::{self, Effects};
+use super::publish::{self, Effects, Sequences};
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
@@ -154,7 +154,7 @@ impl WriterHandle {
 pub(super) fn start(connection: SqliteConnection, lock: Option<File>, shared: Arc<Shared>) -> WriterHandle {
     let (tasks, inbox) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        let closing = Writer { connection, shared }.run(inbox).await;
+        let closing = Writer { connection, shared, sequences: Sequences::default() }.run(inbox).await;
         drop(lock);
         drop(closing);
     });
@@ -164,6 +164,7 @@ pub(super) fn start(connection: SqliteConnection, lock: Option<File>, shared: Ar
 struct Writer {
     connection: SqliteConnection,
     shared: Arc<Shared>,
+    sequences: Sequences,
 }
 
 impl Writer {
@@ -213,6 +214,7 @@ impl Writer {
                 Ok(()) => group.answer(jobs, &self.shared),
                 Err(error) => {
                     group.withdraw(&self.shared);
+                    self.sequences.forget();
                     if jobs.len() == 1 || transient_cause(&error).is_some() {
                         tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed");
                         let told = store_error("write to the delivery log")(error);
@@ -231,8 +233,10 @@ impl Writer {
     async fn try_group(&mut self, jobs: &[Job], group: &mut Group) -> sqlx::Result<()> {
         for care in [Care::Fast, Care::Thorough] {
             let version = begin(&mut self.connection).await?;
-            match group.write(&mut self.connection, &self.shared, version, jobs, care).await {
-                Ok(Written::All) => return self.commit(group.witness()).await,
+            let written =
+                group.write(&mut self.connection, &self.shared, &mut self.sequences, version, jobs, care);
+            match written.await {
+                Ok(Written::All) => return self.commit(group.witness(jobs)).await,
                 Ok(Written::SomeAreLate) => roll_back(&mut self.connection).await,
                 Err(error) => {
                     roll_back(&mut self.connection).await;
@@ -244,11 +248,13 @@ impl Writer {
     }
 
     /// Commits. If that fails, looks whether it happened all the same.
-    async fn commit(&mut self, witness: Option<EventId>) -> sqlx::Result<()> {
+    async fn commit(&mut self, witness: Option<Witness>) -> sqlx::Result<()> {
         let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await else { return Ok(()) };
         roll_back(&mut self.connection).await;
         if let Some(event) = witness {
-            let found = sqlx::query("SELECT 1 FROM payloads WHERE event = ?").bind(event.0);
+            let (project, event) = event;
+            let found = sqlx::query("SELECT 1 FROM events WHERE project = ? AND id = ?");
+            let found = found.bind(project.0).bind(event.0);
             if found.fetch_optional(&mut self.connection).await?.is_some() {
                 return Ok(());
             }
@@ -312,6 +318,9 @@ impl Job {
     }
 }
 
+/// An event by which a commit is recognised.
+type Witness = (ProjectId, EventId);
+
 /// How closely finished attempts are looked at. Late ones are rare, and
 /// telling which they are costs an answer for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,6 +352,7 @@ impl Group {
         &mut self,
         connection: &mut SqliteConnection,
         shared: &Shared,
+        sequences: &mut Sequences,
         version: i64,
         jobs: &[Job],
         care: Care,
@@ -368,15 +378,21 @@ impl Group {
         }
         if !publishes.is_empty() {
             self.published =
-                publish::publish(connection, shared, version, &publishes, &mut self.effects).await?.into();
+                publish::publish(connection, shared, version, sequences, &publishes, &mut self.effects)
+                    .await?
+                    .into();
         }
         Ok(Written::All)
     }
 
     /// An event of the group, by which its commit is recognised.
-    fn witness(&self) -> Option<EventId> {
-        self.published.iter().find_map(|published| match published {
-            Published::Accepted { event, .. } => Some(*event),
+    fn witness(&self, jobs: &[Job]) -> Option<Witness> {
+        let publishes = jobs.iter().filter_map(|job| match job {
+            Job::Publish(publish, _) => Some(publish.project),
+            _ => None,
+        });
+        publishes.zip(&self.published).find_map(|(project, published)| match published {
+            Published::Accepted { event, .. } => Some((project, *event)),
             _ => None,
         })
     }

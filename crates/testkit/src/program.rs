@@ -1,0 +1,148 @@
+//! The program, as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::api::Api;
+
+/// How to start the program.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The program.
+    pub program: PathBuf,
+    /// Further settings, as environment variables.
+    pub settings: Vec<(&'static str, String)>,
+    /// The greatest size of a file that it may write, in KiB: a disk that is full.
+    pub file_limit_kib: Option<u64>,
+}
+
+impl Start {
+    /// The program at `path`, which may call receivers on this machine.
+    pub fn new(path: &str) -> Self {
+        let settings = vec![
+            ("POSTHORN_LISTEN", "127.0.0.1:0".to_owned()),
+            ("POSTHORN_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+            ("POSTHORN_ALLOW_TARGETS", "127.0.0.1/32".to_owned()),
+            ("POSTHORN_ALLOW_HTTP", "true".to_owned()),
+            ("POSTHORN_LOG", "warn".to_owned()),
+        ];
+        Self { program: path.into(), settings, file_limit_kib: None }
+    }
+
+    /// With one setting more, or another value for it.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.retain(|(other, _)| *other != name);
+        self.settings.push((name, value.into()));
+        self
+    }
+}
+
+/// A running server with its own folder.
+#[derive(Debug)]
+pub struct Program {
+    start: Start,
+    folder: TempDir,
+    process: Child,
+    url: String,
+    admin_url: String,
+    key: String,
+}
+
+impl Program {
+    /// Starts a server on an empty folder, with a project and a key that may
+    /// do everything.
+    pub async fn start(start: Start) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (process, url, admin_url) = serve(&start, folder.path()).await;
+        let mut program = Self { start, folder, process, url, admin_url, key: String::new() };
+        program.key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
+        program
+    }
+
+    /// A client with the key that may do everything.
+    pub fn api(&self) -> Api {
+        self.api_with(&self.key)
+    }
+
+    /// A client with another key.
+    pub fn api_with(&self, key: &str) -> Api {
+        Api::new(&self.url, key)
+    }
+
+    /// Where operators look.
+    pub fn admin(&self) -> Api {
+        Api::new(&self.admin_url, "")
+    }
+
+    /// The folder of the data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs another command beside the server, and gives what it printed.
+    pub async fn run(&self, arguments: &[&str]) -> std::process::Output {
+        command(&self.start, self.folder.path()).args(arguments).output().await.unwrap()
+    }
+
+    /// Makes a key on the command line.
+    pub async fn create_key(&self, arguments: &[&str]) -> String {
+        let output = self.run(&[&["keys", "create"], arguments].concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Kills the server with SIGKILL, wherever it is, and starts it again.
+    pub async fn crash_and_restart(&mut self) {
+        self.process.kill().await.unwrap();
+        self.restart().await;
+    }
+
+    /// Asks the server to end, waits until it has, and gives its exit code.
+    pub async fn stop(&mut self) -> Option<i32> {
+        let id = self.process.id().unwrap().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+        assert!(asked.success());
+        let ended = tokio::time::timeout(crate::PATIENCE, self.process.wait()).await;
+        ended.expect("the server ends when it is asked to").unwrap().code()
+    }
+
+    /// Starts the server again on the same folder.
+    pub async fn restart(&mut self) {
+        let (process, url, admin_url) = serve(&self.start, self.folder.path()).await;
+        (self.process, self.url, self.admin_url) = (process, url, admin_url);
+    }
+}
+
+fn command(start: &Start, folder: &Path) -> Command {
+    let mut command = match start.file_limit_kib {
+        None => Command::new(&start.program),
+        Some(kib) => {
+            let mut shell = Command::new("bash");
+            // Ignored, the signal becomes an error of the write.
+            let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+            shell.arg("-c").arg(script).arg(&start.program);
+            shell
+        }
+    };
+    command
+        .current_dir(folder)
+        .envs(start.settings.iter().map(|(name, value)| (name, value)))
+        .kill_on_drop(true);
+    command
+}
+
+async fn serve(start: &Start, folder: &Path) -> (Child, String, String) {
+    let mut process = command(start, folder).arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+    let output = process.stdout.take().unwrap();
+    let line = BufReader::new(output).lines().next_line().await.unwrap();
+    let line = line.expect("the server says where it listens");
+    let mut urls = line.split("http://").skip(1).map(|part| {
+        let end = part.find([' ', ')']).unwrap_or(part.len());
+        format!("http://{}", &part[..end])
+    });
+    (process, urls.next().unwrap(), urls.next().unwrap())
+}
