@@ -110,6 +110,11 @@ impl Program {
         ended.expect("the server ends when it is asked to").unwrap().code()
     }
 
+    /// Changes how the server is started the next time.
+    pub fn change(&mut self, change: impl FnOnce(&mut Start)) {
+        change(&mut self.start);
+    }
+
     /// Starts the server again on the same folder.
     pub async fn restart(&mut self) {
         let (process, url, admin_url) = serve(&self.start, self.folder.path()).await;

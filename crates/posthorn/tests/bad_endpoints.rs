@@ -1,0 +1,118 @@
+//! A bad endpoint costs nobody else.
+
+mod common;
+
+use std::time::Duration;
+
+use common::start;
+use serde_json::json;
+use testkit::{Api, Behaviour, Receiver, until};
+
+/// Events to each endpoint: far more than it may have under way at once.
+const EVENTS: usize = 40;
+
+#[tokio::test]
+async fn endpoints_that_hang_drip_never_end_reset_refuse_or_answer_late_hold_nobody_up() {
+    let program = start().await;
+    let api = program.api();
+    let bad = [
+        ("hang", Behaviour::Hang),
+        ("drip", Behaviour::Drip),
+        ("endless", Behaviour::Endless),
+        ("reset", Behaviour::Reset),
+        ("garbage", Behaviour::Garbage),
+        ("late", Behaviour::Late(Duration::from_secs(10))),
+    ];
+    let mut receivers = Vec::new();
+    for (name, behaviour) in bad {
+        let receiver = Receiver::always(behaviour).await;
+        register(&api, name, &receiver.url()).await;
+        receivers.push(receiver);
+    }
+    register(&api, "refuse", &format!("http://{}/", Receiver::refusing().await)).await;
+    // One tenant has a bad endpoint beside its good one.
+    let healthy = Receiver::always(Behaviour::Answer(200)).await;
+    register(&api, "healthy", &healthy.url()).await;
+    let beside = Receiver::always(Behaviour::Answer(200)).await;
+    api.create_endpoint("hang", json!({ "url": beside.url() })).await;
+
+    let names = ["hang", "drip", "endless", "reset", "garbage", "late", "refuse", "healthy"];
+    let mut first = std::collections::HashMap::new();
+    for n in 0..EVENTS {
+        for name in names {
+            let event = api.publish(name, "bad.day", &format!("{name}_{n}")).await;
+            first.entry(name).or_insert(event);
+        }
+    }
+    // The healthy ones have everything while the first calls to the others
+    // have not even reached their deadline of 15 seconds.
+    healthy.wait_for(EVENTS).await;
+    beside.wait_for(EVENTS).await;
+    let hanging = api.deliveries_of(&first["hang"]).await;
+    let waiting = hanging.iter().filter(|delivery| delivery["status"] == "queued").count();
+    assert_eq!(waiting, 1, "its first call is still under way: {hanging:?}");
+
+    for (name, class) in [("reset", "reset"), ("garbage", "reset"), ("refuse", "connect")] {
+        let delivery = api.delivery_with_status(&first[name], "retrying").await;
+        assert_eq!(delivery["error_class"], class, "{name}");
+    }
+    // An answer without end is read so far and no further.
+    let endless = api.delivery_with_status(&first["endless"], "delivered").await;
+    let attempt = api.attempts_of(&endless).await.remove(0);
+    assert_eq!(attempt["response_truncated"], true);
+    assert_eq!(attempt["response_body"].as_str().unwrap().len(), 16 * 1024);
+    // Late is late, and not lost.
+    api.delivery_with_status(&first["late"], "delivered").await;
+    // The deadline covers the last byte too.
+    for name in ["hang", "drip"] {
+        let slow = until("it timed out", || async {
+            let deliveries = api.deliveries_of(&first[name]).await;
+            deliveries.into_iter().find(|delivery| delivery["error_class"] == "timeout")
+        })
+        .await;
+        let attempt = api.attempts_of(&slow).await.remove(0);
+        let total = attempt["milliseconds"]["total"].as_f64().unwrap();
+        assert!((15_000.0..18_000.0).contains(&total), "{name}: {attempt}");
+    }
+}
+
+async fn register(api: &Api, tenant: &str, url: &str) {
+    api.create_tenant(tenant).await;
+    api.create_endpoint(tenant, json!({ "url": url })).await;
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed_and_private_addresses_are_not_called() {
+    // Only one address of this machine may be called.
+    let program =
+        testkit::Program::start(common::settings().with("POSTHORN_ALLOW_TARGETS", "127.0.0.2/32")).await;
+    let api = program.api();
+    let forbidden = Receiver::always(Behaviour::Answer(200)).await;
+    api.create_tenant("acme").await;
+    let register = json!({ "url": forbidden.url() });
+    let refused = api.post("/v1/tenants/acme/endpoints", register).await;
+    assert_eq!(refused.problem(422, "invalid_request"), ["/url"]);
+    // A name says nothing yet when it is registered; its address is refused at the call.
+    let by_name = forbidden.url().replace("127.0.0.1", "localhost");
+    api.create_endpoint("acme", json!({ "url": by_name })).await;
+    let event = api.publish("acme", "order.paid", "1").await;
+    let delivery = api.delivery_with_status(&event, "retrying").await;
+    let class = delivery["error_class"].as_str().unwrap();
+    assert!(["blocked_address", "dns"].contains(&class), "{delivery}");
+    assert!(forbidden.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_its_target_is_never_called() {
+    let program = start().await;
+    let api = program.api();
+    let target = Receiver::always(Behaviour::Answer(200)).await;
+    let location = format!("location: {}\r\n", target.url());
+    let redirecting = Receiver::always(Behaviour::AnswerWith(307, location)).await;
+    api.create_tenant("acme").await;
+    api.create_endpoint("acme", json!({ "url": redirecting.url() })).await;
+    let event = api.publish("acme", "order.paid", "1").await;
+    let delivery = api.delivery_with_status(&event, "retrying").await;
+    assert_eq!(delivery["error_class"], "http_3xx");
+    assert!(target.received().is_empty());
+}

@@ -1,0 +1,107 @@
+//! A disk that is full or a database that is locked is never a false 202.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{settings, start};
+use serde_json::json;
+use testkit::{Behaviour, Program, Receiver, until};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
+
+#[tokio::test]
+async fn a_full_disk_is_503_and_what_was_acknowledged_is_delivered_later() {
+    let mut program = Program::start(settings()).await;
+    let receiver = Receiver::always(Behaviour::Answer(200)).await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+    assert_eq!(program.stop().await, Some(0));
+    // From now on no file may grow beyond this.
+    program.change(|start| start.file_limit_kib = Some(2_048));
+    program.restart().await;
+    let api = program.api();
+    let filling = json!({ "text": "x".repeat(100_000) });
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let event = json!({ "tenant": "acme", "type": "a.b", "subject": "s", "data": filling });
+        let answer = api.post("/v1/events", event).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted.push(answer.text("/id"));
+        assert!(accepted.len() < 1_000, "the disk should be full by now");
+    };
+    refused.problem(503, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+    assert!(!accepted.is_empty());
+    // There is room again.
+    program.change(|start| start.file_limit_kib = None);
+    program.crash_and_restart().await;
+    let api = program.api();
+    for event in &accepted {
+        api.delivery_with_status(event, "delivered").await;
+    }
+    let listed = api.get("/v1/events?limit=250").await.expect(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), accepted.len());
+}
+
+#[tokio::test]
+async fn a_locked_database_is_503_and_publishing_goes_on_when_it_is_free() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let mut shell = Command::new("sqlite3")
+        .arg(program.folder().join("posthorn-data/posthorn.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sqlite3 is installed; scripts/test does that");
+    let mut input = shell.stdin.take().unwrap();
+    let mut output = BufReader::new(shell.stdout.take().unwrap()).lines();
+    input.write_all(b"BEGIN IMMEDIATE; SELECT 'locked';\n").await.unwrap();
+    assert_eq!(output.next_line().await.unwrap().as_deref(), Some("locked"));
+    let event = json!({ "tenant": "acme", "type": "a.b", "subject": "s", "data": {} });
+    let refused = api.post("/v1/events", event.clone()).await;
+    refused.problem(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    input.write_all(b"ROLLBACK;\n").await.unwrap();
+    drop(input);
+    shell.wait().await.unwrap();
+    let accepted = until("publishing goes on", || async {
+        Some(api.post("/v1/events", event.clone()).await).filter(|answer| answer.status == 202)
+    })
+    .await;
+    assert_eq!(accepted.json()["sequence"], 1, "nothing of the refused one was kept");
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_store_is_refused() {
+    let program = start().await;
+    let second = program.run(&["serve"]).await;
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("another Posthorn server is using"), "{message}");
+}
+
+#[tokio::test]
+async fn a_wrong_or_lost_master_key_is_refused() {
+    let mut program = start().await;
+    assert_eq!(program.stop().await, Some(0));
+    let key = program.folder().join("posthorn-data/master.key");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let wrong = program.run(&["serve"]).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("master key is not the one"));
+    std::fs::remove_file(&key).unwrap();
+    let lost = program.run(&["serve"]).await;
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(!key.exists(), "no new key is made beside an old database");
+    std::fs::write(&key, kept).unwrap();
+    program.restart().await;
+    program.api().get("/v1/tenants").await.expect(200);
+}
