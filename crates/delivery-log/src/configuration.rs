@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -225,9 +226,8 @@ pub trait Configured: Send + Sync {
     /// every change that was committed before the call is known.
     async fn refresh(&self) -> Result<()>;
 
-    /// Refreshes, unless that was done less than a second ago: nobody is
-    /// authorised, and nothing sent, by what is older.
-    async fn ensure_fresh(&self) -> Result<()>;
+    /// Refreshes, unless that was done less than `age` ago.
+    async fn ensure_fresh(&self, age: Duration) -> Result<()>;
 
     /// Who is told of committed deliveries from now on.
     fn connect(&self, hand_off: Arc<dyn HandOff>);

@@ -29,7 +29,7 @@ pub(crate) struct NoAddress(String);
 /// Looks names up without blocking a thread, and keeps answers for their TTL.
 pub(crate) struct GuardedResolver {
     targets: Arc<TargetPolicy>,
-    names: Arc<OnceLock<Result<TokioResolver, String>>>,
+    names: Arc<OnceLock<TokioResolver>>,
 }
 
 impl GuardedResolver {
@@ -53,15 +53,16 @@ impl Resolve for GuardedResolver {
     }
 }
 
-async fn look_up(
-    names: &OnceLock<Result<TokioResolver, String>>,
-    name: &str,
-) -> Result<Vec<SocketAddr>, NoAddress> {
-    let resolver = names.get_or_init(|| {
-        let builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
-        builder.build().map_err(|error| error.to_string())
-    });
-    let resolver = resolver.as_ref().map_err(|error| NoAddress(error.clone()))?;
+async fn look_up(names: &OnceLock<TokioResolver>, name: &str) -> Result<Vec<SocketAddr>, NoAddress> {
+    let unusable = |error: hickory_resolver::net::NetError| NoAddress(error.to_string());
+    let resolver = match names.get() {
+        Some(resolver) => resolver,
+        // The system's settings may be readable the next time.
+        None => {
+            let made = TokioResolver::builder_tokio().map_err(unusable)?.build().map_err(unusable)?;
+            names.get_or_init(|| made)
+        }
+    };
     let found = resolver.lookup_ip(name).await.map_err(|error| NoAddress(error.to_string()))?;
     // Port 0 stands for the port of the URL.
     Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect())

@@ -72,7 +72,6 @@ async fn attempt(context: &Context, ready: &ReadyDelivery, live: &LiveEndpoint) 
     };
     context.metrics.attempt(sent.error_class, sent.phases.total);
     let verdict = judge(&context.settings.retry_policy, ready.spent, &outcome, entropy);
-    context.metrics.ended(verdict.status);
     Finished {
         project: ready.event.project,
         endpoint: ready.endpoint,
@@ -149,7 +148,7 @@ impl Request {
 fn retry_reason(ready: &ReadyDelivery) -> Option<&'static str> {
     match ready.trigger {
         Trigger::Manual | Trigger::Replay => Some("replay"),
-        Trigger::Test => Some("test"),
+        Trigger::Test => None,
         Trigger::Automatic | Trigger::Probe => ready.last_error.map(ErrorClass::as_str),
     }
 }
@@ -206,14 +205,15 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
     loop {
         match context.store.finish(Arc::clone(&finished)).await {
             Ok(recorded) => {
-                if recorded == Recorded::Late {
-                    context.metrics.late.inc();
+                match recorded {
+                    Recorded::Advanced => context.metrics.ended(finished.verdict.status),
+                    Recorded::Late => context.metrics.late.inc(),
                 }
                 break;
             }
             Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
             Err(error) => {
-                // It stays claimed, and is logged as interrupted at the next start.
+                // The delivery stays claimed until its lane is given back, and is sent again.
                 tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
                 break;
             }

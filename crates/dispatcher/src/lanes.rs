@@ -26,8 +26,10 @@ use turns::Turns;
 const MAX_READY: usize = 8_192;
 /// The greatest number of bytes of their data.
 const MAX_READY_BYTES: usize = 64 * 1024 * 1024;
-/// The greatest number in hand for one endpoint.
-const MAX_READY_OF_LANE: usize = 1_024;
+/// What one lane may have in hand, as a share of what is still free: one in
+/// so many. Lanes that do not move fill ever smaller parts, and some is always
+/// left for those that do (dynamic thresholds, Choudhury and Hahne, 1998).
+const SHARE_OF_FREE: usize = 8;
 /// A lane with fewer in hand than this asks the store for more.
 const LOW: usize = 32;
 /// How many are claimed at a time.
@@ -81,6 +83,8 @@ pub(crate) struct Lanes {
     unrecorded: usize,
     ready: usize,
     ready_bytes: usize,
+    /// How many deliveries claims under way may still bring.
+    promised: usize,
     stopping: bool,
 }
 
@@ -101,6 +105,7 @@ impl Lanes {
             unrecorded: 0,
             ready: 0,
             ready_bytes: 0,
+            promised: 0,
             stopping: false,
         }
     }
@@ -123,21 +128,29 @@ impl Lanes {
     // What the writer says, through `HandOff`.
 
     pub(crate) fn reserve(&mut self, endpoint: EndpointId, bytes: usize) -> Option<Epoch> {
-        if self.stopping || self.ready >= MAX_READY || self.ready_bytes + bytes > MAX_READY_BYTES {
+        if self.stopping {
             return None;
         }
+        let (count, size) = self.free();
         let lane = self.lanes.get_mut(&endpoint)?;
-        let epoch = lane.reserve()?;
+        let fits = lane.in_hand < count / SHARE_OF_FREE && lane.in_hand_bytes + bytes <= size / SHARE_OF_FREE;
+        let epoch = if fits { lane.reserve(bytes)? } else { return None };
         self.ready += 1;
         self.ready_bytes += bytes;
         Some(epoch)
+    }
+
+    /// Deliveries and bytes for which there is room.
+    fn free(&self) -> (usize, usize) {
+        let count = MAX_READY.saturating_sub(self.ready + self.promised);
+        (count, MAX_READY_BYTES.saturating_sub(self.ready_bytes))
     }
 
     pub(crate) fn give_up(&mut self, endpoint: EndpointId, bytes: usize) {
         self.ready -= 1;
         self.ready_bytes -= bytes;
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.reserved -= 1;
+            lane.give_up(bytes);
         }
     }
 
@@ -145,11 +158,11 @@ impl Lanes {
         let endpoint = delivery.endpoint;
         let Some(lane) = self.lanes.get_mut(&endpoint) else {
             // Given back between reservation and commit: the release found it in the store.
-            self.drop_ready(&delivery);
+            self.ready -= 1;
+            self.ready_bytes -= delivery.data.as_bytes().len();
             return;
         };
-        lane.reserved -= 1;
-        lane.ready.push_back(delivery);
+        lane.accept(delivery);
         self.queue(endpoint);
     }
 
@@ -186,6 +199,10 @@ impl Lanes {
         if let Some(place) = lane.ready.iter().position(|ready| ready.id == delivery)
             && let Some(withdrawn) = lane.ready.remove(place)
         {
+            lane.let_go(&withdrawn);
+            if lane.behind {
+                self.hungry.insert(endpoint);
+            }
             self.drop_ready(&withdrawn);
         }
     }
@@ -242,19 +259,25 @@ impl Lanes {
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             let held = lane.is_held(now) || standing(endpoint) != Standing::Enabled;
             let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
-            if lane.claiming || !wants {
+            if lane.claiming || lane.doubtful || !wants {
                 continue;
             }
-            if self.ready >= MAX_READY || self.ready_bytes >= MAX_READY_BYTES {
+            let count = MAX_READY.saturating_sub(self.ready + self.promised) / SHARE_OF_FREE;
+            let size = MAX_READY_BYTES.saturating_sub(self.ready_bytes) / SHARE_OF_FREE;
+            // A lane with nothing at all may always have one.
+            let least = usize::from(lane.is_empty_handed());
+            let limit = CLAIM.min(count.saturating_sub(lane.in_hand)).max(least);
+            if limit == 0 || (lane.in_hand_bytes >= size && least == 0) {
                 self.starving.insert(endpoint);
                 continue;
             }
             lane.begin_claim();
+            self.promised += limit;
             wishes.push(ClaimWish {
                 endpoint,
                 epoch: lane.epoch,
-                limit: CLAIM.min(MAX_READY - self.ready) as u32,
-                max_bytes: (MAX_READY_BYTES - self.ready_bytes).min(MAX_READY_BYTES / 16),
+                limit: limit as u32,
+                max_bytes: size.saturating_sub(lane.in_hand_bytes),
                 tests_only: held,
             });
         }
@@ -263,6 +286,7 @@ impl Lanes {
 
     /// What came of a claim.
     pub(crate) fn claimed(&mut self, wish: &ClaimWish, claimed: ClaimedDeliveries, now: Timestamp) {
+        self.promised -= wish.limit as usize;
         for delivery in &claimed.ready {
             self.ready += 1;
             self.ready_bytes += delivery.data.as_bytes().len();
@@ -281,14 +305,13 @@ impl Lanes {
         self.queue(wish.endpoint);
     }
 
-    /// A claim failed; it is tried again at `at`.
-    pub(crate) fn claim_failed(&mut self, endpoint: EndpointId, at: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+    /// A claim failed. It may have been committed all the same: given back
+    /// and taken again, the lane has nothing claimed that is not in hand.
+    pub(crate) fn claim_failed(&mut self, wish: &ClaimWish) {
+        self.promised -= wish.limit as usize;
+        if let Some(lane) = self.lanes.get_mut(&wish.endpoint) {
             lane.claiming = false;
-            // It may have been committed all the same. Given back and taken
-            // again, nothing stays claimed without being in hand.
             lane.doubtful = true;
-            self.set_timer(endpoint, at);
         }
     }
 
@@ -316,9 +339,7 @@ impl Lanes {
             self.under_way += 1;
             self.retries_under_way += usize::from(is_retry);
             self.drop_ready(&delivery);
-            if self.ready < MAX_READY / 2 && self.ready_bytes < MAX_READY_BYTES / 2 {
-                self.hungry.extend(self.starving.drain());
-            }
+            self.hungry.extend(self.starving.drain());
             let lane = self.lanes.get_mut(&endpoint).expect("the lane was there");
             if lane.is_runnable() {
                 lane.queued = true;
@@ -414,9 +435,12 @@ impl Lanes {
         self.stopping = true;
     }
 
-    /// Removes all lanes, to be released.
+    /// Removes all lanes in which everything that was begun is in the log, to
+    /// be released. The others stay claimed: what was under way there is
+    /// logged as interrupted by whoever takes them over.
     pub(crate) fn take_all(&mut self) -> Vec<(EndpointId, Epoch)> {
-        let endpoints: Vec<EndpointId> = self.lanes.keys().copied().collect();
+        let quiet = self.lanes.iter().filter(|(_, lane)| lane.is_quiet());
+        let endpoints: Vec<EndpointId> = quiet.map(|(endpoint, _)| *endpoint).collect();
         endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
     }
 

@@ -17,6 +17,8 @@ use crate::transport::Transport;
 
 /// How many lanes are taken or given back in one transaction.
 const LANES_AT_ONCE: usize = 256;
+/// How old the configuration may be by which is sent.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long to wait after the store has failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -109,6 +111,9 @@ fn step(context: &Arc<Context>) {
         context.tasks.spawn(claim(Arc::clone(context), wish));
     }
     context.start_ready();
+}
+
+fn show_gauges(context: &Context) {
     let lanes = context.lanes();
     context.metrics.lanes.set(lanes.owned() as i64);
     context.metrics.ready.set(lanes.ready() as i64);
@@ -134,7 +139,8 @@ async fn watch(context: Arc<Context>, stop: CancellationToken) {
 /// The safety net: finds work that nobody told of, and gives back idle lanes.
 async fn look_around(context: &Arc<Context>) {
     let now = context.surroundings.now();
-    if let Err(error) = context.store.ensure_fresh().await {
+    show_gauges(context);
+    if let Err(error) = context.store.ensure_fresh(FRESH).await {
         tracing::warn!(%error, "the configuration cannot be read");
         return;
     }
@@ -184,7 +190,7 @@ async fn claim(context: Arc<Context>, wish: ClaimWish) {
         Ok(claimed) => context.lanes().claimed(&wish, claimed, now),
         Err(error) => {
             tracing::warn!(%error, endpoint.id = %wish.endpoint, "due deliveries cannot be claimed");
-            context.lanes().claim_failed(wish.endpoint, now.plus(AFTER_FAILURE));
+            context.lanes().claim_failed(&wish);
         }
     }
     context.start_ready();

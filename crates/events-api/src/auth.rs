@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -13,6 +14,11 @@ use model::access::{ApiKey, ApiToken, Scope, hash_token};
 
 use crate::api::Api;
 use crate::problem::{Code, Problem};
+
+/// How old the configuration may be by which a caller is authorised.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long an unknown key waits for news of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A request's credentials, not checked yet.
 pub(crate) struct Credentials {
@@ -57,14 +63,16 @@ impl Credentials {
         if !token.starts_with(ApiToken::PREFIX) {
             return Err(refuse("an API key begins with phk_"));
         }
-        self.api.store.ensure_fresh().await?;
+        self.api.store.ensure_fresh(FRESH).await?;
         let (hash, now) = (hash_token(&token), self.api.now());
         let known = || self.api.store.configuration().key(&hash, now);
         let key = match known() {
             Some(key) => key,
-            // It may have been made this very moment, by another process.
+            // It may have been made this very moment, by another process. Looking
+            // for it is shared by all who ask, so that guessing costs the database nothing.
             None => {
-                self.api.store.refresh().await?;
+                tokio::time::sleep(LOOK_AGAIN).await;
+                self.api.store.ensure_fresh(LOOK_AGAIN).await?;
                 known().ok_or_else(|| refuse("this API key is not known, or was revoked"))?
             }
         };

@@ -8,11 +8,13 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use delivery_log::idempotency::{self, Claim, Fingerprint};
 use futures_util::StreamExt as _;
 use model::clock::Timestamp;
+use model::ids::TenantId;
 use model::json::{self, InvalidJson};
 use model::names::IdempotencyKey;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::auth::Caller;
 use crate::outgoing::etag;
 use crate::problem::{Code, Problem};
 
@@ -95,10 +97,26 @@ impl Incoming {
         parsed.map(Some).map_err(|error| Problem::invalid("Idempotency-Key", "invalid_header", error))
     }
 
-    /// What a repetition of this request is recognised by.
-    pub(crate) fn claim(&self, text: &Text, now: Timestamp) -> Result<Option<Claim>, Problem> {
-        let path = self.request.uri().path();
-        let fingerprint = fingerprint(&[self.request.method().as_str(), path, &text.0]);
+    /// What a repetition of this request is recognised by: the same caller's
+    /// same request about the same tenant. A kept answer may hold a secret,
+    /// so nobody else's request may ever be taken for a repetition.
+    pub(crate) fn claim(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        text: &Text,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, Problem> {
+        let (method, path) = (self.request.method().as_str(), self.request.uri().path());
+        let name = |tenant: Option<TenantId>| tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+        let fingerprint = fingerprint(&[
+            method,
+            path,
+            &text.0,
+            &caller.key().id.to_string(),
+            &name(caller.view().tenant),
+            &name(tenant),
+        ]);
         let claim = |key| Claim { key, fingerprint, expires_at: now.plus(idempotency::KEPT) };
         Ok(self.idempotency_key()?.map(claim))
     }
@@ -115,6 +133,11 @@ impl Incoming {
     /// The query of the URL.
     pub(crate) fn query(&self) -> &str {
         self.request.query_string()
+    }
+
+    /// Whether the caller expects a present state.
+    pub(crate) fn has_if_match(&self) -> bool {
+        self.header(IF_MATCH.as_str()).is_some()
     }
 
     /// The path of the URL.
@@ -142,17 +165,32 @@ impl Text {
     /// Reads the JSON. No body stands for `{}`.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let text = if self.0.trim().is_empty() { "{}" } else { &self.0 };
-        json::check(text).map_err(refuse_json)?;
-        parse_checked(text, "")
+        parse(text, "")
+    }
+
+    /// Reads JSON whose parts are checked one by one, each on its own.
+    pub(crate) fn parse_outside<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&self.0) {
+            return Err(refuse_json(InvalidJson::Malformed(error.to_string()), ""));
+        }
+        parse_checked(&self.0, "")
     }
 }
 
-fn refuse_json(error: InvalidJson) -> Problem {
+/// Reads JSON. `base` is the pointer to where it stands in the request.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, base: &str) -> Result<T, Problem> {
+    json::check(text).map_err(|error| refuse_json(error, base))?;
+    parse_checked(text, base)
+}
+
+fn refuse_json(error: InvalidJson, base: &str) -> Problem {
     match error {
         InvalidJson::Malformed(detail) => {
             Problem::new(Code::MalformedRequest, format!("the body is not JSON: {detail}"))
         }
-        InvalidJson::Refused { pointer, detail } => Problem::invalid(pointer, "invalid_json", detail),
+        InvalidJson::Refused { pointer, detail } => {
+            Problem::invalid(format!("{base}{pointer}"), "invalid_json", detail)
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 use actix_web::HttpResponse;
 use delivery_log::idempotency::{KeptAnswer, Once, Performed};
 use model::clock::Timestamp;
+use model::ids::TenantId;
 use serde::Serialize;
 
 use crate::api::Api;
+use crate::auth::Caller;
 use crate::incoming::{Incoming, Text};
 use crate::outgoing;
 use crate::problem::Problem;
@@ -21,16 +23,17 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// An answer to a request of a caller about a tenant.
     pub(crate) fn new(
         api: &Api,
-        incoming: &Incoming,
+        (incoming, caller, tenant): (&Incoming, &Caller, Option<TenantId>),
         text: &Text,
         status: u16,
         location: Option<String>,
         body: &impl Serialize,
     ) -> Result<Self, Problem> {
         let answer = KeptAnswer { status, location, body: outgoing::to_json(body) };
-        let claim = incoming.claim(text, api.now())?;
+        let claim = incoming.claim(caller, tenant, text, api.now())?;
         let once = claim.map(|claim| Once { claim, answer: answer.clone() });
         Ok(Self { answer, once, updated_at: None })
     }

@@ -10,7 +10,11 @@ use crate::problem::Problem;
 
 /// What `present` becomes when the patch in `text` is applied.
 pub(crate) fn apply<T: Serialize + DeserializeOwned>(present: &T, text: &Text) -> Result<T, Problem> {
-    let patch: Value = text.parse()?;
+    apply_value(present, text.parse()?)
+}
+
+/// Like [`apply`], with a patch that was read already.
+pub(crate) fn apply_value<T: Serialize + DeserializeOwned>(present: &T, patch: Value) -> Result<T, Problem> {
     if !patch.is_object() {
         return Err(Problem::invalid("", "invalid_type", "a patch is a JSON object"));
     }

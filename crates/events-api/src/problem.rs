@@ -101,7 +101,7 @@ impl Problem {
     pub(crate) fn body(&self) -> api_types::Problem {
         let (status, code, title) = self.code.parts();
         api_types::Problem {
-            kind: format!("https://posthorn.example/problems/{code}"),
+            kind: format!("urn:posthorn:problem:{code}"),
             title: title.to_owned(),
             status,
             detail: self.detail.clone(),

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::event_type::{EventType, Subscription};
+use crate::event_type::{EventType, Subscription, WantedVersion};
 use crate::ids::{EndpointId, ProjectId, TenantId};
 use crate::payload::PayloadMode;
 use crate::secret::SigningSecret;
@@ -125,6 +125,8 @@ pub struct Endpoint {
 pub enum NoMatch {
     /// None of its subscriptions selects the type.
     EventType,
+    /// It is pinned to another version of the type.
+    SchemaVersion,
     /// It is disabled.
     Disabled,
 }
@@ -134,21 +136,69 @@ impl NoMatch {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EventType => "event_type",
+            Self::SchemaVersion => "schema_version",
             Self::Disabled => "disabled",
         }
     }
 }
 
 impl Endpoint {
-    /// Whether an event of this type goes to this endpoint.
-    pub fn wants(&self, event_type: &EventType) -> Result<(), NoMatch> {
+    /// Whether an event of this type and version goes to this endpoint. An
+    /// exact name beats a pattern.
+    pub fn wants(&self, event_type: &EventType, schema_version: u32) -> Result<(), NoMatch> {
         if self.status == EndpointStatus::Disabled {
             return Err(NoMatch::Disabled);
         }
-        if self.subscriptions.iter().any(|subscription| subscription.selects(event_type)) {
-            Ok(())
-        } else {
-            Err(NoMatch::EventType)
+        let selecting = || self.subscriptions.iter().filter(|subscription| subscription.selects(event_type));
+        let exact = selecting().any(Subscription::is_exact);
+        let mut versions = selecting().filter(|subscription| subscription.is_exact() == exact).peekable();
+        if versions.peek().is_none() {
+            return Err(NoMatch::EventType);
         }
+        let fits = |subscription: &Subscription| match subscription.version() {
+            WantedVersion::Pinned(version) => version == schema_version,
+            WantedVersion::Unpinned | WantedVersion::Latest => true,
+        };
+        if versions.any(fits) { Ok(()) } else { Err(NoMatch::SchemaVersion) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn endpoint(subscriptions: &[&str]) -> Endpoint {
+        Endpoint {
+            id: EndpointId(Uuid::nil()),
+            project: ProjectId(Uuid::nil()),
+            tenant: TenantId(Uuid::nil()),
+            url: "https://example.com/".parse().expect("a URL"),
+            description: String::new(),
+            subscriptions: subscriptions.iter().map(|text| text.parse().expect("a subscription")).collect(),
+            payload: PayloadMode::Full,
+            headers: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+            status: EndpointStatus::Enabled,
+            disabled_reason: None,
+            metadata: "{}".to_owned(),
+            created_at: Timestamp::EPOCH,
+            updated_at: Timestamp::EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_pinned_endpoint_gets_its_version_alone_and_an_exact_name_beats_a_pattern() {
+        let paid = EventType::parse("invoice.paid").expect("a type");
+        let sent = EventType::parse("invoice.sent").expect("a type");
+        let endpoint = endpoint(&["invoice.*@2", "invoice.paid@1"]);
+        assert_eq!(endpoint.wants(&paid, 1), Ok(()));
+        assert_eq!(endpoint.wants(&paid, 2), Err(NoMatch::SchemaVersion));
+        assert_eq!(endpoint.wants(&sent, 2), Ok(()));
+        assert_eq!(endpoint.wants(&sent, 1), Err(NoMatch::SchemaVersion));
+        assert_eq!(
+            endpoint.wants(&EventType::parse("order.paid").expect("a type"), 1),
+            Err(NoMatch::EventType)
+        );
     }
 }

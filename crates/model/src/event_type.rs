@@ -95,6 +95,11 @@ impl Subscription {
         }
     }
 
+    /// Whether this is the name of one type, not a pattern.
+    pub fn is_exact(&self) -> bool {
+        matches!(self.pattern, Pattern::Exact(_))
+    }
+
     /// Which version is wanted.
     pub fn version(&self) -> WantedVersion {
         self.version

@@ -165,11 +165,6 @@ impl IdSource {
         Self::default()
     }
 
-    /// A source whose ids all come after `id`.
-    pub fn after(id: Uuid) -> Self {
-        Self { last: Mutex::new(id.as_u128()) }
-    }
-
     fn next(&self, now: Timestamp, entropy: &dyn Entropy) -> Uuid {
         let mut random = [0; 10];
         entropy.fill(&mut random);

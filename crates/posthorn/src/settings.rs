@@ -124,7 +124,9 @@ fn environment() -> anyhow::Result<HashMap<String, String>> {
     let mut found = HashMap::new();
     for name in known {
         let variable = format!("POSTHORN_{}", name.to_uppercase());
-        if let Ok(value) = std::env::var(&variable) {
+        let value = std::env::var(&variable).ok();
+        // Set to nothing is as good as not set.
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             found.insert(name, value);
         } else if SECRETS.contains(&name.as_str())
             && let Some(value) = secret_file(&variable)?

@@ -116,3 +116,26 @@ async fn a_redirect_is_a_failure_and_its_target_is_never_called() {
     assert_eq!(delivery["error_class"], "http_3xx");
     assert!(target.received().is_empty());
 }
+
+#[tokio::test]
+async fn large_events_for_an_endpoint_that_hangs_hold_nobody_up() {
+    let program = start().await;
+    let api = program.api();
+    let (hanging, healthy) =
+        (Receiver::always(Behaviour::Hang).await, Receiver::always(Behaviour::Answer(200)).await);
+    register(&api, "hang", &hanging.url()).await;
+    register(&api, "healthy", &healthy.url()).await;
+    api.publish("hang", "small", "1").await;
+    hanging.wait_for(1).await;
+    // More than is ever kept in memory.
+    let large = "x".repeat(250_000);
+    for n in 0..300 {
+        let event =
+            json!({ "tenant": "hang", "type": "large", "subject": n.to_string(), "data": { "text": large } });
+        api.post("/v1/events", event).await.expect(202);
+    }
+    let event = api.publish("healthy", "small", "1").await;
+    healthy.wait_for(1).await;
+    api.delivery_with_status(&event, "delivered").await;
+    assert!(hanging.received().len() <= 4, "its first calls are still under way");
+}

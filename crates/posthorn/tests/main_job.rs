@@ -416,3 +416,45 @@ async fn what_is_under_way_at_shutdown_is_finished_or_given_back() {
     let classes: Vec<_> = attempts.iter().map(|attempt| attempt["error_class"].as_str().unwrap()).collect();
     assert_eq!(classes, ["interrupted", "none"]);
 }
+
+#[tokio::test]
+async fn a_kept_answer_is_never_given_to_another_key_or_tenant() {
+    let program = start().await;
+    let api = program.api();
+    let mut keys = Vec::new();
+    for tenant in ["acme", "beta"] {
+        api.create_tenant(tenant).await;
+        let key =
+            api.post("/v1/api-keys", json!({ "name": tenant, "scopes": ["*"], "tenant": tenant })).await;
+        keys.push(program.api_with(&key.text("/secret")));
+    }
+    let make = |api: &testkit::Api| {
+        let request = api.request("POST", "/v1/api-keys").header("idempotency-key", "same");
+        request.json(&json!({ "name": "sub", "scopes": ["events:read"] }))
+    };
+    keys[0].send(make(&keys[0])).await.expect(201);
+    keys[1].send(make(&keys[1])).await.problem(422, "idempotency_mismatch");
+    // A tenant that is created again is another one.
+    let register = || {
+        let request = api.request("POST", "/v1/tenants/acme/endpoints").header("idempotency-key", "register");
+        request.json(&json!({ "url": "http://127.0.0.1:9/" }))
+    };
+    api.send(register()).await.expect(201);
+    assert_eq!(api.delete("/v1/tenants/acme").await.status, 204);
+    api.create_tenant("acme").await;
+    api.send(register()).await.problem(422, "idempotency_mismatch");
+}
+
+#[tokio::test]
+async fn a_patch_means_the_same_header_however_it_writes_it() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let endpoint = json!({ "url": "http://127.0.0.1:9/", "headers": { "X-Api-Key": "old" } });
+    let (endpoint, _) = api.create_endpoint("acme", endpoint).await;
+    let path = format!("/v1/tenants/acme/endpoints/{endpoint}");
+    let changed = api.patch(&path, json!({ "headers": { "X-API-KEY": "new" } })).await.expect(200);
+    assert_eq!(changed["headers"], json!({ "x-api-key": "***" }));
+    let removed = api.patch(&path, json!({ "headers": { "X-Api-Key": null } })).await.expect(200);
+    assert_eq!(removed["headers"], json!({}));
+}

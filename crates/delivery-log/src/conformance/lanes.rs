@@ -144,8 +144,16 @@ pub(super) async fn a_test_call_can_be_claimed_alone_while_all_else_is_held(scen
     let lane = scene.take_lane().await;
     let held = scene.store.claim_due(scene.endpoint.id, lane.epoch, Timestamp::EPOCH, 10, 1 << 20).await;
     assert_eq!(held.expect("claims").ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), [test]);
-    // Given back while it is paused, the lane rests until somebody changes that.
+    // Given back unsent, the test is still to be sent.
+    scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
+    let find = async || scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("finds");
+    assert_eq!(find().await, [scene.endpoint.id]);
+    let lane = scene.take_lane().await;
+    let ready = scene.store.claim_due(scene.endpoint.id, lane.epoch, Timestamp::EPOCH, 10, 1 << 20).await;
+    let ready = ready.expect("claims").ready.remove(0);
+    scene.store.finish(scene.finished(&ready, 200, DeliveryStatus::Delivered)).await.expect("finishes");
+    // Without one, the lane rests until somebody enables the endpoint.
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
     scene.advance(3600);
-    assert!(scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("finds").is_empty());
+    assert!(find().await.is_empty());
 }

@@ -18,20 +18,19 @@ use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
 use crate::hand_off::{HandOff, NoLanes};
 
-/// What is known may be this old before it is read anew.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// When the configuration was last compared with the database.
 #[derive(Debug, Default)]
 pub(super) struct Freshness(AtomicI64);
 
 impl Freshness {
     fn confirm(&self, at: Timestamp) {
-        self.0.fetch_max(at.as_micros(), Ordering::Relaxed);
+        self.0.store(at.as_micros(), Ordering::Relaxed);
     }
 
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(Timestamp::from_micros(self.0.load(Ordering::Relaxed))) <= FRESH
+    fn is_fresh(&self, now: Timestamp, age: Duration) -> bool {
+        let confirmed = Timestamp::from_micros(self.0.load(Ordering::Relaxed));
+        // What was confirmed in the future was confirmed by a clock that was set back.
+        confirmed <= now && now.since(confirmed) <= age
     }
 }
 
@@ -144,8 +143,8 @@ impl Configured for SqliteStore {
         snapshot.rollback().await.map_err(store_error("end reading"))
     }
 
-    async fn ensure_fresh(&self) -> Result<()> {
-        if self.shared.freshness.is_fresh(self.shared.surroundings.now()) {
+    async fn ensure_fresh(&self, age: Duration) -> Result<()> {
+        if self.shared.freshness.is_fresh(self.shared.surroundings.now(), age) {
             return Ok(());
         }
         self.refresh().await
@@ -156,6 +155,9 @@ impl Configured for SqliteStore {
     }
 
     async fn check_ready(&self) -> Result<()> {
+        if self.writer.is_closed() {
+            return Err(crate::StoreError::Unavailable("nothing is written any more".to_owned()));
+        }
         let row = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success")
             .fetch_one(&self.readers)
             .await

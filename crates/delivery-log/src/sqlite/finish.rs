@@ -1,5 +1,7 @@
 //! Recording attempts: the log's row and the delivery's next state, together.
 
+use model::attempt::Trigger;
+use model::retry::NextReason;
 use sqlx::SqliteConnection;
 
 use super::multi_row::{Binding, MultiRow, Part, bind_rows};
@@ -8,12 +10,12 @@ use super::writer::Care;
 use crate::deliveries::{Finished, Recorded};
 
 const ADVANCE: Part = Part {
-    before: "WITH done (project, id, epoch, status, failure, due_at, attempts, tries, rejections, error, http, at) \
-             AS (VALUES",
-    columns: 12,
+    before: "WITH done (project, id, epoch, status, failure, due_at, attempts, tries, rejections, trigger, error, http, \
+             at) AS (VALUES",
+    columns: 13,
     after: ") UPDATE deliveries SET status = done.status, failure = done.failure, due_at = done.due_at, \
             claimed = NULL, attempts = done.attempts, tries = done.tries, rejections = done.rejections, \
-            trigger = 0, last_error = done.error, last_status = done.http, updated_at = done.at \
+            trigger = done.trigger, last_error = done.error, last_status = done.http, updated_at = done.at \
             FROM done WHERE deliveries.project = done.project AND deliveries.id = done.id \
             AND deliveries.claimed = done.epoch",
 };
@@ -103,6 +105,14 @@ async fn record_one(connection: &mut SqliteConnection, finished: &Finished) -> s
     Ok(late)
 }
 
+/// What the next attempt is made for: what this one was, if it was cut short.
+fn next_trigger(finished: &Finished) -> Trigger {
+    match finished.verdict.reason {
+        NextReason::Interrupted => finished.attempt.trigger,
+        _ => Trigger::Automatic,
+    }
+}
+
 fn bind_advance<'q>(query: Binding<'q>, finished: &'q Finished) -> Binding<'q> {
     let Finished { project, epoch, attempt, verdict, .. } = finished;
     let (status, failure) = rows::status_to_codes(verdict.status);
@@ -116,6 +126,7 @@ fn bind_advance<'q>(query: Binding<'q>, finished: &'q Finished) -> Binding<'q> {
         .bind(attempt.number)
         .bind(verdict.spent.tries)
         .bind(verdict.spent.rejections)
+        .bind(next_trigger(finished).code())
         .bind(attempt.error_class.code())
         .bind(attempt.http_status())
         .bind(attempt.started_at.plus(attempt.phases.total).as_micros())

@@ -122,14 +122,16 @@ async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch:
     .bind(epoch.0)
     .execute(&mut *connection)
     .await?;
-    // The lane of an endpoint that is not enabled rests until that changes.
+    // The lane of an endpoint that is not enabled rests until that changes,
+    // unless a test is to be sent, which is due at 0.
     sqlx::query(
         "UPDATE lanes SET owner = NULL, wake_at = CASE \
            WHEN EXISTS (SELECT 1 FROM endpoints WHERE id = ?1 AND status = 'enabled' AND deleted_at IS NULL) \
            THEN max(coalesce(hold_until, 0), coalesce( \
              (SELECT min(due_at) FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at IS NOT NULL), \
              ?2)) \
-           ELSE ?2 END \
+           WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at = 0) \
+           THEN 0 ELSE ?2 END \
          WHERE endpoint = ?1 AND epoch = ?3 AND owner IS NOT NULL",
     )
     .bind(endpoint.0)
@@ -310,7 +312,8 @@ pub(super) async fn take_over_all(connection: &mut SqliteConnection, shared: &Sh
         rows::bind_attempt(sqlx::query(sql), &attempt, false).execute(&mut *connection).await?;
     }
     sqlx::query(
-        "UPDATE deliveries SET claimed = NULL, attempts = attempts + 1, due_at = ?1, last_error = ?2, \
+        "UPDATE deliveries SET claimed = NULL, attempts = attempts + 1, \
+         due_at = CASE trigger WHEN 3 THEN 0 ELSE ?1 END, last_error = ?2, \
          updated_at = ?1 WHERE claimed IS NOT NULL AND due_at IS NOT NULL \
          AND endpoint IN (SELECT endpoint FROM lanes WHERE owner IS NOT NULL)",
     )

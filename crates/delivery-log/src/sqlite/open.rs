@@ -88,9 +88,9 @@ pub enum OpenError {
 impl SqliteStore {
     /// Opens the store, and makes it if it is not there.
     pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
-        let lock = match options.ownership {
-            Ownership::Server => Some(lock(&options.path)?),
-            Ownership::Beside => None,
+        let lock = match (options.ownership, lock(&options.path)) {
+            (Ownership::Beside, Err(OpenError::InUse(_))) => None,
+            (_, locked) => Some(locked?),
         };
         let path = options.path.clone();
         Self::open_locked(options, surroundings, lock).await.map_err(|error| match error {
@@ -107,7 +107,11 @@ impl SqliteStore {
         let setup = SqlitePoolOptions::new().max_connections(1);
         let setup = setup.connect_with(connect_options(&options.path)).await?;
         check_version(&setup).await?;
-        MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?;
+        // Under a running server the schema stays as that server knows it.
+        if lock.is_some() {
+            MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?;
+        }
+        let lock = lock.filter(|_| options.ownership == Ownership::Server);
         let mut connection = setup.acquire().await?.detach();
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
         let shared = Arc::new(Shared {

@@ -214,7 +214,7 @@ fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets, Published
     }
     let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
     for live in endpoints {
-        match live.endpoint.wants(&publish.event_type) {
+        match live.endpoint.wants(&publish.event_type, publish.schema_version) {
             Ok(()) => targets.wanted.push(live),
             Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
                 let endpoint = live.endpoint.id;
@@ -441,7 +441,10 @@ fn new_delivery<'a>(
     let form = PayloadForm::new(target.endpoint.payload, &shared.public_url);
     let trigger = if new.event.test { Trigger::Test } else { Trigger::Automatic };
     let data = &new.publish.data;
-    let claimed = shared.hand_off.get().reserve(endpoint, data.as_bytes().len());
+    let enabled = target.endpoint.status == EndpointStatus::Enabled;
+    // A test goes through the store, where it stands before all that is held.
+    let direct = enabled && trigger != Trigger::Test;
+    let claimed = if direct { shared.hand_off.get().reserve(endpoint, data.as_bytes().len()) } else { None };
     if let Some(epoch) = claimed {
         effects.ready.push(ReadyDelivery {
             id,
@@ -456,7 +459,6 @@ fn new_delivery<'a>(
             last_error: None,
         });
     }
-    let enabled = target.endpoint.status == EndpointStatus::Enabled;
     let (event, event_position) = (new.event.as_ref(), new.position);
     NewDelivery { id, event, event_position, endpoint, form, claimed, trigger, enabled }
 }

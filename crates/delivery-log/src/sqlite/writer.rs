@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 
 use model::clock::Timestamp;
@@ -111,8 +112,17 @@ pub(super) struct WriterHandle {
 
 impl WriterHandle {
     async fn hand_in<T>(&self, task: Task, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        self.tasks.send_timeout(task, PATIENCE).await.map_err(|_| StoreError::Overloaded)?;
-        answer.await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        self.tasks.send_timeout(task, PATIENCE).await.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => StoreError::Overloaded,
+            SendTimeoutError::Closed(_) => closed(),
+        })?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Whether nothing is written any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.tasks.is_closed()
     }
 
     pub(super) async fn publish(&self, publish: Publish) -> Result<Published> {
@@ -287,7 +297,13 @@ impl Writer {
 
 /// Begins a transaction, and gives the version of the configuration in it.
 async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar("BEGIN IMMEDIATE; SELECT version FROM configuration").fetch_one(connection).await
+    let begun = sqlx::query_scalar("BEGIN IMMEDIATE; SELECT version FROM configuration");
+    let version = begun.fetch_one(&mut *connection).await;
+    if version.is_err() {
+        // The first of the two may have succeeded.
+        roll_back(connection).await;
+    }
+    version
 }
 
 async fn roll_back(connection: &mut SqliteConnection) {

@@ -10,7 +10,7 @@ use model::clock::Timestamp;
 use model::failure::{GONE_EVENTS, GONE_WINDOW};
 use model::ids::{EventId, TenantId};
 
-use super::{MAX_READY_OF_LANE, Standing};
+use super::Standing;
 use crate::limits::InFlightLimit;
 
 /// What this process knows of an endpoint whose deliveries it sends.
@@ -21,7 +21,11 @@ pub(crate) struct Lane {
     /// In hand and not under way.
     pub(super) ready: VecDeque<ReadyDelivery>,
     /// Promised to the writer.
-    pub(super) reserved: usize,
+    reserved: usize,
+    /// Ready and reserved.
+    pub(super) in_hand: usize,
+    /// The bytes of their data.
+    pub(super) in_hand_bytes: usize,
     under_way: usize,
     /// Ended, and not in the log yet.
     pub(super) unrecorded: usize,
@@ -48,6 +52,8 @@ impl Lane {
             health: taken.health,
             ready: VecDeque::new(),
             reserved: 0,
+            in_hand: 0,
+            in_hand_bytes: 0,
             under_way: 0,
             unrecorded: 0,
             limit: InFlightLimit::new(cap),
@@ -63,13 +69,40 @@ impl Lane {
     }
 
     /// A place for one more, unless older ones wait in the store: those go first.
-    pub(super) fn reserve(&mut self) -> Option<Epoch> {
-        let full = self.ready.len() + self.reserved >= MAX_READY_OF_LANE;
-        if self.behind || self.claiming || self.doubtful || full || self.health.hold_until.is_some() {
+    pub(super) fn reserve(&mut self, bytes: usize) -> Option<Epoch> {
+        if self.behind || self.claiming || self.doubtful || self.health.hold_until.is_some() {
             return None;
         }
         self.reserved += 1;
+        self.in_hand += 1;
+        self.in_hand_bytes += bytes;
         Some(self.epoch)
+    }
+
+    /// A reservation came to nothing. Whether it was committed may not be
+    /// known, so the lane is given back when it is quiet.
+    pub(super) fn give_up(&mut self, bytes: usize) {
+        self.reserved -= 1;
+        self.in_hand -= 1;
+        self.in_hand_bytes -= bytes;
+        self.doubtful = true;
+    }
+
+    /// What was reserved is here.
+    pub(super) fn accept(&mut self, delivery: ReadyDelivery) {
+        self.reserved -= 1;
+        self.ready.push_back(delivery);
+    }
+
+    /// One that was ready is in hand no more.
+    pub(super) fn let_go(&mut self, delivery: &ReadyDelivery) {
+        self.in_hand -= 1;
+        self.in_hand_bytes -= delivery.data.as_bytes().len();
+    }
+
+    /// Whether nothing is in hand or under way.
+    pub(super) fn is_empty_handed(&self) -> bool {
+        self.in_hand == 0 && self.under_way == 0
     }
 
     pub(super) fn has_more_in_store(&mut self) {
@@ -98,6 +131,9 @@ impl Lane {
         self.claiming = false;
         let (tests, others): (Vec<_>, Vec<_>) =
             claimed.ready.into_iter().partition(|ready| ready.trigger == Trigger::Test);
+        self.in_hand += others.len() + tests.len();
+        let bytes = |ready: &ReadyDelivery| ready.data.as_bytes().len();
+        self.in_hand_bytes += others.iter().chain(&tests).map(bytes).sum::<usize>();
         self.ready.extend(others);
         tests.into_iter().for_each(|test| self.ready.push_front(test));
         if tests_only {
@@ -128,7 +164,9 @@ impl Lane {
         }
         self.under_way += 1;
         self.last_busy = now;
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.let_go(&next);
+        Some(next)
     }
 
     pub(super) fn ended(&mut self, how: ErrorClass, hold_until: Option<Timestamp>, now: Timestamp) {
@@ -157,7 +195,12 @@ impl Lane {
         let gone = &mut self.health.gone;
         gone.retain(|(other, at)| *other != event && now.since(*at) <= GONE_WINDOW);
         gone.push((event, now));
-        gone.len() >= GONE_EVENTS
+        let too_often = gone.len() >= GONE_EVENTS;
+        if too_often {
+            // Enabled again, it starts anew.
+            gone.clear();
+        }
+        too_often
     }
 
     /// What the next owner should know.

@@ -229,3 +229,35 @@ fn an_endpoint_that_is_gone_three_times_within_an_hour_is_noticed() {
     assert!(!lane.note_gone(event(4), later));
     assert!(lane.note_gone(event(5), later));
 }
+
+#[test]
+fn endpoints_that_do_not_move_leave_room_for_those_that_do() {
+    let endpoints: Vec<_> = (1..=50).map(|n| (n, n)).collect();
+    let mut lanes = owning(1_024, &endpoints);
+    for n in 1..50 {
+        let mut taken = 0;
+        while lanes.reserve(endpoint(n), 2).is_some() {
+            lanes.hand_over(delivery(n, taken));
+            taken += 1;
+        }
+        assert!(taken > 0, "endpoint {n} has nothing");
+    }
+    let mut of_last = 0;
+    while lanes.reserve(endpoint(50), 2).is_some() {
+        lanes.hand_over(delivery(50, of_last));
+        of_last += 1;
+    }
+    assert!(of_last > 0 && lanes.ready() < MAX_READY);
+}
+
+#[test]
+fn large_data_of_one_endpoint_leaves_room_too() {
+    let mut lanes = owning(1_024, &[(1, 1), (2, 2)]);
+    let large = 256 * 1024;
+    let mut taken = 0;
+    while lanes.reserve(endpoint(1), large).is_some() {
+        taken += 1;
+    }
+    assert!(taken * large < MAX_READY_BYTES / 2, "{taken}");
+    assert!(lanes.reserve(endpoint(2), large).is_some());
+}

@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
     let answer = KeyWithSecret { key: present(&api, &key), secret: token.reveal().to_owned() };
     let location = format!("/v1/api-keys/{}", key.id);
-    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &answer)?;
+    let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(key.updated_at);
     let created = api.store.create_key(&key, token.hash(), prepared.once()).await?;
     prepared.settle(created, |()| Ok(()))

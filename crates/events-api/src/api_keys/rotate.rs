@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
     let after = ApiKey { updated_at: api.now(), ..key };
     let answer = KeyWithSecret { key: present(&api, &after), secret: token.reveal().to_owned() };
-    let prepared = Prepared::new(&api, &incoming, &text, 200, None, &answer)?;
+    let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &answer)?;
     let rotated =
         api.store.rotate_key(caller.view(), after.id, token.hash(), overlap_until, prepared.once()).await?;
     prepared.settle(rotated, |done| if done { Ok(()) } else { Err(missing()) })

@@ -26,7 +26,14 @@ pub(crate) async fn handle(
     let id = parse_id(&path)?;
     let text = incoming.text(BODY_LIMIT).await?;
     let kept = serde_json::json!({ "id": id.to_string(), "status": "canceled" });
-    let prepared = Prepared::new(&api, &incoming, &text, 202, Some(format!("/v1/deliveries/{id}")), &kept)?;
+    let prepared = Prepared::new(
+        &api,
+        (&incoming, &caller, None),
+        &text,
+        202,
+        Some(format!("/v1/deliveries/{id}")),
+        &kept,
+    )?;
     let canceled = api.store.cancel(caller.view(), id, prepared.once()).await?;
     match canceled {
         Performed::First(canceled) => {

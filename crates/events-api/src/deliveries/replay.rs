@@ -29,7 +29,14 @@ pub(crate) async fn handle(
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: ReplayRequest = text.parse()?;
     let kept = serde_json::json!({ "id": id.to_string(), "status": "queued" });
-    let prepared = Prepared::new(&api, &incoming, &text, 202, Some(format!("/v1/deliveries/{id}")), &kept)?;
+    let prepared = Prepared::new(
+        &api,
+        (&incoming, &caller, None),
+        &text,
+        202,
+        Some(format!("/v1/deliveries/{id}")),
+        &kept,
+    )?;
     let replayed = api.store.replay(caller.view(), id, wanted.force, prepared.once()).await?;
     match replayed {
         Performed::First(replayed) => {

@@ -15,6 +15,7 @@ use model::json::escape;
 use model::names::check_optional_text;
 use model::payload::PayloadMode;
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use crate::api::{Api, new_id};
 use crate::problem::{Faults, Problem};
@@ -23,10 +24,20 @@ use crate::tenants::{check_metadata, metadata};
 /// The longest description, in bytes.
 const MAX_DESCRIPTION: usize = 1_024;
 
-/// A new endpoint of a tenant, checked.
-pub(super) fn endpoint(api: &Api, tenant: &Tenant, wanted: &EndpointRequest) -> Result<Endpoint, Problem> {
+/// A new endpoint of a tenant, checked. A URL that it has already is not
+/// checked again: the rules may have changed, and it must still be possible to
+/// pause it. Calls are checked each time.
+pub(super) fn endpoint(
+    api: &Api,
+    tenant: &Tenant,
+    wanted: &EndpointRequest,
+    present_url: Option<&Url>,
+) -> Result<Endpoint, Problem> {
     let mut faults = Faults::default();
-    let url = faults.check("/url", api.settings.targets.parse_url(&wanted.url));
+    let url = match present_url.filter(|url| url.as_str() == wanted.url) {
+        Some(url) => Some(url.clone()),
+        None => faults.check("/url", api.settings.targets.parse_url(&wanted.url)),
+    };
     let description = wanted.description.clone().unwrap_or_default();
     faults.check("/description", check_optional_text(&description, MAX_DESCRIPTION));
     let subscriptions = subscriptions(&mut faults, wanted.event_types.as_deref());

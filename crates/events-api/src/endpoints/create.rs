@@ -29,10 +29,11 @@ pub(crate) async fn handle(
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: EndpointRequest = text.parse()?;
     let secret = choose_secret(&api, wanted.secret.as_deref())?;
-    let endpoint = build::endpoint(&api, &tenant, &wanted)?;
+    let endpoint = build::endpoint(&api, &tenant, &wanted, None)?;
     let answer = EndpointWithSecret { endpoint: present(&tenant, &endpoint), secret: secret.reveal() };
     let location = format!("/v1/tenants/{}/endpoints/{}", tenant.handle, endpoint.id);
-    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &answer)?;
+    let prepared =
+        Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(endpoint.updated_at);
     let new = SecretEndpoint { endpoint, secrets: vec![ActiveSecret { secret, expires_at: None }] };
     let created = api.store.create_endpoint(&new, prepared.once()).await?;

@@ -43,7 +43,7 @@ pub(crate) async fn handle(
     let expected = before.endpoint.updated_at;
     let after = rotated(before, secret, api.now(), overlap, api.change_time(expected))?;
     let shown = read_secret::present(&after, api.now());
-    let prepared = Prepared::new(&api, &incoming, &text, 200, None, &shown)?;
+    let prepared = Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 200, None, &shown)?;
     let replaced =
         api.store.replace_secrets(&after.endpoint, &after.secrets, expected, prepared.once()).await?;
     prepared.settle(replaced, |done| if done { Ok(()) } else { Err(Problem::changed_meanwhile()) })

@@ -51,7 +51,7 @@ pub(crate) async fn handle(
             ordering_key: None,
             labels: Labels::default(),
             data: EventData::parse(TEST_DATA, TEST_DATA.len()).expect("an object"),
-            claim: incoming.claim(&text, api.now())?,
+            claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
             test: Some(endpoint.id),
         })
         .await?;

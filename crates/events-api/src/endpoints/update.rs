@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::EndpointRequest;
 use model::access::Scope;
 use model::endpoint::{Endpoint, EndpointStatus};
+use serde_json::Value;
 
 use super::{build, find, present};
 use crate::api::Api;
@@ -26,11 +27,12 @@ pub(crate) async fn handle(
     let tenant = api.tenant(&caller, &path.0).await?;
     let before = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
-    let wanted = patch::apply(&build::request_for(&before), &incoming.text(BODY_LIMIT).await?)?;
+    let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
+    let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
     }
-    let wanted = build::endpoint(&api, &tenant, &wanted)?;
+    let wanted = build::endpoint(&api, &tenant, &wanted, Some(&before.url))?;
     let disabled_reason = match wanted.status {
         EndpointStatus::Disabled => before.disabled_reason,
         EndpointStatus::Enabled | EndpointStatus::Paused => None,
@@ -46,4 +48,14 @@ pub(crate) async fn handle(
         return Err(Problem::changed_meanwhile());
     }
     Ok(outgoing::one(&present(&tenant, &after), after.updated_at))
+}
+
+/// Header names in lower case, as they are stored: a patch means the same
+/// header however it writes it.
+fn with_plain_names(mut patch: Value) -> Value {
+    if let Some(Value::Object(headers)) = patch.get_mut("headers") {
+        *headers =
+            std::mem::take(headers).into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    }
+    patch
 }

@@ -64,7 +64,7 @@ pub(super) async fn publish(
         ordering_key,
         labels,
         data,
-        claim: key.map(|key| claim(api, key, wanted)),
+        claim: key.map(|key| claim(api, key, tenant, wanted)),
         test: None,
     })
 }
@@ -86,12 +86,13 @@ fn chosen_key(
 }
 
 /// What a repetition is recognised by: every field that was given, and not
-/// the bytes of the request, so that a batch can repeat a single publish.
-fn claim(api: &Api, key: IdempotencyKey, wanted: &PublishRequest) -> Claim {
+/// the bytes of the request, so that a batch can repeat a single publish. The
+/// tenant counts by its own id: one that was created again is another.
+fn claim(api: &Api, key: IdempotencyKey, tenant: TenantId, wanted: &PublishRequest) -> Claim {
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let labels = serde_json::to_string(&wanted.labels).unwrap_or_default();
     let fingerprint = fingerprint(&[
-        &wanted.tenant,
+        &tenant.to_string(),
         &wanted.event_type,
         &wanted.subject,
         wanted.data.get(),

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: the first stop of every event. The next one is
+//! `POST /v1/events`: the second stop of every event, after the routes. The next one is
 //! [`delivery_log::events::Events::publish`].
 
 use actix_web::{HttpResponse, web};

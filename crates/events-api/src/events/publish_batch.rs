@@ -11,7 +11,7 @@ use super::build;
 use super::publish::{Accepted, accept};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
-use crate::incoming::{Incoming, parse_checked};
+use crate::incoming::{Incoming, parse};
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -19,6 +19,8 @@ use crate::problem::Problem;
 const LIMIT: usize = 5 * 1024 * 1024;
 /// The greatest number of events.
 const MAX_EVENTS: usize = 1_000;
+/// The longest key: the number of an event still has to fit behind it.
+const MAX_KEY: usize = 250;
 
 /// Publishes up to 1,000 events, each on its own: some may be refused while
 /// the others are accepted.
@@ -30,12 +32,16 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
-    let batch: BatchRequest = incoming.text(LIMIT).await?.parse()?;
+    let batch: BatchRequest = incoming.text(LIMIT).await?.parse_outside()?;
     if batch.events.is_empty() || batch.events.len() > MAX_EVENTS {
         let detail = format!("must hold 1 to {MAX_EVENTS} events");
         return Err(Problem::invalid("/events", "invalid_value", detail));
     }
     let key = incoming.idempotency_key()?;
+    if key.as_ref().is_some_and(|key| key.as_str().len() > MAX_KEY) {
+        let detail = format!("must be at most {MAX_KEY} bytes for a batch");
+        return Err(Problem::invalid("Idempotency-Key", "invalid_header", detail));
+    }
     let items = batch.events.iter().enumerate().map(|(index, event)| {
         let key = key.as_ref().map(|key| key_of_item(key, index));
         publish(&api, &caller, index, event, key)
@@ -64,7 +70,7 @@ async fn publish(
     event: &RawValue,
     key: Option<Result<IdempotencyKey, Problem>>,
 ) -> Result<Accepted, Problem> {
-    let wanted: api_types::PublishRequest = parse_checked(event.get(), &format!("/events/{index}"))?;
+    let wanted: api_types::PublishRequest = parse(event.get(), &format!("/events/{index}"))?;
     // An event's own key is its own; that of the batch is for those without.
     let key = if wanted.idempotency_key.is_some() { None } else { key.transpose()? };
     let publish = build::publish(api, caller, &wanted, key).await?;

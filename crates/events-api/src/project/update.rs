@@ -10,7 +10,7 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::outgoing;
-use crate::problem::{Faults, Problem};
+use crate::problem::{Code, Faults, Problem};
 
 /// Changes the settings of the project.
 #[utoipa::path(patch, path = "/v1/project", tag = "project", request_body = ProjectChange,
@@ -21,6 +21,12 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::ProjectWrite).await?;
+    if caller.view().tenant.is_some() {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "a key that is bound to a tenant cannot change the project",
+        ));
+    }
     let found = api.store.find_project(caller.view().project).await?;
     let before = found.ok_or_else(|| Problem::not_found("project"))?;
     incoming.check_if_match(before.updated_at)?;

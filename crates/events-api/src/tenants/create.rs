@@ -27,7 +27,8 @@ pub(crate) async fn handle(
     let text = incoming.text(BODY_LIMIT).await?;
     let tenant = build(&api, &caller, None, text.parse()?)?;
     let location = format!("/v1/tenants/{}", tenant.handle);
-    let prepared = Prepared::new(&api, &incoming, &text, 201, Some(location), &present(&tenant))?;
+    let prepared =
+        Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &present(&tenant))?;
     let prepared = prepared.with_etag(tenant.updated_at);
     let created = api.store.create_tenant(&tenant, prepared.once()).await?;
     prepared.settle(created, |created| match created {

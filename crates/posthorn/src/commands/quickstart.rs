@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the quickstart, and says whether all went well.
 pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> anyhow::Result<ExitCode> {
-    let asked_to_end = AskedToEnd::listen()?;
+    let mut asked_to_end = AskedToEnd::listen()?;
     let settings = setup::settings(args, SETTINGS)?;
     logging::start(&settings)?;
     let platform = Platform::start(&settings).await?;
@@ -50,19 +50,19 @@ pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> any
         "Publishing {} events to a receiver that refuses every fifth at first …\n",
         quickstart.events
     ))?;
-    let mut finished = false;
+    let (mut finished, mut asked) = (false, false);
     let work = async {
         publish(&client, &audit, quickstart.events).await?;
         wait(&audit).await
     };
     tokio::select! {
         done = work => finished = done?,
-        // Ctrl-C also ends the wait; what is not delivered yet goes on at the next start.
-        _ = tokio::signal::ctrl_c() => {}
+        // What is not delivered yet goes on at the next start.
+        _ = asked_to_end.wait() => asked = true,
     }
     let summary = audit.summary();
     print(&format!("\n{summary}"))?;
-    if !finished {
+    if !finished && !asked {
         print(&format!(
             "not everything was delivered within {} seconds; see {url}/v1/deliveries",
             PATIENCE.as_secs()

@@ -14,7 +14,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> anyhow::Result
         bail!("an embedded store has one server, so its role is all");
     }
     // Before the start, so that no wish to end is missed.
-    let asked_to_end = AskedToEnd::listen()?;
+    let mut asked_to_end = AskedToEnd::listen()?;
     let platform = Platform::start(settings).await?;
     print(&format!(
         "posthorn is listening on http://{} (operators: http://{})",
@@ -41,7 +41,7 @@ impl AskedToEnd {
     }
 
     /// The name of the signal that came.
-    pub(super) async fn wait(mut self) -> &'static str {
+    pub(super) async fn wait(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
