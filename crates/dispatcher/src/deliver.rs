@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 
 use delivery_log::configuration::LiveEndpoint;
@@ -113,16 +113,16 @@ impl Request {
     ) -> Self {
         let id = ready.event.id.to_string();
         let mut request = Self { headers: HeaderMap::with_capacity(16), logged: Vec::with_capacity(12) };
-        request.add(CONTENT_TYPE, "application/json".to_owned());
-        request.add(USER_AGENT, AGENT.to_owned());
-        request.add(HeaderName::from_static("webhook-signature"), live.sign(&id, now, body));
-        request.add(HeaderName::from_static("webhook-timestamp"), now.as_secs().to_string());
-        request.add(HeaderName::from_static("webhook-id"), id);
-        request.add(HeaderName::from_static("traceparent"), traceparent(context, ready));
-        request.add(HeaderName::from_static("posthorn-delivery"), ready.id.to_string());
-        request.add(HeaderName::from_static("posthorn-attempt"), (ready.attempts + 1).to_string());
+        request.add("content-type", "application/json".to_owned());
+        request.add("user-agent", AGENT.to_owned());
+        request.add("webhook-signature", live.sign(&id, now, body));
+        request.add("webhook-timestamp", now.as_secs().to_string());
+        request.add("webhook-id", id);
+        request.add("traceparent", traceparent(context, ready));
+        request.add("posthorn-delivery", ready.id.to_string());
+        request.add("posthorn-attempt", (ready.attempts + 1).to_string());
         if let Some(reason) = retry_reason(ready) {
-            request.add(HeaderName::from_static("posthorn-retry-reason"), reason.to_owned());
+            request.add("posthorn-retry-reason", reason.to_owned());
         }
         for custom in live.headers() {
             let name = HeaderName::from_bytes(custom.name.as_bytes());
@@ -131,16 +131,16 @@ impl Request {
             if let (Ok(name), Ok(mut value)) = (name, value) {
                 value.set_sensitive(true);
                 request.headers.append(name, value);
-                request.logged.push((custom.name.clone(), MASKED.to_owned()));
+                request.logged.push((custom.name.clone().into(), MASKED.to_owned()));
             }
         }
         request
     }
 
-    fn add(&mut self, name: HeaderName, value: String) {
-        self.headers
-            .insert(name.clone(), HeaderValue::from_str(&value).expect("our own headers are visible ASCII"));
-        self.logged.push((name.as_str().to_owned(), value));
+    fn add(&mut self, name: &'static str, value: String) {
+        let sent = HeaderValue::from_str(&value).expect("our own headers are visible ASCII");
+        self.headers.insert(HeaderName::from_static(name), sent);
+        self.logged.push((name.into(), value));
     }
 }
 
@@ -213,7 +213,10 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
             }
             Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
             Err(error) => {
-                // The delivery stays claimed until its lane is given back, and is sent again.
+                // The delivery stays claimed until its lane is given back, soon, and is sent again.
+                if let Some(lane) = context.lanes().lane_mut(endpoint) {
+                    lane.doubt();
+                }
                 tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
                 break;
             }
@@ -228,8 +231,15 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
 
 async fn disable(context: &Context, ready: &ReadyDelivery) {
     let reason = "the endpoint answered 410 Gone for three different events within an hour";
-    match context.store.disable_endpoint(ready.endpoint, reason).await {
-        Ok(()) => tracing::info!(endpoint.id = %ready.endpoint, reason, "disabled an endpoint"),
-        Err(error) => tracing::warn!(%error, endpoint.id = %ready.endpoint, "an endpoint was not disabled"),
+    loop {
+        match context.store.disable_endpoint(ready.endpoint, reason).await {
+            Ok(()) => return tracing::info!(endpoint.id = %ready.endpoint, reason, "disabled an endpoint"),
+            Err(error) if error.is_transient() && !context.cut.is_cancelled() => {
+                tokio::time::sleep(RECORD_AGAIN).await;
+            }
+            Err(error) => {
+                return tracing::warn!(%error, endpoint.id = %ready.endpoint, "an endpoint was not disabled");
+            }
+        }
     }
 }

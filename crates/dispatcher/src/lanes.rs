@@ -75,7 +75,7 @@ pub(crate) struct Lanes {
     starving: HashSet<EndpointId>,
     wanted: BTreeSet<EndpointId>,
     /// Lanes whose next delivery is a retry, while retries have no slot left.
-    crowded: Vec<EndpointId>,
+    crowded: HashSet<EndpointId>,
     slots: usize,
     under_way: usize,
     retries_under_way: usize,
@@ -98,7 +98,7 @@ impl Lanes {
             hungry: HashSet::new(),
             starving: HashSet::new(),
             wanted: BTreeSet::new(),
-            crowded: Vec::new(),
+            crowded: HashSet::new(),
             slots,
             under_way: 0,
             retries_under_way: 0,
@@ -249,6 +249,8 @@ impl Lanes {
                 lane.has_more_in_store();
                 self.hungry.insert(endpoint);
                 self.queue(endpoint);
+                // The timer may have stood for a retry before the end of a hold.
+                self.set_hold_timer(endpoint, now);
             }
         }
         if self.stopping {
@@ -295,7 +297,7 @@ impl Lanes {
             claimed.ready.iter().for_each(|delivery| self.drop_ready(delivery));
             return;
         };
-        let next_due = lane.end_claim(claimed, wish.tests_only, now);
+        let next_due = lane.end_claim(claimed, wish.tests_only, wish.limit as usize, now);
         if lane.behind || lane.test_waits {
             self.hungry.insert(wish.endpoint);
         }
@@ -330,16 +332,19 @@ impl Lanes {
             let (tenant, endpoint) = self.turns.next()?;
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             lane.queued = false;
-            let is_retry = lane.ready.front().is_some_and(|ready| ready.attempts > 0);
+            let mut is_retry = lane.ready.front().is_some_and(|ready| ready.attempts > 0);
             if is_retry && self.retries_under_way >= (self.slots / RETRY_SHARE).max(1) {
-                self.crowded.push(endpoint);
-                continue;
+                // What is new goes first then, if there is something.
+                if !lane.put_new_first() {
+                    self.crowded.insert(endpoint);
+                    continue;
+                }
+                is_retry = false;
             }
             let Some(delivery) = lane.next(now, standing(endpoint)) else { continue };
             self.under_way += 1;
             self.retries_under_way += usize::from(is_retry);
             self.drop_ready(&delivery);
-            self.hungry.extend(self.starving.drain());
             let lane = self.lanes.get_mut(&endpoint).expect("the lane was there");
             if lane.is_runnable() {
                 lane.queued = true;
@@ -366,6 +371,9 @@ impl Lanes {
         let endpoint = delivery.endpoint;
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
             lane.ended(how, hold_until, now);
+            if lane.behind {
+                self.hungry.insert(endpoint);
+            }
             self.queue(endpoint);
             if hold_until.is_some() {
                 self.set_hold_timer(endpoint, now);
@@ -466,6 +474,7 @@ impl Lanes {
     fn drop_ready(&mut self, delivery: &ReadyDelivery) {
         self.ready -= 1;
         self.ready_bytes -= delivery.data.as_bytes().len();
+        self.hungry.extend(self.starving.drain());
     }
 
     fn queue(&mut self, endpoint: EndpointId) {

@@ -178,5 +178,9 @@ fn kept_headers(headers: &HeaderMap) -> HeaderList {
         let bytes = value.as_bytes();
         String::from_utf8_lossy(&bytes[..bytes.len().min(KEPT_HEADER)]).into_owned()
     };
-    headers.iter().take(KEPT_HEADERS).map(|(name, value)| (name.as_str().to_owned(), kept(value))).collect()
+    headers
+        .iter()
+        .take(KEPT_HEADERS)
+        .map(|(name, value)| (name.as_str().to_owned().into(), kept(value)))
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! Attempts: single HTTP requests made for a delivery.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -138,8 +139,9 @@ pub struct Phases {
     pub total: Duration,
 }
 
-/// Header names and values, in order.
-pub type HeaderList = Vec<(String, String)>;
+/// Header names and values, in order. Most names are known when the program
+/// is built.
+pub type HeaderList = Vec<(Cow<'static, str>, String)>;
 
 /// What came back, as much as is kept of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! The master key: from the settings, or from the file beside the database.
 
-use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use anyhow::Context as _;
 use model::entropy::Entropy;
@@ -22,32 +22,47 @@ pub(crate) fn load(settings: &Settings, database: &Path, entropy: &dyn Entropy) 
         return MasterKey::parse(given).context("master_key");
     }
     let path = database.with_file_name(FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => MasterKey::parse(&text).with_context(|| format!("the key in {}", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => make(&path, database, entropy),
+    match read(&path)? {
+        Some(key) => Ok(key),
+        None if database.exists() => match read(&path)? {
+            // Another process has made both this very moment.
+            Some(key) => Ok(key),
+            None => anyhow::bail!(
+                "{} is gone; put it back, or set POSTHORN_MASTER_KEY to the key that {} was made with",
+                path.display(),
+                database.display(),
+            ),
+        },
+        None => {
+            make(&path, entropy).with_context(|| format!("cannot write {}", path.display()))?;
+            read(&path)?.with_context(|| format!("{} is gone again", path.display()))
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<MasterKey>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            MasterKey::parse(&text).map(Some).with_context(|| format!("the key in {}", path.display()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
-fn make(path: &PathBuf, database: &Path, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
-    anyhow::ensure!(
-        !database.exists(),
-        "{} is gone; put it back, or set POSTHORN_MASTER_KEY to the key that {} was made with",
-        path.display(),
-        database.display(),
-    );
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        // What customers are told is theirs alone, also on this machine.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
-    let key = MasterKey::generate(entropy);
+/// Makes the file, whole or not at all. If another process made it first, that
+/// one stays.
+fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What customers are told is theirs alone, also on this machine.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Nobody but the owner may ever read it, not even for an instant.
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = file.and_then(|mut file| {
-        writeln!(file, "{}", key.reveal().as_str())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(key)
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
+    writeln!(file, "{}", MasterKey::generate(entropy).reveal().as_str())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
 }

@@ -1,5 +1,7 @@
 //! Bad input gets a clear problem, and nothing is stored.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
 mod common;
 
 use common::start;

@@ -10,6 +10,8 @@
 //! acknowledged event arrives". Killing at some time after an answer did not
 //! find it; killing at the very moment of an answer does.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
 mod common;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

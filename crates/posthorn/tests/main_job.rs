@@ -1,5 +1,7 @@
 //! The main job: publish, sign, deliver, retry, log, replay.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
 mod common;
 
 use std::time::Duration;

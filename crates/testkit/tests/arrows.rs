@@ -1,6 +1,8 @@
 //! Which part of Posthorn may know which: `docs/ARCHITECTURE.md` draws it,
 //! and this test holds it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

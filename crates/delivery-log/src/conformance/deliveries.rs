@@ -32,7 +32,7 @@ pub(super) async fn a_finished_attempt_and_the_next_state_are_read_back(scene: S
     let finished = scene.finished(&ready[0], 503, DeliveryStatus::Retrying);
     assert_eq!(scene.store.finish(finished.clone()).await.expect("finishes"), Recorded::Advanced);
     let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
-    assert_eq!(attempts, [finished.attempt.clone()]);
+    assert_eq!(attempts, std::slice::from_ref(&finished.attempt));
     let after = read(&scene, id).await;
     assert_eq!((after.status, after.attempts, after.trigger), (DeliveryStatus::Retrying, 1, AUTOMATIC));
     assert_eq!((after.last_error, after.last_http_status), (Some(ErrorClass::Http5xx), Some(503)));

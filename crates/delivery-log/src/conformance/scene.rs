@@ -150,10 +150,10 @@ impl Scene {
                 },
                 remote_ip: Some("203.0.113.7".parse().expect("an address")),
                 http_version: Some("HTTP/1.1"),
-                request_headers: vec![("webhook-id".to_owned(), ready.event.id.to_string())],
+                request_headers: vec![("webhook-id".into(), ready.event.id.to_string())],
                 answer: Some(Answer {
                     status: http_status,
-                    headers: vec![("server".to_owned(), "test".to_owned())],
+                    headers: vec![("server".into(), "test".to_owned())],
                     body: b"\xff\x00body".to_vec(),
                     truncated: true,
                 }),

@@ -17,7 +17,7 @@ const ADVANCE: Part = Part {
             claimed = NULL, attempts = done.attempts, tries = done.tries, rejections = done.rejections, \
             trigger = done.trigger, last_error = done.error, last_status = done.http, updated_at = done.at \
             FROM done WHERE deliveries.project = done.project AND deliveries.id = done.id \
-            AND deliveries.claimed = done.epoch",
+            AND deliveries.claimed = done.epoch AND deliveries.attempts < done.attempts",
 };
 
 // Writing an attempt twice changes nothing, but what really happened takes the

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -126,12 +126,12 @@ async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch:
     // unless a test is to be sent, which is due at 0.
     sqlx::query(
         "UPDATE lanes SET owner = NULL, wake_at = CASE \
+           WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at = 0) THEN 0 \
            WHEN EXISTS (SELECT 1 FROM endpoints WHERE id = ?1 AND status = 'enabled' AND deleted_at IS NULL) \
            THEN max(coalesce(hold_until, 0), coalesce( \
              (SELECT min(due_at) FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at IS NOT NULL), \
              ?2)) \
-           WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at = 0) \
-           THEN 0 ELSE ?2 END \
+           ELSE ?2 END \
          WHERE endpoint = ?1 AND epoch = ?3 AND owner IS NOT NULL",
     )
     .bind(endpoint.0)
@@ -213,14 +213,14 @@ pub(super) async fn claim_due(
         .bind(claim.endpoint.0)
         .bind(claim.now.as_micros())
         .bind(claim.limit)
-        .bind(claim.epoch.0)
-        .fetch_all(&mut *connection)
-        .await?;
+        .bind(claim.epoch.0);
     let mut bytes = 0;
-    let mut ready = Vec::with_capacity(found.len());
+    let mut ready = Vec::new();
     let mut events: HashMap<Uuid, Arc<Event>> = HashMap::new();
-    for row in &found {
-        let delivery = ready_delivery(row, claim, &mut events)?;
+    // Row by row: what is too much is not even read.
+    let mut rows = found.fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let delivery = ready_delivery(&row, claim, &mut events)?;
         bytes += delivery.data.as_bytes().len();
         // At least one, however large it is.
         if bytes > claim.max_bytes && !ready.is_empty() {
@@ -228,6 +228,7 @@ pub(super) async fn claim_due(
         }
         ready.push(delivery);
     }
+    drop(rows);
     mark_claimed(connection, claim.epoch, &ready).await?;
     let next: Option<i64> = sqlx::query_scalar(
         "SELECT min(due_at) FROM deliveries WHERE endpoint = ? AND claimed IS NULL AND due_at IS NOT NULL",

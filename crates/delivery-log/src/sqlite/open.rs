@@ -22,6 +22,11 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite
 
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(2);
+/// How often, and how far apart, something that another process is about to
+/// finish is tried.
+const ATTEMPTS: u32 = 20;
+/// See [`ATTEMPTS`].
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 /// How many readers work at the same time.
 const READERS: u32 = 4;
 
@@ -88,9 +93,12 @@ pub enum OpenError {
 impl SqliteStore {
     /// Opens the store, and makes it if it is not there.
     pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
-        let lock = match (options.ownership, lock(&options.path)) {
-            (Ownership::Beside, Err(OpenError::InUse(_))) => None,
-            (_, locked) => Some(locked?),
+        let lock = match options.ownership {
+            Ownership::Server => Some(lock_patiently(&options.path).await?),
+            Ownership::Beside => match lock(&options.path) {
+                Err(OpenError::InUse(_)) => None,
+                locked => Some(locked?),
+            },
         };
         let path = options.path.clone();
         Self::open_locked(options, surroundings, lock).await.map_err(|error| match error {
@@ -108,8 +116,9 @@ impl SqliteStore {
         let setup = setup.connect_with(connect_options(&options.path)).await?;
         check_version(&setup).await?;
         // Under a running server the schema stays as that server knows it.
-        if lock.is_some() {
-            MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?;
+        match &lock {
+            Some(_) => MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?,
+            None => wait_for_schema(&setup).await?,
         }
         let lock = lock.filter(|_| options.ownership == Ownership::Server);
         let mut connection = setup.acquire().await?.detach();
@@ -188,6 +197,30 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Like [`lock`], for a server: an administrative command may hold the lock
+/// for a moment, while it makes the schema.
+async fn lock_patiently(path: &Path) -> Result<File, OpenError> {
+    for _ in 0..ATTEMPTS {
+        match lock(path) {
+            Err(OpenError::InUse(_)) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
+            locked => return locked,
+        }
+    }
+    lock(path)
+}
+
+/// Beside a server that has only just started: waits until it has made the schema.
+async fn wait_for_schema(database: &SqlitePool) -> Result<(), Trouble> {
+    for _ in 0..ATTEMPTS {
+        let keys = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM data_keys").fetch_one(database).await;
+        if keys.is_ok_and(|keys| keys > 0) {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+    }
+    Ok(())
 }
 
 async fn check_version(database: &SqlitePool) -> Result<(), Trouble> {

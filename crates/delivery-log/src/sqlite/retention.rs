@@ -20,13 +20,13 @@ pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u3
         .writer
         .edit(move |connection| {
             async move {
-                let canceled = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, claimed = NULL, \
-                     updated_at = ?3 WHERE position IN ( \
+                let canceled = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, \
+                     attempts = attempts + (claimed IS NOT NULL), claimed = NULL, updated_at = ?3 WHERE position IN ( \
                        SELECT d.position FROM endpoints ep \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
                        WHERE ep.deleted_at IS NOT NULL AND d.schedule_since < ?4 LIMIT ?5)";
-                let expired = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, claimed = NULL, \
-                     updated_at = ?3 WHERE position IN ( \
+                let expired = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, \
+                     attempts = attempts + (claimed IS NOT NULL), claimed = NULL, updated_at = ?3 WHERE position IN ( \
                        SELECT d.position FROM endpoints ep \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
                        WHERE ep.deleted_at IS NULL AND ep.status <> 'enabled' AND d.schedule_since < ?4 LIMIT ?5)";

@@ -126,9 +126,11 @@ impl Lane {
         &mut self,
         claimed: ClaimedDeliveries,
         tests_only: bool,
+        limit: usize,
         now: Timestamp,
     ) -> Option<Timestamp> {
         self.claiming = false;
+        let full = claimed.ready.len() >= limit;
         let (tests, others): (Vec<_>, Vec<_>) =
             claimed.ready.into_iter().partition(|ready| ready.trigger == Trigger::Test);
         self.in_hand += others.len() + tests.len();
@@ -137,6 +139,8 @@ impl Lane {
         self.ready.extend(others);
         tests.into_iter().for_each(|test| self.ready.push_front(test));
         if tests_only {
+            // There may be more of them than the claim took.
+            self.test_waits |= full;
             return None;
         }
         let more_is_due = claimed.next_due.is_some_and(|due| due <= now);
@@ -147,6 +151,15 @@ impl Lane {
     /// Whether something may be sent, as far as the limit goes.
     pub(super) fn is_runnable(&self) -> bool {
         !self.ready.is_empty() && self.under_way < self.limit.allowed()
+    }
+
+    /// Moves the first delivery that is not a retry to the front, if there is one.
+    pub(super) fn put_new_first(&mut self) -> bool {
+        let Some(place) = self.ready.iter().position(|ready| ready.attempts == 0) else { return false };
+        if let Some(new) = self.ready.remove(place) {
+            self.ready.push_front(new);
+        }
+        true
     }
 
     /// The next delivery, if nothing holds it.
@@ -181,6 +194,11 @@ impl Lane {
     /// the lane is given back as soon as it is quiet.
     pub(super) fn abandoned(&mut self) {
         self.under_way -= 1;
+        self.doubtful = true;
+    }
+
+    /// Something of this lane may be claimed in the store and in nobody's hands.
+    pub(crate) fn doubt(&mut self) {
         self.doubtful = true;
     }
 

@@ -261,3 +261,34 @@ fn large_data_of_one_endpoint_leaves_room_too() {
     assert!(taken * large < MAX_READY_BYTES / 2, "{taken}");
     assert!(lanes.reserve(endpoint(2), large).is_some());
 }
+
+#[test]
+fn a_hold_ends_in_time_also_when_a_retry_was_due_before_it() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    (0..3).for_each(|n| hand_over(&mut lanes, 1, n));
+    let (first, second) =
+        (lanes.next(NOW, enabled).expect("starts"), lanes.next(NOW, enabled).expect("starts"));
+    let retry = NOW.plus(Duration::from_secs(5));
+    lanes.ended(&first, ErrorClass::Http5xx, None, NOW);
+    lanes.recorded(endpoint(1), Some(retry));
+    let hold = NOW.plus(Duration::from_secs(60));
+    lanes.ended(&second, ErrorClass::Http429, Some(hold), NOW);
+    lanes.recorded(endpoint(1), Some(hold));
+    assert_eq!(lanes.next_timer(), Some(retry));
+    assert!(lanes.claims(retry, enabled).is_empty(), "it is held");
+    assert_eq!(lanes.next_timer(), Some(hold));
+    assert_eq!(lanes.claims(hold, enabled).len(), 1);
+    assert!(lanes.next(hold, enabled).is_some());
+}
+
+#[test]
+fn a_retry_at_the_front_lets_new_ones_pass_while_retries_are_crowded() {
+    let mut lanes = owning(8, &[(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]);
+    let retry = |to, n| ReadyDelivery { attempts: 1, ..delivery(to, n) };
+    for n in 1..=5 {
+        lanes.reserve(endpoint(n), 2).expect("there is room");
+        lanes.hand_over(retry(n, n));
+    }
+    hand_over(&mut lanes, 5, 50);
+    assert_eq!(started(&mut lanes), [1, 2, 3, 4, 50]);
+}

@@ -65,7 +65,10 @@ fn present(attempt: Attempt) -> api_types::Attempt {
 fn joined(headers: HeaderList) -> BTreeMap<String, String> {
     let mut joined = BTreeMap::<String, String>::new();
     for (name, value) in headers {
-        joined.entry(name).and_modify(|values| *values = format!("{values}, {value}")).or_insert(value);
+        joined
+            .entry(name.into_owned())
+            .and_modify(|values| *values = format!("{values}, {value}"))
+            .or_insert(value);
     }
     joined
 }
