@@ -75,7 +75,7 @@ pub(crate) struct Lanes {
     starving: HashSet<EndpointId>,
     wanted: BTreeSet<EndpointId>,
     /// Lanes whose next delivery is a retry, while retries have no slot left.
-    crowded: HashSet<EndpointId>,
+    crowded: Vec<EndpointId>,
     slots: usize,
     under_way: usize,
     retries_under_way: usize,
@@ -98,7 +98,7 @@ impl Lanes {
             hungry: HashSet::new(),
             starving: HashSet::new(),
             wanted: BTreeSet::new(),
-            crowded: HashSet::new(),
+            crowded: Vec::new(),
             slots,
             under_way: 0,
             retries_under_way: 0,
@@ -336,7 +336,9 @@ impl Lanes {
             if is_retry && self.retries_under_way >= (self.slots / RETRY_SHARE).max(1) {
                 // What is new goes first then, if there is something.
                 if !lane.put_new_first() {
-                    self.crowded.insert(endpoint);
+                    if !std::mem::replace(&mut lane.crowded, true) {
+                        self.crowded.push(endpoint);
+                    }
                     continue;
                 }
                 is_retry = false;
@@ -394,6 +396,9 @@ impl Lanes {
         if delivery.attempts > 0 {
             self.retries_under_way -= 1;
             for endpoint in std::mem::take(&mut self.crowded) {
+                if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                    lane.crowded = false;
+                }
                 self.queue(endpoint);
             }
         }

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn no_row_is_left_out() {
-        let sizes: Vec<usize> = TWO.pieces(&vec![(); 600]).map(|piece| piece.rows.len()).collect();
+        let sizes: Vec<usize> = TWO.pieces(&[(); 600]).map(|piece| piece.rows.len()).collect();
         assert_eq!(sizes, [256, 256, 88]);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Lane {
     pub(super) doubtful: bool,
     /// Whether it stands in the turns.
     pub(super) queued: bool,
+    /// Whether it waits for a retry's slot.
+    pub(super) crowded: bool,
     pub(super) timer: Option<Timestamp>,
     last_busy: Timestamp,
 }
@@ -63,6 +65,7 @@ impl Lane {
             woken_while_claiming: false,
             doubtful: false,
             queued: false,
+            crowded: false,
             timer: None,
             last_busy: now,
         }
