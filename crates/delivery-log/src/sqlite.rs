@@ -19,6 +19,7 @@ mod open;
 mod publish;
 mod retention;
 mod rows;
+mod sequences;
 mod tenants;
 mod writer;
 

@@ -21,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use model::clock::Timestamp;
 use model::ids::{EndpointId, EventId, ProjectId};
 
-use super::publish::{self, Effects, Sequences};
+use super::publish::{self, Effects};
+use super::sequences::Sequences;
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
