@@ -107,7 +107,9 @@ where
         Box::pin(async move {
             let since = Instant::now();
             let connected = connecting.await;
-            let _ = PROBE.try_with(|probe| record(&probe.connect_us, since));
+            if connected.is_ok() {
+                let _ = PROBE.try_with(|probe| record(&probe.connect_us, since));
+            }
             connected
         })
     }
