@@ -56,3 +56,14 @@ pub enum Performed<T> {
     /// The key was used before, for something else.
     KeyReused,
 }
+
+impl<T> Performed<T> {
+    /// The same with another result of the first.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Performed<U> {
+        match self {
+            Self::First(result) => Performed::First(change(result)),
+            Self::Repeated(answer) => Performed::Repeated(answer),
+            Self::KeyReused => Performed::KeyReused,
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! Projects and API keys.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::sqlite::SqliteRow;
@@ -13,8 +11,9 @@ use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
 
 use super::configuration::next_version;
+use super::idempotency::Outcome;
 use super::rows::{broken, json, parsed, time, time_option, to_json, uuid};
-use super::{SqliteStore, filter, idempotency, store_error};
+use super::{SqliteStore, filter, store_error};
 use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UnknownTenant};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -184,21 +183,11 @@ impl Access for SqliteStore {
     }
 
     async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>> {
-        let (key, shared) = (key.clone(), Arc::clone(&self.shared));
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let once = once.as_ref();
-                    if let Some(before) = idempotency::find(connection, &shared, key.project, once).await? {
-                        return Ok(before);
-                    }
-                    insert_key(connection, &key, token).await?;
-                    idempotency::keep(connection, &shared, key.project, once).await?;
-                    Ok(Performed::First(()))
-                }
-                .boxed()
-            })
-            .await
+        let key = key.clone();
+        self.edit_once(key.project, once, move |connection| {
+            async move { insert_key(connection, &key, token).await.map(Outcome::Done) }.boxed()
+        })
+        .await
     }
 
     async fn find_key(&self, view: View, id: KeyId) -> Result<Option<ApiKey>> {
@@ -234,37 +223,29 @@ impl Access for SqliteStore {
         overlap_until: Timestamp,
         once: Option<Once>,
     ) -> Result<Performed<bool>> {
-        let shared = Arc::clone(&self.shared);
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let once = once.as_ref();
-                    if let Some(before) = idempotency::find(connection, &shared, view.project, once).await? {
-                        return Ok(before);
-                    }
-                    let version = next_version(connection).await?;
-                    let done = sqlx::query(
-                        "UPDATE api_keys SET previous_token = token, previous_until = ?, token = ?, \
-                         updated_at = ?, version = ? WHERE id = ? AND project = ? \
-                         AND (?7 IS NULL OR tenant = ?7) AND revoked_at IS NULL",
-                    )
-                    .bind(overlap_until.as_micros())
-                    .bind(token.as_slice())
-                    .bind(shared.surroundings.now().as_micros())
-                    .bind(version)
-                    .bind(id.0)
-                    .bind(view.project.0)
-                    .bind(view.tenant.map(|tenant| tenant.0))
-                    .execute(&mut *connection)
-                    .await?;
-                    if done.rows_affected() == 1 {
-                        idempotency::keep(connection, &shared, view.project, once).await?;
-                    }
-                    Ok(Performed::First(done.rows_affected() == 1))
-                }
-                .boxed()
-            })
-            .await
+        let now = self.shared.surroundings.now();
+        self.edit_once(view.project, once, move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE api_keys SET previous_token = token, previous_until = ?, token = ?, \
+                     updated_at = ?, version = ? WHERE id = ? AND project = ? \
+                     AND (?7 IS NULL OR tenant = ?7) AND revoked_at IS NULL",
+                )
+                .bind(overlap_until.as_micros())
+                .bind(token.as_slice())
+                .bind(now.as_micros())
+                .bind(version)
+                .bind(id.0)
+                .bind(view.project.0)
+                .bind(view.tenant.map(|tenant| tenant.0))
+                .execute(connection)
+                .await?;
+                Ok(Outcome::of_rows(done.rows_affected()))
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool> {

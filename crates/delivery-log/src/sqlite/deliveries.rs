@@ -8,11 +8,12 @@ use sqlx::{QueryBuilder, SqliteConnection};
 
 use model::attempt::{Attempt, Trigger};
 use model::clock::Timestamp;
-use model::delivery::{Delivery, DeliveryStatus, HeldBy};
+use model::delivery::{Delivery, DeliveryStatus};
 use model::event::{Event, EventData};
-use model::ids::DeliveryId;
+use model::ids::{DeliveryId, EndpointId};
 
-use super::{SqliteStore, filter, idempotency, lanes, rows, store_error};
+use super::idempotency::Outcome;
+use super::{SqliteStore, filter, lanes, rows, store_error};
 use crate::deliveries::{Canceled, Deliveries, DeliveryFilter, Finished, Recorded, Replayed};
 use crate::events::Events;
 use crate::idempotency::{Once, Performed};
@@ -79,6 +80,45 @@ async fn endpoint_is_enabled(connection: &mut SqliteConnection, delivery: &Deliv
     Ok(row.is_some())
 }
 
+/// Sends a delivery again, unless something speaks against it; gives the
+/// endpoint whose lane is to be told.
+async fn replay_if_allowed(
+    connection: &mut SqliteConnection,
+    view: View,
+    id: DeliveryId,
+    force: bool,
+    now: Timestamp,
+) -> sqlx::Result<Outcome<(Replayed, Option<EndpointId>)>> {
+    let Some(delivery) = find(connection, view, id, now).await? else {
+        return Ok(Outcome::Refused((Replayed::NotFound, None)));
+    };
+    if !endpoint_is_enabled(connection, &delivery).await? {
+        return Ok(Outcome::Refused((Replayed::EndpointNotEnabled, None)));
+    }
+    if delivery.status == DeliveryStatus::Delivered && !force {
+        return Ok(Outcome::Refused((Replayed::AlreadyDelivered, None)));
+    }
+    replay(connection, &delivery, now).await?;
+    Ok(Outcome::Done((Replayed::Due, Some(delivery.endpoint))))
+}
+
+/// Withdraws a delivery that waits; gives the endpoint whose lane is to be told.
+async fn cancel_if_waiting(
+    connection: &mut SqliteConnection,
+    view: View,
+    id: DeliveryId,
+    now: Timestamp,
+) -> sqlx::Result<Outcome<(Canceled, Option<EndpointId>)>> {
+    let Some(delivery) = find(connection, view, id, now).await? else {
+        return Ok(Outcome::Refused((Canceled::NotFound, None)));
+    };
+    if !delivery.status.is_waiting() {
+        return Ok(Outcome::Refused((Canceled::AlreadyEnded, None)));
+    }
+    cancel(connection, &delivery, now).await?;
+    Ok(Outcome::Done((Canceled::Done, Some(delivery.endpoint))))
+}
+
 #[async_trait]
 impl Deliveries for SqliteStore {
     async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
@@ -137,65 +177,29 @@ impl Deliveries for SqliteStore {
         force: bool,
         once: Option<Once>,
     ) -> Result<Performed<Replayed>> {
-        let shared = Arc::clone(&self.shared);
-        let (performed, endpoint) = self
-            .writer
-            .edit(move |connection| {
-                async move {
-                    let (once, now) = (once.as_ref(), shared.surroundings.now());
-                    if let Some(before) = idempotency::find(connection, &shared, view.project, once).await? {
-                        return Ok((before, None));
-                    }
-                    let Some(delivery) = find(connection, view, id, now).await? else {
-                        return Ok((Performed::First(Replayed::NotFound), None));
-                    };
-                    let held = delivery.hold.is_some_and(|hold| hold.by == HeldBy::Paused);
-                    if held || !endpoint_is_enabled(connection, &delivery).await? {
-                        return Ok((Performed::First(Replayed::EndpointNotEnabled), None));
-                    }
-                    if delivery.status == DeliveryStatus::Delivered && !force {
-                        return Ok((Performed::First(Replayed::AlreadyDelivered), None));
-                    }
-                    replay(connection, &delivery, now).await?;
-                    idempotency::keep(connection, &shared, view.project, once).await?;
-                    Ok((Performed::First(Replayed::Due), Some(delivery.endpoint)))
-                }
-                .boxed()
+        let now = self.shared.surroundings.now();
+        let performed = self
+            .edit_once(view.project, once, move |connection| {
+                replay_if_allowed(connection, view, id, force, now).boxed()
             })
             .await?;
-        if let Some(endpoint) = endpoint {
-            self.shared.hand_off.get().wake(&[endpoint]);
+        if let Performed::First((_, Some(endpoint))) = &performed {
+            self.shared.hand_off.get().wake(&[*endpoint]);
         }
-        Ok(performed)
+        Ok(performed.map(|(replayed, _)| replayed))
     }
 
     async fn cancel(&self, view: View, id: DeliveryId, once: Option<Once>) -> Result<Performed<Canceled>> {
-        let shared = Arc::clone(&self.shared);
-        let (performed, endpoint) = self
-            .writer
-            .edit(move |connection| {
-                async move {
-                    let (once, now) = (once.as_ref(), shared.surroundings.now());
-                    if let Some(before) = idempotency::find(connection, &shared, view.project, once).await? {
-                        return Ok((before, None));
-                    }
-                    let Some(delivery) = find(connection, view, id, now).await? else {
-                        return Ok((Performed::First(Canceled::NotFound), None));
-                    };
-                    if !delivery.status.is_waiting() {
-                        return Ok((Performed::First(Canceled::AlreadyEnded), None));
-                    }
-                    cancel(connection, &delivery, now).await?;
-                    idempotency::keep(connection, &shared, view.project, once).await?;
-                    Ok((Performed::First(Canceled::Done), Some(delivery.endpoint)))
-                }
-                .boxed()
+        let now = self.shared.surroundings.now();
+        let performed = self
+            .edit_once(view.project, once, move |connection| {
+                cancel_if_waiting(connection, view, id, now).boxed()
             })
             .await?;
-        if let Some(endpoint) = endpoint {
-            self.shared.hand_off.get().withdraw(endpoint, id);
+        if let Performed::First((_, Some(endpoint))) = &performed {
+            self.shared.hand_off.get().withdraw(*endpoint, id);
         }
-        Ok(performed)
+        Ok(performed.map(|(canceled, _)| canceled))
     }
 
     async fn settle_held(&self, since: Timestamp, limit: u32) -> Result<u64> {

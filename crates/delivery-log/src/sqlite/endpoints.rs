@@ -22,8 +22,9 @@ use model::secret::SigningSecret;
 use model::vault::Vault;
 
 use super::configuration::next_version;
+use super::idempotency::Outcome;
 use super::rows::{broken, json, parsed, time, to_json, uuid};
-use super::{SqliteStore, filter, idempotency, lanes, store_error};
+use super::{SqliteStore, filter, lanes, store_error};
 use crate::endpoints::{Endpoints, SecretEndpoint};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -207,23 +208,15 @@ fn visible(view: View, tenant: TenantId) -> QueryBuilder<sqlx::Sqlite> {
 impl Endpoints for SqliteStore {
     async fn create_endpoint(&self, new: &SecretEndpoint, once: Option<Once>) -> Result<Performed<bool>> {
         let (new, shared) = (new.clone(), Arc::clone(&self.shared));
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let (once, project) = (once.as_ref(), new.endpoint.project);
-                    if let Some(before) = idempotency::find(connection, &shared, project, once).await? {
-                        return Ok(before);
-                    }
-                    let entropy = shared.surroundings.entropy.as_ref();
-                    let created = insert(connection, &new, &shared.vault, entropy).await?;
-                    if created {
-                        idempotency::keep(connection, &shared, project, once).await?;
-                    }
-                    Ok(Performed::First(created))
-                }
-                .boxed()
-            })
-            .await
+        self.edit_once(new.endpoint.project, once, move |connection| {
+            async move {
+                let entropy = shared.surroundings.entropy.as_ref();
+                let created = insert(connection, &new, &shared.vault, entropy).await?;
+                Ok(if created { Outcome::Done(true) } else { Outcome::Refused(false) })
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn find_endpoint(
@@ -281,35 +274,27 @@ impl Endpoints for SqliteStore {
         expected: Timestamp,
         once: Option<Once>,
     ) -> Result<Performed<bool>> {
-        let (new, shared) = (endpoint.clone(), Arc::clone(&self.shared));
+        let (new, shared) = (endpoint.clone(), &self.shared);
         let sealed = seal_secrets(&shared.vault, new.id, secrets, shared.surroundings.entropy.as_ref());
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let once = once.as_ref();
-                    if let Some(before) = idempotency::find(connection, &shared, new.project, once).await? {
-                        return Ok(before);
-                    }
-                    let version = next_version(connection).await?;
-                    let done = sqlx::query(
-                        "UPDATE endpoints SET sealed_secrets = ?, updated_at = ?, version = ? \
-                         WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
-                    )
-                    .bind(sealed)
-                    .bind(new.updated_at.as_micros())
-                    .bind(version)
-                    .bind(new.id.0)
-                    .bind(expected.as_micros())
-                    .execute(&mut *connection)
-                    .await?;
-                    if done.rows_affected() == 1 {
-                        idempotency::keep(connection, &shared, new.project, once).await?;
-                    }
-                    Ok(Performed::First(done.rows_affected() == 1))
-                }
-                .boxed()
-            })
-            .await
+        self.edit_once(new.project, once, move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE endpoints SET sealed_secrets = ?, updated_at = ?, version = ? \
+                     WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
+                )
+                .bind(sealed)
+                .bind(new.updated_at.as_micros())
+                .bind(version)
+                .bind(new.id.0)
+                .bind(expected.as_micros())
+                .execute(connection)
+                .await?;
+                Ok(Outcome::of_rows(done.rows_affected()))
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()> {

@@ -1,12 +1,69 @@
 //! Answers kept for repeated requests.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sqlx::{Row, SqliteConnection};
 
 use model::ids::ProjectId;
 
-use super::Shared;
 use super::rows::broken;
+use super::{Shared, SqliteStore};
+use crate::Result;
 use crate::idempotency::{KeptAnswer, Once, Performed};
+
+/// What came of a request that is done once.
+pub(super) enum Outcome<T> {
+    /// It was done, and its answer is kept.
+    Done(T),
+    /// It was refused. Refusals are not remembered.
+    Refused(T),
+}
+
+impl Outcome<bool> {
+    /// Done, if a statement changed the row that it was about.
+    pub(super) fn of_rows(affected: u64) -> Self {
+        if affected == 1 { Self::Done(true) } else { Self::Refused(false) }
+    }
+}
+
+impl SqliteStore {
+    /// Runs `work` in a transaction of its own, unless the request was done
+    /// before; its answer is kept in the same transaction.
+    pub(super) async fn edit_once<T, F>(
+        &self,
+        project: ProjectId,
+        once: Option<Once>,
+        work: F,
+    ) -> Result<Performed<T>>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Outcome<T>>>
+            + Send
+            + 'static,
+        T: Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        self.writer
+            .edit(move |connection| {
+                async move {
+                    let once = once.as_ref();
+                    if let Some(before) = find(connection, &shared, project, once).await? {
+                        return Ok(before);
+                    }
+                    match work(&mut *connection).await? {
+                        Outcome::Done(result) => {
+                            keep(connection, &shared, project, once).await?;
+                            Ok(Performed::First(result))
+                        }
+                        Outcome::Refused(result) => Ok(Performed::First(result)),
+                    }
+                }
+                .boxed()
+            })
+            .await
+    }
+}
 
 /// What binds a sealed answer to its row.
 fn row_name(project: ProjectId, key: &str) -> Vec<u8> {
@@ -14,7 +71,7 @@ fn row_name(project: ProjectId, key: &str) -> Vec<u8> {
 }
 
 /// Looks whether the request was done before. `None` means: it is the first.
-pub(super) async fn find<T>(
+async fn find<T>(
     connection: &mut SqliteConnection,
     shared: &Shared,
     project: ProjectId,
@@ -47,7 +104,7 @@ pub(super) async fn find<T>(
 }
 
 /// Keeps the answer, in the transaction that does the work.
-pub(super) async fn keep(
+async fn keep(
     connection: &mut SqliteConnection,
     shared: &Shared,
     project: ProjectId,

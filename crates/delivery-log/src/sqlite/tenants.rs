@@ -1,7 +1,5 @@
 //! Tenants.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::sqlite::SqliteRow;
@@ -12,8 +10,9 @@ use model::ids::{ProjectId, TenantId};
 use model::names::TenantHandle;
 
 use super::configuration::next_version;
+use super::idempotency::Outcome;
 use super::rows::{parsed, time, uuid};
-use super::{SqliteStore, filter, idempotency, store_error};
+use super::{SqliteStore, filter, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::tenants::{Created, Tenant, Tenants};
@@ -93,24 +92,17 @@ fn visible(view: View) -> QueryBuilder<sqlx::Sqlite> {
 #[async_trait]
 impl Tenants for SqliteStore {
     async fn create_tenant(&self, tenant: &Tenant, once: Option<Once>) -> Result<Performed<Created>> {
-        let (new, shared) = (tenant.clone(), Arc::clone(&self.shared));
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let once = once.as_ref();
-                    if let Some(before) = idempotency::find(connection, &shared, new.project, once).await? {
-                        return Ok(before);
-                    }
-                    let created = insert(connection, &new).await?;
-                    // Refusals are not remembered.
-                    if created == Created::New {
-                        idempotency::keep(connection, &shared, new.project, once).await?;
-                    }
-                    Ok(Performed::First(created))
-                }
-                .boxed()
-            })
-            .await
+        let new = tenant.clone();
+        self.edit_once(new.project, once, move |connection| {
+            async move {
+                Ok(match insert(connection, &new).await? {
+                    Created::New => Outcome::Done(Created::New),
+                    Created::Taken => Outcome::Refused(Created::Taken),
+                })
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn find_tenant(&self, view: View, handle: &TenantHandle) -> Result<Option<Tenant>> {

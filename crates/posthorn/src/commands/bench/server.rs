@@ -130,7 +130,7 @@ impl Server {
     }
 
     /// Waits until nothing is under way and everything that ended is in the log.
-    pub(super) async fn wait_until_recorded(&self, _published: u64) -> anyhow::Result<()> {
+    pub(super) async fn wait_until_recorded(&self) -> anyhow::Result<()> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         for _ in 0..2_000 {
             let text = http.get(format!("http://{}/metrics", self.admin)).send().await?.text().await?;
