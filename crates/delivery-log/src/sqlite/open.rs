@@ -176,7 +176,7 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
         .foreign_keys(true)
         .statement_cache_capacity(512)
-        .pragma("cache_size", "-16384")
+        .pragma("cache_size", "-6144")
         // 16 MiB between checkpoints: hot pages are written back less often.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
