@@ -5,38 +5,61 @@
 //! ([`writer`]). A small pool of other connections reads, and never waits
 //! for the writer (write-ahead log).
 
+#[path = "common/access.rs"]
 mod access;
+mod columns;
+#[path = "common/configuration.rs"]
 mod configuration;
+#[path = "common/deliveries.rs"]
 mod deliveries;
+#[path = "common/endpoints.rs"]
 mod endpoints;
+#[path = "common/events.rs"]
 mod events;
+#[path = "common/filter.rs"]
 mod filter;
 mod finish;
+#[path = "common/idempotency.rs"]
 mod idempotency;
 mod lanes;
+#[path = "common/matching.rs"]
+mod matching;
+mod moves;
 mod multi_row;
 mod open;
 mod publish;
 mod retention;
+#[path = "common/rows.rs"]
 mod rows;
 mod sequences;
+mod statements;
+#[path = "common/tenants.rs"]
 mod tenants;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use sqlx::SqlitePool;
+use futures_util::future::BoxFuture;
+use sqlx::{SqliteConnection, SqlitePool};
 
 pub use open::{OpenError, Options, Ownership};
 
 use crate::Surroundings;
 use crate::configuration::Configuration;
+use model::ids::ProjectId;
 use model::vault::Vault;
 
 /// The oldest SQLite that is used. Before it, a database in WAL mode could
 /// be corrupted by a rare race (https://www.sqlite.org/wal.html#walresetbug).
 pub const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+// By these names the files in `common/`, which are compiled once for each
+// backend, know what they work on.
+use SqliteStore as Store;
+use sqlx::Sqlite as Db;
+use sqlx::SqliteConnection as Connection;
+use sqlx::sqlite::SqliteRow as Row;
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -62,6 +85,23 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Shared")
     }
+}
+
+impl SqliteStore {
+    /// Runs `change` in a transaction of its own.
+    async fn edit<T, F>(&self, change: F) -> crate::Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.writer.edit(change).await
+    }
+}
+
+/// Keeps others from working under the same idempotency key. There are no
+/// others: one connection writes.
+async fn lock_key(_: &mut Connection, _: ProjectId, _: &str) -> sqlx::Result<()> {
+    Ok(())
 }
 
 /// What to tell about a failed statement.

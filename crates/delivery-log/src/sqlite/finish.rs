@@ -5,8 +5,8 @@ use model::retry::NextReason;
 use sqlx::SqliteConnection;
 
 use super::multi_row::{Binding, MultiRow, Part, bind_rows};
-use super::rows;
 use super::writer::Care;
+use super::{columns, rows};
 use crate::deliveries::{Finished, Recorded};
 
 const ADVANCE: Part = Part {
@@ -78,7 +78,7 @@ async fn record_all(connection: &mut SqliteConnection, finished: &[&Finished]) -
             bind_advance(query, finished)
         });
         let query = bind_rows(query, piece.rows.iter(), piece.places, INSERT.columns, |query, finished| {
-            rows::bind_attempt(query, &finished.attempt, false)
+            columns::bind_attempt(query, &finished.attempt, false)
         });
         changed += query.execute(&mut *connection).await?.rows_affected();
     }
@@ -96,7 +96,7 @@ async fn record_one(connection: &mut SqliteConnection, finished: &Finished) -> s
     }
     let late = advanced == 0;
     for piece in ATTEMPT.pieces(&[finished]) {
-        let query = rows::bind_attempt(sqlx::query(piece.sql), &finished.attempt, late);
+        let query = columns::bind_attempt(sqlx::query(piece.sql), &finished.attempt, late);
         query.execute(&mut *connection).await?;
     }
     if late {

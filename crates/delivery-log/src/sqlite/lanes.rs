@@ -19,7 +19,7 @@ use model::retry::NextReason;
 use super::multi_row::{MultiRow, Part, Piece, bind_rows};
 use super::rows::{self, broken, time, uuid};
 use super::writer::ClaimDue;
-use super::{Shared, SqliteStore, store_error};
+use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
@@ -45,18 +45,17 @@ impl Lanes for SqliteStore {
 
     async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>> {
         let endpoints = endpoints.to_vec();
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let mut lanes = Vec::with_capacity(endpoints.len());
-                    for endpoint in endpoints {
-                        lanes.extend(take(connection, process, endpoint).await?);
-                    }
-                    Ok(lanes)
+        self.edit(move |connection| {
+            async move {
+                let mut lanes = Vec::with_capacity(endpoints.len());
+                for endpoint in endpoints {
+                    lanes.extend(take(connection, process, endpoint).await?);
                 }
-                .boxed()
-            })
-            .await
+                Ok(lanes)
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn claim_due(
@@ -72,17 +71,16 @@ impl Lanes for SqliteStore {
 
     async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()> {
         let lanes = lanes.to_vec();
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    for (endpoint, epoch) in lanes {
-                        release(connection, endpoint, epoch).await?;
-                    }
-                    Ok(())
+        self.edit(move |connection| {
+            async move {
+                for (endpoint, epoch) in lanes {
+                    release(connection, endpoint, epoch).await?;
                 }
-                .boxed()
-            })
-            .await
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 }
 
@@ -310,7 +308,7 @@ pub(super) async fn take_over_all(connection: &mut SqliteConnection, shared: &Sh
              first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, \
              response_headers, body, truncated, error_class, error_detail, next_attempt_at, next_reason) \
              VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING";
-        rows::bind_attempt(sqlx::query(sql), &attempt, false).execute(&mut *connection).await?;
+        columns::bind_attempt(sqlx::query(sql), &attempt, false).execute(&mut *connection).await?;
     }
     sqlx::query(
         "UPDATE deliveries SET claimed = NULL, attempts = attempts + 1, \

@@ -8,26 +8,18 @@ use std::sync::atomic::Ordering;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use model::attempt::Trigger;
 use model::clock::Timestamp;
-use model::endpoint::EndpointStatus;
 use model::event::Event;
-use model::failure::Spent;
-use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
+use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
-use model::payload::PayloadForm;
 
 use super::Shared;
+use super::matching::{NewDelivery, Targets, ToWake, find_targets, new_event};
 use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
 use super::sequences::{SEQUENCES, Sequences};
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::Epoch;
-use crate::surroundings::next_id;
-
-/// An event lists at most so many endpoints that did not get it.
-const MAX_UNMATCHED: usize = 100;
 
 /// What is to be told when the transaction is committed.
 #[derive(Default)]
@@ -35,9 +27,7 @@ pub(super) struct Effects {
     /// Deliveries with a reserved place in a lane of this process.
     pub(super) ready: Vec<ReadyDelivery>,
     /// Endpoints with new work in the store.
-    pub(super) wake: Vec<EndpointId>,
-    /// Endpoints with a new test in the store.
-    pub(super) wake_for_test: Vec<EndpointId>,
+    pub(super) wake: ToWake,
 }
 
 /// An event of the group with all that is decided about it.
@@ -47,25 +37,6 @@ struct NewEvent<'a> {
     event: Arc<Event>,
     targets: Vec<Arc<LiveEndpoint>>,
     unmatched: Vec<Unmatched>,
-}
-
-struct NewDelivery<'a> {
-    id: DeliveryId,
-    event: &'a Event,
-    event_position: i64,
-    endpoint: EndpointId,
-    form: PayloadForm,
-    claimed: Option<Epoch>,
-    trigger: Trigger,
-    enabled: bool,
-}
-
-impl NewDelivery<'_> {
-    /// At once. A test is due before everything else, so that it can be
-    /// claimed alone while all else is held.
-    fn due_at(&self) -> Timestamp {
-        if self.trigger == Trigger::Test { Timestamp::EPOCH } else { self.event.created_at }
-    }
 }
 
 /// Writes the events, and gives the result of each in their order. `version`
@@ -128,17 +99,20 @@ pub(super) async fn publish(
     let mut deliveries = Vec::with_capacity(events.len());
     for (index, new) in &events {
         for target in &new.targets {
-            let delivery = new_delivery(new, target, shared, effects);
+            let delivery = NewDelivery::new(new.publish, target, shared);
+            effects.ready.extend(delivery.ready(&new.event, &new.publish.data));
             if new.publish.test.is_some()
                 && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*index]
             {
                 *tested = Some(delivery.id);
             }
-            deliveries.push(delivery);
+            deliveries.push((new, delivery));
         }
     }
     insert(connection, &events_only, &deliveries).await?;
-    wake_lanes(connection, effects, &deliveries, now).await?;
+    effects.wake = ToWake::of(deliveries.iter().map(|(_, delivery)| delivery));
+    super::lanes::wake(connection, &effects.wake.endpoints, now).await?;
+    super::lanes::wake(connection, &effects.wake.for_test, now).await?;
 
     for (index, first) in twins {
         let same = publishes[index].claim.as_ref().map(|claim| claim.fingerprint)
@@ -197,56 +171,6 @@ async fn find_repeated(
     Ok(())
 }
 
-struct Targets {
-    wanted: Vec<Arc<LiveEndpoint>>,
-    unmatched: Vec<Unmatched>,
-}
-
-fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets, Published> {
-    let Some(endpoints) = shared.configuration.endpoints_of(publish.tenant) else {
-        return Err(Published::UnknownTenant);
-    };
-    if let Some(test) = publish.test {
-        let wanted: Vec<_> = endpoints.into_iter().filter(|live| live.endpoint.id == test).collect();
-        if wanted.is_empty() {
-            return Err(Published::UnknownEndpoint);
-        }
-        return Ok(Targets { wanted, unmatched: Vec::new() });
-    }
-    let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
-    for live in endpoints {
-        match live.endpoint.wants(&publish.event_type, publish.schema_version) {
-            Ok(()) => targets.wanted.push(live),
-            Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
-                let endpoint = live.endpoint.id;
-                targets.unmatched.push(Unmatched { endpoint, reason: reason.as_str().to_owned() });
-            }
-            Err(_) => {}
-        }
-    }
-    Ok(targets)
-}
-
-fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) -> Event {
-    Event {
-        id: next_id!(EventId, shared.surroundings),
-        project: publish.project,
-        tenant: publish.tenant,
-        event_type: publish.event_type.clone(),
-        schema_version: publish.schema_version,
-        subject: publish.subject.clone(),
-        revision: publish.revision,
-        occurred_at: publish.occurred_at.unwrap_or(now),
-        ordering_key: publish.ordering_key.clone().unwrap_or_else(|| {
-            OrderingKey::parse(publish.subject.as_str()).expect("a subject is an ordering key")
-        }),
-        labels: publish.labels.clone(),
-        sequence,
-        test: publish.test.is_some(),
-        created_at: now,
-    }
-}
-
 const EVENTS: Part = Part {
     before: "WITH new (position, id, project, tenant, type, schema_version, subject, revision, occurred_at, \
              ordering_key, labels, sequence, test, unmatched, created_at) AS (VALUES",
@@ -277,7 +201,7 @@ const DELIVERIES: Part = Part {
 async fn insert(
     connection: &mut SqliteConnection,
     events: &[&NewEvent<'_>],
-    deliveries: &[NewDelivery<'_>],
+    deliveries: &[(&NewEvent<'_>, NewDelivery)],
 ) -> sqlx::Result<()> {
     static TOGETHER: MultiRow = MultiRow::new(&[SEQUENCES, EVENTS, PAYLOADS, DELIVERIES]);
     static REST: MultiRow = MultiRow::new(&[DELIVERIES]);
@@ -327,23 +251,20 @@ fn bind_event<'q>(query: Binding<'q>, new: &'q NewEvent<'_>) -> Binding<'q> {
         .bind(event.created_at.as_micros())
 }
 
-fn bind_delivery<'q>(query: Binding<'q>, new: &'q NewDelivery<'_>) -> Binding<'q> {
-    let public_url = match &new.form {
-        PayloadForm::Thin { public_url } => Some(public_url.as_str()),
-        PayloadForm::Full | PayloadForm::Data => None,
-    };
+fn bind_delivery<'q>(query: Binding<'q>, new: &'q (&NewEvent<'_>, NewDelivery)) -> Binding<'q> {
+    let (NewEvent { event, position, .. }, delivery) = new;
     query
-        .bind(new.event.project.0)
-        .bind(new.id.0)
-        .bind(new.event.tenant.0)
-        .bind(new.endpoint.0)
-        .bind(new.event_position)
-        .bind(new.form.mode().as_str())
-        .bind(public_url)
-        .bind(new.due_at().as_micros())
-        .bind(new.claimed.map(|epoch| epoch.0))
-        .bind(new.trigger.code())
-        .bind(new.event.created_at.as_micros())
+        .bind(event.project.0)
+        .bind(delivery.id.0)
+        .bind(event.tenant.0)
+        .bind(delivery.endpoint.0)
+        .bind(*position)
+        .bind(delivery.form.mode().as_str())
+        .bind(delivery.public_url())
+        .bind(delivery.due_at(event.created_at).as_micros())
+        .bind(delivery.claimed.map(|epoch| epoch.0))
+        .bind(delivery.trigger.code())
+        .bind(event.created_at.as_micros())
 }
 
 async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
@@ -371,63 +292,5 @@ async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_
             });
         query.execute(&mut *connection).await?;
     }
-    Ok(())
-}
-
-/// A delivery, with a place in its lane if this process can give it one.
-fn new_delivery<'a>(
-    new: &'a NewEvent<'_>,
-    target: &LiveEndpoint,
-    shared: &Shared,
-    effects: &mut Effects,
-) -> NewDelivery<'a> {
-    let id = next_id!(DeliveryId, shared.surroundings);
-    let endpoint = target.endpoint.id;
-    let form = PayloadForm::new(target.endpoint.payload, &shared.public_url);
-    let trigger = if new.event.test { Trigger::Test } else { Trigger::Automatic };
-    let data = &new.publish.data;
-    let enabled = target.endpoint.status == EndpointStatus::Enabled;
-    // A test goes through the store, where it stands before all that is held.
-    let direct = enabled && trigger != Trigger::Test;
-    let claimed = if direct { shared.hand_off.get().reserve(endpoint, data.as_bytes().len()) } else { None };
-    if let Some(epoch) = claimed {
-        effects.ready.push(ReadyDelivery {
-            id,
-            endpoint,
-            epoch,
-            event: Arc::clone(&new.event),
-            data: data.clone(),
-            form: form.clone(),
-            attempts: 0,
-            spent: Spent { tries: 0, rejections: 0, since: new.event.created_at },
-            trigger,
-            last_error: None,
-        });
-    }
-    let (event, event_position) = (new.event.as_ref(), new.position);
-    NewDelivery { id, event, event_position, endpoint, form, claimed, trigger, enabled }
-}
-
-/// Makes sure that somebody looks after the lanes that got work through the store.
-async fn wake_lanes(
-    connection: &mut SqliteConnection,
-    effects: &mut Effects,
-    deliveries: &[NewDelivery<'_>],
-    now: Timestamp,
-) -> sqlx::Result<()> {
-    let unclaimed = deliveries.iter().filter(|new| new.claimed.is_none());
-    // What waits for a paused endpoint waits until it is enabled.
-    let moving = unclaimed.filter(|new| new.enabled || new.trigger == Trigger::Test);
-    let (tests, others): (Vec<_>, Vec<_>) = moving.partition(|new| new.trigger == Trigger::Test);
-    let distinct = |deliveries: Vec<&NewDelivery<'_>>| {
-        let mut endpoints: Vec<EndpointId> = deliveries.into_iter().map(|new| new.endpoint).collect();
-        endpoints.sort_unstable();
-        endpoints.dedup();
-        endpoints
-    };
-    effects.wake = distinct(others);
-    effects.wake_for_test = distinct(tests);
-    super::lanes::wake(connection, &effects.wake, now).await?;
-    super::lanes::wake(connection, &effects.wake_for_test, now).await?;
     Ok(())
 }

@@ -17,7 +17,6 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u32) -> Result<u64> {
     let now = store.shared.surroundings.now();
     store
-        .writer
         .edit(move |connection| {
             async move {
                 let canceled = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, \
@@ -55,7 +54,7 @@ pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u3
 
 /// Deletes what is older than its project keeps it and still has nothing to do.
 pub(super) async fn purge(store: &SqliteStore, now: Timestamp, limit: u32) -> Result<u64> {
-    store.writer.edit(move |connection| purge_through(connection, now, limit).boxed()).await
+    store.edit(move |connection| purge_through(connection, now, limit).boxed()).await
 }
 
 async fn purge_through(connection: &mut SqliteConnection, now: Timestamp, limit: u32) -> sqlx::Result<u64> {

@@ -428,10 +428,10 @@ impl Group {
         if !self.effects.ready.is_empty() {
             hand_off.hand_over(self.effects.ready);
         }
-        if !self.effects.wake.is_empty() {
-            hand_off.wake(&self.effects.wake);
+        if !self.effects.wake.endpoints.is_empty() {
+            hand_off.wake(&self.effects.wake.endpoints);
         }
-        for endpoint in self.effects.wake_for_test {
+        for endpoint in self.effects.wake.for_test {
             hand_off.wake_for_test(endpoint);
         }
     }

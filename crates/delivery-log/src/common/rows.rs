@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Row, Sqlite};
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use model::attempt::{Answer, Attempt, ErrorClass, HeaderList, Phases, Trigger};
@@ -17,6 +15,8 @@ use model::names::{OrderingKey, Subject, TenantHandle};
 use model::payload::{PayloadForm, PayloadMode};
 use model::retry::NextReason;
 
+use super::Row;
+use super::columns::int;
 use crate::events::{StoredEvent, Unmatched};
 
 /// A column whose value should not be there.
@@ -26,7 +26,7 @@ pub(super) fn broken(column: &'static str, cause: impl std::fmt::Display) -> sql
 
 /// Reads a text column through a parser.
 pub(super) fn parsed<T, E: std::fmt::Display>(
-    row: &SqliteRow,
+    row: &Row,
     column: &'static str,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> sqlx::Result<T> {
@@ -34,13 +34,13 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
 }
 
 /// Reads a column of JSON text.
-pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &'static str) -> sqlx::Result<T> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &'static str) -> sqlx::Result<T> {
     serde_json::from_str(row.try_get(column)?).map_err(|error| broken(column, error))
 }
 
 /// Reads a column of JSON text, or the empty list where it is null.
 pub(super) fn json_list<T: serde::de::DeserializeOwned>(
-    row: &SqliteRow,
+    row: &Row,
     column: &'static str,
 ) -> sqlx::Result<Vec<T>> {
     match row.try_get::<Option<&str>, _>(column)? {
@@ -50,22 +50,45 @@ pub(super) fn json_list<T: serde::de::DeserializeOwned>(
 }
 
 /// Reads a column of microseconds.
-pub(super) fn time(row: &SqliteRow, column: &'static str) -> sqlx::Result<Timestamp> {
-    row.try_get(column).map(Timestamp::from_micros)
+pub(super) fn time(row: &Row, column: &'static str) -> sqlx::Result<Timestamp> {
+    number(row, column).map(Timestamp::from_micros)
 }
 
 /// Reads a column of microseconds or null.
-pub(super) fn time_option(row: &SqliteRow, column: &'static str) -> sqlx::Result<Option<Timestamp>> {
-    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_micros))
+pub(super) fn time_option(row: &Row, column: &'static str) -> sqlx::Result<Option<Timestamp>> {
+    Ok(int(row, column)?.map(Timestamp::from_micros))
+}
+
+fn number(row: &Row, column: &'static str) -> sqlx::Result<i64> {
+    int(row, column)?.ok_or_else(|| broken(column, "it is null"))
+}
+
+/// Reads a column of small numbers that are not negative.
+pub(super) fn count(row: &Row, column: &'static str) -> sqlx::Result<u32> {
+    u32::try_from(number(row, column)?).map_err(|error| broken(column, error))
+}
+
+/// Reads a column of HTTP statuses or null.
+pub(super) fn status_option(row: &Row, column: &'static str) -> sqlx::Result<Option<u16>> {
+    int(row, column)?.map(|code| u16::try_from(code).map_err(|error| broken(column, error))).transpose()
+}
+
+/// Reads a column that says yes or no.
+fn flag(row: &Row, column: &'static str) -> sqlx::Result<bool> {
+    Ok(number(row, column)? != 0)
 }
 
 /// Reads an id's bytes.
-pub(super) fn uuid(row: &SqliteRow, column: &'static str) -> sqlx::Result<Uuid> {
+pub(super) fn uuid(row: &Row, column: &'static str) -> sqlx::Result<Uuid> {
     row.try_get(column)
 }
 
-fn coded<T>(row: &SqliteRow, column: &'static str, decode: impl Fn(i64) -> Option<T>) -> sqlx::Result<T> {
-    let code = row.try_get(column)?;
+pub(super) fn coded<T>(
+    row: &Row,
+    column: &'static str,
+    decode: impl Fn(i64) -> Option<T>,
+) -> sqlx::Result<T> {
+    let code = number(row, column)?;
     decode(code).ok_or_else(|| broken(column, format_args!("unknown code {code}")))
 }
 
@@ -74,7 +97,7 @@ pub(super) const EVENT_COLUMNS: &str = "e.project, e.id, e.tenant, e.type, e.sch
     e.revision, e.occurred_at, e.ordering_key, e.labels, e.sequence, e.test, e.unmatched, e.created_at, \
     t.handle";
 
-pub(super) fn event(row: &SqliteRow) -> sqlx::Result<Event> {
+pub(super) fn event(row: &Row) -> sqlx::Result<Event> {
     let subject = parsed(row, "subject", Subject::parse)?;
     let ordering_key = match row.try_get::<Option<&str>, _>("ordering_key")? {
         Some(key) => OrderingKey::parse(key),
@@ -85,19 +108,19 @@ pub(super) fn event(row: &SqliteRow) -> sqlx::Result<Event> {
         project: ProjectId(uuid(row, "project")?),
         tenant: TenantId(uuid(row, "tenant")?),
         event_type: parsed(row, "type", EventType::parse)?,
-        schema_version: row.try_get("schema_version")?,
+        schema_version: count(row, "schema_version")?,
         subject,
-        revision: row.try_get::<Option<i64>, _>("revision")?.map(|revision| revision as u64),
+        revision: int(row, "revision")?.map(|revision| revision as u64),
         occurred_at: time(row, "occurred_at")?,
         ordering_key: ordering_key.map_err(|e| broken("ordering_key", e))?,
         labels: Labels::from_stored(json_list(row, "labels")?),
-        sequence: row.try_get::<i64, _>("sequence")? as u64,
-        test: row.try_get("test")?,
+        sequence: number(row, "sequence")? as u64,
+        test: flag(row, "test")?,
         created_at: time(row, "created_at")?,
     })
 }
 
-pub(super) fn stored_event(row: &SqliteRow) -> sqlx::Result<StoredEvent> {
+pub(super) fn stored_event(row: &Row) -> sqlx::Result<StoredEvent> {
     let pairs: Vec<(EndpointId, String)> = json_list(row, "unmatched")?;
     Ok(StoredEvent {
         event: event(row)?,
@@ -145,31 +168,20 @@ fn status_from_codes(status: i64, failure: Option<i64>) -> Option<DeliveryStatus
     })
 }
 
-/// A delivery with all that says how it stands, for [`delivery`].
-pub(super) const DELIVERY_SELECT: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
-    d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
-    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
-    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until \
-    FROM deliveries d \
-    JOIN events e ON e.position = d.event \
-    JOIN tenants t ON t.id = d.tenant \
-    JOIN endpoints ep ON ep.id = d.endpoint \
-    LEFT JOIN lanes l ON l.endpoint = d.endpoint";
-
-pub(super) fn form(row: &SqliteRow) -> sqlx::Result<PayloadForm> {
+pub(super) fn form(row: &Row) -> sqlx::Result<PayloadForm> {
     let mode = parsed(row, "payload", str::parse::<PayloadMode>)?;
     Ok(PayloadForm::new(mode, row.try_get::<Option<&str>, _>("public_url")?.unwrap_or_default()))
 }
 
-pub(super) fn delivery(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Delivery> {
-    let stored = coded(row, "status", |code| status_from_codes(code, row.try_get("failure").ok()?))?;
+pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
+    let stored = coded(row, "status", |code| status_from_codes(code, int(row, "failure").ok()?))?;
     let trigger = coded(row, "trigger", Trigger::from_code)?;
     let deleted = time_option(row, "endpoint_deleted_at")?.is_some();
     // What waits for an endpoint that is gone will be canceled; say so at once.
     let status = if stored.is_waiting() && deleted { DeliveryStatus::Canceled } else { stored };
     let waiting = status.is_waiting();
     let held = waiting && trigger != Trigger::Test;
-    let last_error: Option<i64> = row.try_get("last_error")?;
+    let last_error = int(row, "last_error")?;
     let created_at = time(row, "created_at")?;
     Ok(Delivery {
         id: DeliveryId(uuid(row, "id")?),
@@ -184,7 +196,7 @@ pub(super) fn delivery(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Delivery
         payload: form(row)?,
         status,
         hold: if held { hold(row, now)? } else { None },
-        attempts: row.try_get("attempts")?,
+        attempts: count(row, "attempts")?,
         trigger,
         next_attempt_at: if waiting {
             time_option(row, "due_at")?.map(|due| due.max(created_at))
@@ -192,13 +204,13 @@ pub(super) fn delivery(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Delivery
             None
         },
         last_error: last_error.and_then(ErrorClass::from_code),
-        last_http_status: row.try_get("last_status")?,
+        last_http_status: status_option(row, "last_status")?,
         created_at,
         updated_at: time(row, "updated_at")?,
     })
 }
 
-fn hold(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Option<Hold>> {
+fn hold(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
     if row.try_get::<&str, _>("endpoint_status")? != "enabled" {
         return Ok(Some(Hold { by: HeldBy::Paused, until: None }));
     }
@@ -206,16 +218,15 @@ fn hold(row: &SqliteRow, now: Timestamp) -> sqlx::Result<Option<Hold>> {
     Ok(until.map(|until| Hold { by: HeldBy::RateLimit, until: Some(until) }))
 }
 
-pub(super) fn attempt(row: &SqliteRow) -> sqlx::Result<Attempt> {
+pub(super) fn attempt(row: &Row) -> sqlx::Result<Attempt> {
     let micros = |column| -> sqlx::Result<Option<std::time::Duration>> {
-        let micros: Option<i64> = row.try_get(column)?;
-        Ok(micros.map(|micros| std::time::Duration::from_micros(micros.max(0) as u64)))
+        Ok(int(row, column)?.map(|micros| std::time::Duration::from_micros(micros.max(0) as u64)))
     };
     let remote_ip: Option<&str> = row.try_get("remote_ip")?;
     Ok(Attempt {
         id: AttemptId(uuid(row, "id")?),
         delivery: DeliveryId(uuid(row, "delivery")?),
-        number: row.try_get("number")?,
+        number: count(row, "number")?,
         trigger: coded(row, "trigger", Trigger::from_code)?,
         started_at: time(row, "started_at")?,
         phases: Phases {
@@ -240,44 +251,12 @@ pub(super) fn attempt(row: &SqliteRow) -> sqlx::Result<Attempt> {
     })
 }
 
-fn answer(row: &SqliteRow) -> sqlx::Result<Option<Answer>> {
-    let Some(status) = row.try_get("http_status")? else { return Ok(None) };
+fn answer(row: &Row) -> sqlx::Result<Option<Answer>> {
+    let Some(status) = status_option(row, "http_status")? else { return Ok(None) };
     Ok(Some(Answer {
         status,
         headers: json_list(row, "response_headers")?,
         body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
-        truncated: row.try_get("truncated")?,
+        truncated: flag(row, "truncated")?,
     }))
-}
-
-/// Binds the columns of an attempt, in the order of the insert.
-pub(super) fn bind_attempt<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    attempt: &'q Attempt,
-    late: bool,
-) -> Query<'q, Sqlite, SqliteArguments> {
-    let micros = |span: Option<std::time::Duration>| span.map(|span| span.as_micros() as i64);
-    let answer = attempt.answer.as_ref();
-    let reason = if late { NextReason::Superseded } else { attempt.next_reason };
-    query
-        .bind(attempt.delivery.0)
-        .bind(attempt.number)
-        .bind(attempt.id.0)
-        .bind(attempt.trigger.code())
-        .bind(attempt.started_at.as_micros())
-        .bind(micros(attempt.phases.dns))
-        .bind(micros(attempt.phases.connect))
-        .bind(micros(attempt.phases.first_byte))
-        .bind(micros(Some(attempt.phases.total)))
-        .bind(attempt.remote_ip.map(|ip| ip.to_string()))
-        .bind(attempt.http_version)
-        .bind(to_json(&attempt.request_headers))
-        .bind(answer.map(|answer| answer.status))
-        .bind(answer.map(|answer| to_json(&answer.headers)))
-        .bind(answer.filter(|answer| !answer.body.is_empty()).map(|answer| answer.body.as_slice()))
-        .bind(answer.is_some_and(|answer| answer.truncated))
-        .bind(attempt.error_class.code())
-        .bind(attempt.error_detail.as_deref())
-        .bind(if late { None } else { attempt.next_attempt_at.map(Timestamp::as_micros) })
-        .bind(reason.code())
 }

@@ -1,19 +1,19 @@
 //! Reading events.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Row};
+use sqlx::{QueryBuilder, Row as _};
 
 use model::delivery::Delivery;
 use model::event::EventData;
 use model::ids::EventId;
 
-use super::{SqliteStore, filter, rows, store_error};
+use super::{Db, Store, filter, rows, statements, store_error};
 use crate::deliveries::{Deliveries, DeliveryFilter};
 use crate::events::{EventFilter, Events, Publish, Published, StoredEvent};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
-fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<sqlx::Sqlite> {
+fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(rows::EVENT_COLUMNS).push(" FROM events e JOIN tenants t ON t.id = e.tenant");
     filter::events(&mut sql, view, filter);
@@ -21,7 +21,7 @@ fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<sqlx::Sqlite>
 }
 
 #[async_trait]
-impl Events for SqliteStore {
+impl Events for Store {
     async fn publish(&self, publish: Publish) -> Result<Published> {
         self.writer.publish(publish).await
     }
@@ -34,16 +34,13 @@ impl Events for SqliteStore {
     }
 
     async fn read_data(&self, view: View, id: EventId) -> Result<Option<EventData>> {
-        let row = sqlx::query(
-            "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \
-             WHERE e.project = ?1 AND e.id = ?2 AND (?3 IS NULL OR e.tenant = ?3)",
-        )
-        .bind(view.project.0)
-        .bind(id.0)
-        .bind(view.tenant.map(|tenant| tenant.0))
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(store_error("find the data of an event"))?;
+        let row = sqlx::query(statements::READ_DATA)
+            .bind(view.project.0)
+            .bind(id.0)
+            .bind(view.tenant.map(|tenant| tenant.0))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(store_error("find the data of an event"))?;
         let data = row.map(|row| row.try_get(0).map(EventData::from_stored)).transpose();
         data.map_err(store_error("read the data of an event"))
     }
@@ -55,7 +52,7 @@ impl Events for SqliteStore {
         page: PageRequest,
     ) -> Result<Page<StoredEvent>> {
         let mut sql = select_events(view, filter);
-        filter::numbered_page(&mut sql, filter::Numbered::Events, view, page);
+        statements::page(&mut sql, statements::Listed::Events, view, page);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list events"))?;
         let events = rows
             .iter()

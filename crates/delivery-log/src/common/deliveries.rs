@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sqlx::{QueryBuilder, SqliteConnection};
+use sqlx::QueryBuilder;
 
-use model::attempt::{Attempt, Trigger};
+use model::attempt::Attempt;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
 use model::event::{Event, EventData};
 use model::ids::{DeliveryId, EndpointId};
 
 use super::idempotency::Outcome;
-use super::{SqliteStore, filter, lanes, rows, store_error};
+use super::moves::{cancel, replay};
+use super::{Connection, Store, filter, rows, statements, store_error};
 use crate::deliveries::{Canceled, Deliveries, DeliveryFilter, Finished, Recorded, Replayed};
 use crate::events::Events;
 use crate::idempotency::{Once, Performed};
@@ -21,59 +22,21 @@ use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
 async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     view: View,
     id: DeliveryId,
     now: Timestamp,
 ) -> sqlx::Result<Option<Delivery>> {
-    let mut sql = QueryBuilder::new(rows::DELIVERY_SELECT);
+    let mut sql = QueryBuilder::new(statements::DELIVERIES);
     filter::deliveries(&mut sql, view, &DeliveryFilter::default(), now);
     sql.push(" AND d.id = ").push_bind(id.0);
     let row = sql.build().fetch_optional(connection).await?;
     row.as_ref().map(|row| rows::delivery(row, now)).transpose()
 }
 
-/// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
-async fn replay(connection: &mut SqliteConnection, delivery: &Delivery, now: Timestamp) -> sqlx::Result<()> {
-    let sql = match delivery.status.is_waiting() {
-        // What is in an owner's hands is due already, and may be under way.
-        true => {
-            "UPDATE deliveries SET due_at = ?1, trigger = ?2, updated_at = ?1 \
-             WHERE project = ?3 AND id = ?4 AND claimed IS NULL"
-        }
-        false => {
-            "UPDATE deliveries SET status = 0, failure = NULL, due_at = ?1, claimed = NULL, tries = 0, \
-             rejections = 0, schedule_since = ?1, trigger = ?2, updated_at = ?1 WHERE project = ?3 AND id = ?4"
-        }
-    };
-    sqlx::query(sql)
-        .bind(now.as_micros())
-        .bind(Trigger::Manual.code())
-        .bind(delivery.project.0)
-        .bind(delivery.id.0)
-        .execute(&mut *connection)
-        .await?;
-    lanes::wake(connection, &[delivery.endpoint], now).await
-}
-
-async fn cancel(connection: &mut SqliteConnection, delivery: &Delivery, now: Timestamp) -> sqlx::Result<()> {
-    // The number of an attempt that is under way is not given out again.
-    sqlx::query(
-        "UPDATE deliveries SET status = 4, failure = NULL, due_at = NULL, \
-         attempts = attempts + (claimed IS NOT NULL), claimed = NULL, updated_at = ? \
-         WHERE project = ? AND id = ?",
-    )
-    .bind(now.as_micros())
-    .bind(delivery.project.0)
-    .bind(delivery.id.0)
-    .execute(connection)
-    .await
-    .map(|_| ())
-}
-
-async fn endpoint_is_enabled(connection: &mut SqliteConnection, delivery: &Delivery) -> sqlx::Result<bool> {
+async fn endpoint_is_enabled(connection: &mut Connection, delivery: &Delivery) -> sqlx::Result<bool> {
     let row =
-        sqlx::query("SELECT 1 FROM endpoints WHERE id = ? AND status = 'enabled' AND deleted_at IS NULL")
+        sqlx::query("SELECT 1 FROM endpoints WHERE id = $1 AND status = 'enabled' AND deleted_at IS NULL")
             .bind(delivery.endpoint.0)
             .fetch_optional(connection)
             .await?;
@@ -83,7 +46,7 @@ async fn endpoint_is_enabled(connection: &mut SqliteConnection, delivery: &Deliv
 /// Sends a delivery again, unless something speaks against it; gives the
 /// endpoint whose lane is to be told.
 async fn replay_if_allowed(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     view: View,
     id: DeliveryId,
     force: bool,
@@ -104,7 +67,7 @@ async fn replay_if_allowed(
 
 /// Withdraws a delivery that waits; gives the endpoint whose lane is to be told.
 async fn cancel_if_waiting(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     view: View,
     id: DeliveryId,
     now: Timestamp,
@@ -120,7 +83,7 @@ async fn cancel_if_waiting(
 }
 
 #[async_trait]
-impl Deliveries for SqliteStore {
+impl Deliveries for Store {
     async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
         self.writer.finish(finished).await
     }
@@ -138,9 +101,9 @@ impl Deliveries for SqliteStore {
         page: PageRequest,
     ) -> Result<Page<Delivery>> {
         let now = self.shared.surroundings.now();
-        let mut sql = QueryBuilder::new(rows::DELIVERY_SELECT);
+        let mut sql = QueryBuilder::new(statements::DELIVERIES);
         filter::deliveries(&mut sql, view, filter, now);
-        filter::numbered_page(&mut sql, filter::Numbered::Deliveries, view, page);
+        statements::page(&mut sql, statements::Listed::Deliveries, view, page);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list deliveries"))?;
         let deliveries = rows
             .iter()
@@ -154,7 +117,7 @@ impl Deliveries for SqliteStore {
         if self.find_delivery(view, id).await?.is_none() {
             return Ok(None);
         }
-        let rows = sqlx::query("SELECT * FROM attempts WHERE delivery = ? ORDER BY number")
+        let rows = sqlx::query("SELECT * FROM attempts WHERE delivery = $1 ORDER BY number")
             .bind(id.0)
             .fetch_all(&self.readers)
             .await

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
 use model::ids::ProjectId;
 
-use super::rows::broken;
-use super::{Shared, SqliteStore};
+use super::rows::{broken, status_option};
+use super::{Connection, Shared, Store, lock_key};
 use crate::Result;
 use crate::idempotency::{KeptAnswer, Once, Performed};
 
@@ -28,7 +28,7 @@ impl Outcome<bool> {
     }
 }
 
-impl SqliteStore {
+impl Store {
     /// Runs `work` in a transaction of its own, unless the request was done
     /// before; its answer is kept in the same transaction.
     pub(super) async fn edit_once<T, F>(
@@ -38,30 +38,27 @@ impl SqliteStore {
         work: F,
     ) -> Result<Performed<T>>
     where
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Outcome<T>>>
-            + Send
-            + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, sqlx::Result<Outcome<T>>> + Send + 'static,
         T: Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let once = once.as_ref();
-                    if let Some(before) = find(connection, &shared, project, once).await? {
-                        return Ok(before);
-                    }
-                    match work(&mut *connection).await? {
-                        Outcome::Done(result) => {
-                            keep(connection, &shared, project, once).await?;
-                            Ok(Performed::First(result))
-                        }
-                        Outcome::Refused(result) => Ok(Performed::First(result)),
-                    }
+        self.edit(move |connection| {
+            async move {
+                let once = once.as_ref();
+                if let Some(before) = find(connection, &shared, project, once).await? {
+                    return Ok(before);
                 }
-                .boxed()
-            })
-            .await
+                match work(&mut *connection).await? {
+                    Outcome::Done(result) => {
+                        keep(connection, &shared, project, once).await?;
+                        Ok(Performed::First(result))
+                    }
+                    Outcome::Refused(result) => Ok(Performed::First(result)),
+                }
+            }
+            .boxed()
+        })
+        .await
     }
 }
 
@@ -72,23 +69,24 @@ fn row_name(project: ProjectId, key: &str) -> Vec<u8> {
 
 /// Looks whether the request was done before. `None` means: it is the first.
 async fn find<T>(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     shared: &Shared,
     project: ProjectId,
     once: Option<&Once>,
 ) -> sqlx::Result<Option<Performed<T>>> {
     let Some(Once { claim, .. }) = once else { return Ok(None) };
+    lock_key(connection, project, claim.key.as_str()).await?;
     let row = sqlx::query(
         "SELECT fingerprint, status, location, sealed_body FROM idempotency_keys \
-         WHERE project = ? AND key = ? AND expires_at > ?",
+         WHERE project = $1 AND key = $2 AND expires_at > $3",
     )
     .bind(project.0)
     .bind(claim.key.as_str())
     .bind(shared.surroundings.now().as_micros())
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let status: Option<u16> = row.try_get(1)?;
+    let status = status_option(&row, "status")?;
     let (Some(status), true) = (status, row.try_get::<&[u8], _>(0)? == claim.fingerprint.as_slice()) else {
         return Ok(Some(Performed::KeyReused));
     };
@@ -105,7 +103,7 @@ async fn find<T>(
 
 /// Keeps the answer, in the transaction that does the work.
 async fn keep(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     shared: &Shared,
     project: ProjectId,
     once: Option<&Once>,
@@ -115,14 +113,14 @@ async fn keep(
     let sealed = shared.vault.seal(answer.body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
     sqlx::query(
         "INSERT INTO idempotency_keys (project, key, fingerprint, status, location, sealed_body, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, key) DO UPDATE SET \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project, key) DO UPDATE SET \
          fingerprint = excluded.fingerprint, event = NULL, sequence = NULL, status = excluded.status, \
          location = excluded.location, sealed_body = excluded.sealed_body, expires_at = excluded.expires_at",
     )
     .bind(project.0)
     .bind(claim.key.as_str())
     .bind(claim.fingerprint.as_slice())
-    .bind(answer.status)
+    .bind(i64::from(answer.status))
     .bind(answer.location.as_deref())
     .bind(sealed)
     .bind(claim.expires_at.as_micros())

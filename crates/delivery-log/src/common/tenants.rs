@@ -2,8 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _};
 
 use model::clock::Timestamp;
 use model::ids::{ProjectId, TenantId};
@@ -12,13 +11,13 @@ use model::names::TenantHandle;
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{parsed, time, uuid};
-use super::{SqliteStore, filter, store_error};
+use super::{Connection, Db, Row, Store, filter, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::tenants::{Created, Tenant, Tenants};
 use crate::{Result, View};
 
-pub(super) fn tenant(row: &SqliteRow) -> sqlx::Result<Tenant> {
+pub(super) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
     Ok(Tenant {
         id: TenantId(uuid(row, "id")?),
         project: ProjectId(uuid(row, "project")?),
@@ -30,11 +29,11 @@ pub(super) fn tenant(row: &SqliteRow) -> sqlx::Result<Tenant> {
     })
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &Tenant) -> sqlx::Result<Created> {
+async fn insert(connection: &mut Connection, new: &Tenant) -> sqlx::Result<Created> {
     let version = next_version(connection).await?;
     let done = sqlx::query(
         "INSERT INTO tenants (id, project, handle, name, metadata, created_at, updated_at, version) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project, handle) WHERE deleted_at IS NULL DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project, handle) WHERE deleted_at IS NULL DO NOTHING",
     )
     .bind(new.id.0)
     .bind(new.project.0)
@@ -50,7 +49,7 @@ async fn insert(connection: &mut SqliteConnection, new: &Tenant) -> sqlx::Result
 }
 
 async fn delete(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     view: View,
     id: TenantId,
     expected: Timestamp,
@@ -58,8 +57,8 @@ async fn delete(
 ) -> sqlx::Result<bool> {
     let version = next_version(connection).await?;
     let done = sqlx::query(
-        "UPDATE tenants SET deleted_at = ?, version = ? \
-         WHERE id = ? AND project = ? AND updated_at = ? AND deleted_at IS NULL",
+        "UPDATE tenants SET deleted_at = $1, version = $2 \
+         WHERE id = $3 AND project = $4 AND updated_at = $5 AND deleted_at IS NULL",
     )
     .bind(now.as_micros())
     .bind(version)
@@ -72,15 +71,15 @@ async fn delete(
         return Ok(false);
     }
     for sql in [
-        "UPDATE endpoints SET deleted_at = ?, version = ? WHERE tenant = ? AND deleted_at IS NULL",
-        "UPDATE api_keys SET revoked_at = ?, version = ? WHERE tenant = ? AND revoked_at IS NULL",
+        "UPDATE endpoints SET deleted_at = $1, version = $2 WHERE tenant = $3 AND deleted_at IS NULL",
+        "UPDATE api_keys SET revoked_at = $1, version = $2 WHERE tenant = $3 AND revoked_at IS NULL",
     ] {
         sqlx::query(sql).bind(now.as_micros()).bind(version).bind(id.0).execute(&mut *connection).await?;
     }
     Ok(true)
 }
 
-fn visible(view: View) -> QueryBuilder<sqlx::Sqlite> {
+fn visible(view: View) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT * FROM tenants WHERE deleted_at IS NULL AND project = ");
     sql.push_bind(view.project.0);
     if let Some(tenant) = view.tenant {
@@ -90,7 +89,7 @@ fn visible(view: View) -> QueryBuilder<sqlx::Sqlite> {
 }
 
 #[async_trait]
-impl Tenants for SqliteStore {
+impl Tenants for Store {
     async fn create_tenant(&self, tenant: &Tenant, once: Option<Once>) -> Result<Performed<Created>> {
         let new = tenant.clone();
         self.edit_once(new.project, once, move |connection| {
@@ -123,31 +122,30 @@ impl Tenants for SqliteStore {
 
     async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<bool> {
         let new = tenant.clone();
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let version = next_version(connection).await?;
-                    let done = sqlx::query(
-                        "UPDATE tenants SET name = ?, metadata = ?, updated_at = ?, version = ? \
-                         WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
-                    )
-                    .bind(&new.name)
-                    .bind(&new.metadata)
-                    .bind(new.updated_at.as_micros())
-                    .bind(version)
-                    .bind(new.id.0)
-                    .bind(expected.as_micros())
-                    .execute(connection)
-                    .await?;
-                    Ok(done.rows_affected() == 1)
-                }
-                .boxed()
-            })
-            .await
+        self.edit(move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE tenants SET name = $1, metadata = $2, updated_at = $3, version = $4 \
+                         WHERE id = $5 AND updated_at = $6 AND deleted_at IS NULL",
+                )
+                .bind(&new.name)
+                .bind(&new.metadata)
+                .bind(new.updated_at.as_micros())
+                .bind(version)
+                .bind(new.id.0)
+                .bind(expected.as_micros())
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected() == 1)
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        self.writer.edit(move |connection| delete(connection, view, id, expected, now).boxed()).await
+        self.edit(move |connection| delete(connection, view, id, expected, now).boxed()).await
     }
 }

@@ -1,10 +1,11 @@
 //! Conditions of lists.
 
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::QueryBuilder;
 
 use model::clock::Timestamp;
 use model::delivery::VisibleStatus;
 
+use super::{Db, statements};
 use crate::View;
 use crate::deliveries::DeliveryFilter;
 use crate::events::EventFilter;
@@ -12,7 +13,7 @@ use crate::page::{Order, PageRequest};
 
 /// The end of a list's statement: from the cursor on, in order, and one row
 /// more than wanted, which tells whether there is a next page.
-pub(super) fn page(sql: &mut QueryBuilder<Sqlite>, id: &str, page: PageRequest) {
+pub(super) fn page(sql: &mut QueryBuilder<Db>, id: &str, page: PageRequest) {
     let (beyond, direction) = match page.order {
         Order::Descending => (" < ", " DESC"),
         Order::Ascending => (" > ", " ASC"),
@@ -20,39 +21,10 @@ pub(super) fn page(sql: &mut QueryBuilder<Sqlite>, id: &str, page: PageRequest) 
     if let Some(after) = page.after {
         sql.push(" AND ").push(id).push(beyond).push_bind(after);
     }
-    sql.push(" ORDER BY ").push(id).push(direction).push(" LIMIT ").push_bind(page.limit + 1);
+    sql.push(" ORDER BY ").push(id).push(direction).push(" LIMIT ").push_bind(i64::from(page.limit) + 1);
 }
 
-/// Lists whose rows are numbered in the order in which they came.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Numbered {
-    Events,
-    Deliveries,
-}
-
-/// Like [`page`], by number. The row that the cursor names may have been
-/// purged meanwhile: then the list goes on at its neighbour.
-pub(super) fn numbered_page(sql: &mut QueryBuilder<Sqlite>, list: Numbered, view: View, page: PageRequest) {
-    let (alias, table) = match list {
-        Numbered::Events => ("e", "events"),
-        Numbered::Deliveries => ("d", "deliveries"),
-    };
-    let (beyond, neighbour, direction) = match page.order {
-        Order::Descending => ("<", (">=", "ASC", i64::MAX), "DESC"),
-        Order::Ascending => (">", ("<=", "DESC", 0), "ASC"),
-    };
-    if let Some(after) = page.after {
-        let (at, nearest, none) = neighbour;
-        sql.push(format_args!(
-            " AND {alias}.position {beyond} coalesce((SELECT position FROM {table} WHERE project = "
-        ));
-        sql.push_bind(view.project.0).push(format_args!(" AND id {at} ")).push_bind(after);
-        sql.push(format_args!(" ORDER BY id {nearest} LIMIT 1), {none})"));
-    }
-    sql.push(format_args!(" ORDER BY {alias}.position {direction} LIMIT ")).push_bind(page.limit + 1);
-}
-
-fn occurred(sql: &mut QueryBuilder<Sqlite>, after: Option<Timestamp>, before: Option<Timestamp>) {
+fn occurred(sql: &mut QueryBuilder<Db>, after: Option<Timestamp>, before: Option<Timestamp>) {
     if let Some(after) = after {
         sql.push(" AND e.occurred_at >= ").push_bind(after.as_micros());
     }
@@ -62,7 +34,7 @@ fn occurred(sql: &mut QueryBuilder<Sqlite>, after: Option<Timestamp>, before: Op
 }
 
 /// Conditions on events `e`.
-pub(super) fn events(sql: &mut QueryBuilder<Sqlite>, view: View, filter: &EventFilter) {
+pub(super) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilter) {
     sql.push(" WHERE e.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
         sql.push(" AND e.tenant = ").push_bind(tenant.0);
@@ -77,12 +49,7 @@ pub(super) fn events(sql: &mut QueryBuilder<Sqlite>, view: View, filter: &EventF
 }
 
 /// Conditions on deliveries `d` with their events `e`, endpoints `ep` and lanes `l`.
-pub(super) fn deliveries(
-    sql: &mut QueryBuilder<Sqlite>,
-    view: View,
-    filter: &DeliveryFilter,
-    now: Timestamp,
-) {
+pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &DeliveryFilter, now: Timestamp) {
     sql.push(" WHERE d.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
         sql.push(" AND d.tenant = ").push_bind(tenant.0);
@@ -91,8 +58,7 @@ pub(super) fn deliveries(
         sql.push(" AND d.endpoint = ").push_bind(endpoint.0);
     }
     if let Some(event) = filter.event {
-        sql.push(" AND d.event = (SELECT position FROM events WHERE project = ").push_bind(view.project.0);
-        sql.push(" AND id = ").push_bind(event.0).push(")");
+        statements::of_event(sql, view, event);
     }
     if let Some(event_type) = &filter.event_type {
         sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());
@@ -104,13 +70,13 @@ pub(super) fn deliveries(
         sql.push(" AND d.last_error = ").push_bind(error_class.code());
     }
     if let Some(http_status) = filter.http_status {
-        sql.push(" AND d.last_status = ").push_bind(http_status);
+        sql.push(" AND d.last_status = ").push_bind(i64::from(http_status));
     }
     occurred(sql, filter.occurred_after, filter.occurred_before);
     statuses(sql, &filter.statuses, now);
 }
 
-fn statuses(sql: &mut QueryBuilder<Sqlite>, wanted: &[VisibleStatus], now: Timestamp) {
+fn statuses(sql: &mut QueryBuilder<Db>, wanted: &[VisibleStatus], now: Timestamp) {
     if wanted.is_empty() {
         return;
     }

@@ -2,8 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _};
 
 use model::access::{ApiKey, Scopes, TokenHash};
 use model::clock::Timestamp;
@@ -12,15 +11,15 @@ use model::names::ProjectName;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, json, parsed, time, time_option, to_json, uuid};
-use super::{SqliteStore, filter, store_error};
+use super::rows::{broken, count, json, parsed, time, time_option, to_json, uuid};
+use super::{Connection, Db, Row, Store, filter, store_error};
 use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UnknownTenant};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::surroundings::next_id;
 use crate::{Result, View};
 
-pub(super) fn project(row: &SqliteRow) -> sqlx::Result<Project> {
+pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
     Ok(Project {
         id: ProjectId(uuid(row, "id")?),
         name: parsed(row, "name", ProjectName::parse)?,
@@ -28,13 +27,13 @@ pub(super) fn project(row: &SqliteRow) -> sqlx::Result<Project> {
             "create" => UnknownTenant::Create,
             _ => UnknownTenant::Reject,
         },
-        retention_days: row.try_get("retention_days")?,
+        retention_days: count(row, "retention_days")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
 }
 
-pub(super) fn key(row: &SqliteRow) -> sqlx::Result<ApiKey> {
+pub(super) fn key(row: &Row) -> sqlx::Result<ApiKey> {
     let tenant: Option<uuid::Uuid> = row.try_get("tenant")?;
     Ok(ApiKey {
         id: KeyId(uuid(row, "id")?),
@@ -49,7 +48,7 @@ pub(super) fn key(row: &SqliteRow) -> sqlx::Result<ApiKey> {
     })
 }
 
-pub(super) fn tokens(row: &SqliteRow) -> sqlx::Result<KeyTokens> {
+pub(super) fn tokens(row: &Row) -> sqlx::Result<KeyTokens> {
     let hash = |bytes: &[u8]| TokenHash::try_from(bytes).map_err(|error| broken("token", error));
     let previous: Option<&[u8]> = row.try_get("previous_token")?;
     let until = time_option(row, "previous_until")?;
@@ -59,8 +58,8 @@ pub(super) fn tokens(row: &SqliteRow) -> sqlx::Result<KeyTokens> {
     })
 }
 
-async fn ensure_project(connection: &mut SqliteConnection, new: &Project) -> sqlx::Result<Project> {
-    let existing = sqlx::query("SELECT * FROM projects WHERE name = ?")
+async fn ensure_project(connection: &mut Connection, new: &Project) -> sqlx::Result<Project> {
+    let existing = sqlx::query("SELECT * FROM projects WHERE name = $1")
         .bind(new.name.as_str())
         .fetch_optional(&mut *connection);
     if let Some(row) = existing.await? {
@@ -69,12 +68,12 @@ async fn ensure_project(connection: &mut SqliteConnection, new: &Project) -> sql
     let version = next_version(connection).await?;
     sqlx::query(
         "INSERT INTO projects (id, name, unknown_tenant, retention_days, created_at, updated_at, version) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(new.id.0)
     .bind(new.name.as_str())
     .bind(new.unknown_tenant.as_str())
-    .bind(new.retention_days)
+    .bind(i64::from(new.retention_days))
     .bind(new.created_at.as_micros())
     .bind(new.updated_at.as_micros())
     .bind(version)
@@ -83,11 +82,11 @@ async fn ensure_project(connection: &mut SqliteConnection, new: &Project) -> sql
     Ok(new.clone())
 }
 
-async fn insert_key(connection: &mut SqliteConnection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
+async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
     let version = next_version(connection).await?;
     sqlx::query(
         "INSERT INTO api_keys (id, project, name, scopes, tenant, expires_at, allowed_networks, token, \
-         created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(key.id.0)
     .bind(key.project.0)
@@ -106,7 +105,7 @@ async fn insert_key(connection: &mut SqliteConnection, key: &ApiKey, token: Toke
 }
 
 /// A key with the view's rights, not revoked.
-fn visible_keys(view: View) -> QueryBuilder<sqlx::Sqlite> {
+fn visible_keys(view: View) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT * FROM api_keys WHERE revoked_at IS NULL AND project = ");
     sql.push_bind(view.project.0);
     if let Some(tenant) = view.tenant {
@@ -116,7 +115,7 @@ fn visible_keys(view: View) -> QueryBuilder<sqlx::Sqlite> {
 }
 
 async fn revoke(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     view: Option<View>,
     id: KeyId,
     now: Timestamp,
@@ -135,7 +134,7 @@ async fn revoke(
 }
 
 #[async_trait]
-impl Access for SqliteStore {
+impl Access for Store {
     async fn ensure_project(&self, name: &ProjectName) -> Result<Project> {
         let now = self.shared.surroundings.now();
         let new = Project {
@@ -146,40 +145,38 @@ impl Access for SqliteStore {
             created_at: now,
             updated_at: now,
         };
-        self.writer
-            .edit(move |connection| async move { ensure_project(connection, &new).await }.boxed())
-            .await
+        self.edit(move |connection| async move { ensure_project(connection, &new).await }.boxed()).await
     }
 
     async fn find_project(&self, id: ProjectId) -> Result<Option<Project>> {
-        let row = sqlx::query("SELECT * FROM projects WHERE id = ?").bind(id.0).fetch_optional(&self.readers);
+        let row =
+            sqlx::query("SELECT * FROM projects WHERE id = $1").bind(id.0).fetch_optional(&self.readers);
         let row = row.await.map_err(store_error("find a project"))?;
         row.as_ref().map(project).transpose().map_err(store_error("read a project"))
     }
 
     async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool> {
         let new = project.clone();
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let version = next_version(connection).await?;
-                    let done = sqlx::query(
-                        "UPDATE projects SET unknown_tenant = ?, retention_days = ?, updated_at = ?, \
-                         version = ? WHERE id = ? AND updated_at = ?",
-                    )
-                    .bind(new.unknown_tenant.as_str())
-                    .bind(new.retention_days)
-                    .bind(new.updated_at.as_micros())
-                    .bind(version)
-                    .bind(new.id.0)
-                    .bind(expected.as_micros())
-                    .execute(connection)
-                    .await?;
-                    Ok(done.rows_affected() == 1)
-                }
-                .boxed()
-            })
-            .await
+        self.edit(move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE projects SET unknown_tenant = $1, retention_days = $2, updated_at = $3, \
+                         version = $4 WHERE id = $5 AND updated_at = $6",
+                )
+                .bind(new.unknown_tenant.as_str())
+                .bind(i64::from(new.retention_days))
+                .bind(new.updated_at.as_micros())
+                .bind(version)
+                .bind(new.id.0)
+                .bind(expected.as_micros())
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected() == 1)
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>> {
@@ -228,9 +225,9 @@ impl Access for SqliteStore {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
-                    "UPDATE api_keys SET previous_token = token, previous_until = ?, token = ?, \
-                     updated_at = ?, version = ? WHERE id = ? AND project = ? \
-                     AND (?7 IS NULL OR tenant = ?7) AND revoked_at IS NULL",
+                    "UPDATE api_keys SET previous_token = token, previous_until = $1, token = $2, \
+                     updated_at = $3, version = $4 WHERE id = $5 AND project = $6 \
+                     AND ($7 IS NULL OR tenant = $7) AND revoked_at IS NULL",
                 )
                 .bind(overlap_until.as_micros())
                 .bind(token.as_slice())
@@ -250,11 +247,11 @@ impl Access for SqliteStore {
 
     async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        self.writer.edit(move |connection| revoke(connection, Some(view), id, now).boxed()).await
+        self.edit(move |connection| revoke(connection, Some(view), id, now).boxed()).await
     }
 
     async fn revoke_any_key(&self, id: KeyId) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        self.writer.edit(move |connection| revoke(connection, None, id, now).boxed()).await
+        self.edit(move |connection| revoke(connection, None, id, now).boxed()).await
     }
 }

@@ -8,8 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use secrecy::ExposeSecret as _;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _};
 use zeroize::Zeroizing;
 
 use model::clock::Timestamp;
@@ -24,7 +23,7 @@ use model::vault::Vault;
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, json, parsed, time, to_json, uuid};
-use super::{SqliteStore, filter, lanes, store_error};
+use super::{Connection, Db, Row, Store, filter, lanes, store_error};
 use crate::endpoints::{Endpoints, SecretEndpoint};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -56,7 +55,7 @@ fn seal_secrets(vault: &Vault, id: EndpointId, secrets: &[ActiveSecret], entropy
 }
 
 fn unseal<T: serde::de::DeserializeOwned>(
-    row: &SqliteRow,
+    row: &Row,
     vault: &Vault,
     column: &'static str,
     name: &str,
@@ -67,7 +66,7 @@ fn unseal<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(&text).map_err(|error| broken(column, error))
 }
 
-pub(super) fn secret_endpoint(row: &SqliteRow, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
+pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
     let id = EndpointId(uuid(row, "id")?);
     let headers: Vec<(String, String)> = unseal(row, vault, "sealed_headers", "headers", id)?;
     let secrets: Vec<(String, Option<i64>)> = unseal(row, vault, "sealed_secrets", "secrets", id)?;
@@ -110,7 +109,7 @@ fn subscriptions_text(endpoint: &Endpoint) -> String {
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &SecretEndpoint,
     vault: &Vault,
     entropy: &dyn Entropy,
@@ -120,8 +119,8 @@ async fn insert(
     let done = sqlx::query(
         "INSERT INTO endpoints (id, project, tenant, url, description, subscriptions, payload, timeout_ms, \
          status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version) \
-         SELECT ?, project, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM tenants \
-         WHERE id = ? AND deleted_at IS NULL",
+         SELECT $1, project, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM tenants \
+         WHERE id = $15 AND deleted_at IS NULL",
     )
     .bind(endpoint.id.0)
     .bind(endpoint.url.as_str())
@@ -154,23 +153,23 @@ struct Updated {
 }
 
 async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     new: &Endpoint,
     sealed_headers: Vec<u8>,
     expected: Timestamp,
 ) -> sqlx::Result<Option<Updated>> {
     let version = next_version(connection).await?;
     let before =
-        sqlx::query("SELECT url FROM endpoints WHERE id = ? AND updated_at = ? AND deleted_at IS NULL")
+        sqlx::query("SELECT url FROM endpoints WHERE id = $1 AND updated_at = $2 AND deleted_at IS NULL")
             .bind(new.id.0)
             .bind(expected.as_micros())
             .fetch_optional(&mut *connection)
             .await?;
     let Some(before) = before else { return Ok(None) };
     sqlx::query(
-        "UPDATE endpoints SET url = ?, description = ?, subscriptions = ?, payload = ?, timeout_ms = ?, \
-         status = ?, disabled_reason = ?, metadata = ?, sealed_headers = ?, updated_at = ?, version = ? \
-         WHERE id = ?",
+        "UPDATE endpoints SET url = $1, description = $2, subscriptions = $3, payload = $4, timeout_ms = $5, \
+         status = $6, disabled_reason = $7, metadata = $8, sealed_headers = $9, updated_at = $10, version = $11 \
+         WHERE id = $12",
     )
     .bind(new.url.as_str())
     .bind(&new.description)
@@ -195,7 +194,7 @@ async fn update(
     Ok(Some(Updated { moved }))
 }
 
-fn visible(view: View, tenant: TenantId) -> QueryBuilder<sqlx::Sqlite> {
+fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT * FROM endpoints WHERE deleted_at IS NULL AND project = ");
     sql.push_bind(view.project.0).push(" AND tenant = ").push_bind(tenant.0);
     if let Some(own) = view.tenant {
@@ -205,7 +204,7 @@ fn visible(view: View, tenant: TenantId) -> QueryBuilder<sqlx::Sqlite> {
 }
 
 #[async_trait]
-impl Endpoints for SqliteStore {
+impl Endpoints for Store {
     async fn create_endpoint(&self, new: &SecretEndpoint, once: Option<Once>) -> Result<Performed<bool>> {
         let (new, shared) = (new.clone(), Arc::clone(&self.shared));
         self.edit_once(new.endpoint.project, once, move |connection| {
@@ -255,7 +254,6 @@ impl Endpoints for SqliteStore {
         let entropy = self.shared.surroundings.entropy.as_ref();
         let headers = seal_headers(&self.shared.vault, endpoint, entropy);
         let updated = self
-            .writer
             .edit(move |connection| async move { update(connection, &new, headers, expected).await }.boxed())
             .await?;
         let hand_off = self.shared.hand_off.get();
@@ -280,8 +278,8 @@ impl Endpoints for SqliteStore {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
-                    "UPDATE endpoints SET sealed_secrets = ?, updated_at = ?, version = ? \
-                     WHERE id = ? AND updated_at = ? AND deleted_at IS NULL",
+                    "UPDATE endpoints SET sealed_secrets = $1, updated_at = $2, version = $3 \
+                     WHERE id = $4 AND updated_at = $5 AND deleted_at IS NULL",
                 )
                 .bind(sealed)
                 .bind(new.updated_at.as_micros())
@@ -299,49 +297,47 @@ impl Endpoints for SqliteStore {
 
     async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()> {
         let (reason, now) = (reason.to_owned(), self.shared.surroundings.now());
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let version = next_version(connection).await?;
-                    sqlx::query(
-                        "UPDATE endpoints SET status = 'disabled', disabled_reason = ?, updated_at = ?, \
-                         version = ? WHERE id = ? AND deleted_at IS NULL",
-                    )
-                    .bind(reason)
-                    .bind(now.as_micros())
-                    .bind(version)
-                    .bind(id.0)
-                    .execute(connection)
-                    .await
-                    .map(|_| ())
-                }
-                .boxed()
-            })
-            .await
+        self.edit(move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                sqlx::query(
+                    "UPDATE endpoints SET status = 'disabled', disabled_reason = $1, updated_at = $2, \
+                         version = $3 WHERE id = $4 AND deleted_at IS NULL",
+                )
+                .bind(reason)
+                .bind(now.as_micros())
+                .bind(version)
+                .bind(id.0)
+                .execute(connection)
+                .await
+                .map(|_| ())
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        self.writer
-            .edit(move |connection| {
-                async move {
-                    let version = next_version(connection).await?;
-                    let done = sqlx::query(
-                        "UPDATE endpoints SET deleted_at = ?, version = ? WHERE id = ? AND project = ? \
-                         AND (?5 IS NULL OR tenant = ?5) AND updated_at = ?6 AND deleted_at IS NULL",
-                    )
-                    .bind(now.as_micros())
-                    .bind(version)
-                    .bind(id.0)
-                    .bind(view.project.0)
-                    .bind(view.tenant.map(|tenant| tenant.0))
-                    .bind(expected.as_micros())
-                    .execute(connection)
-                    .await?;
-                    Ok(done.rows_affected() == 1)
-                }
-                .boxed()
-            })
-            .await
+        self.edit(move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE endpoints SET deleted_at = $1, version = $2 WHERE id = $3 AND project = $4 \
+                         AND ($5 IS NULL OR tenant = $5) AND updated_at = $6 AND deleted_at IS NULL",
+                )
+                .bind(now.as_micros())
+                .bind(version)
+                .bind(id.0)
+                .bind(view.project.0)
+                .bind(view.tenant.map(|tenant| tenant.0))
+                .bind(expected.as_micros())
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected() == 1)
+            }
+            .boxed()
+        })
+        .await
     }
 }

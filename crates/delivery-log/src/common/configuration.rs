@@ -5,15 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
 use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
 
 use super::rows::{parsed, time_option, uuid};
-use super::{Shared, SqliteStore, access, endpoints, store_error, tenants};
+use super::{Connection, Row, Shared, Store, access, endpoints, statements, store_error, tenants};
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
 use crate::hand_off::{HandOff, NoLanes};
@@ -54,7 +53,7 @@ impl Connected {
 }
 
 /// Takes the next version, for the rows that this transaction changes.
-pub(super) async fn next_version(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+pub(super) async fn next_version(connection: &mut Connection) -> sqlx::Result<i64> {
     sqlx::query_scalar("UPDATE configuration SET version = version + 1 RETURNING version")
         .fetch_one(connection)
         .await
@@ -62,7 +61,7 @@ pub(super) async fn next_version(connection: &mut SqliteConnection) -> sqlx::Res
 
 impl Shared {
     /// Reads what changed, through `connection`.
-    pub(super) async fn refresh_through(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    pub(super) async fn refresh_through(&self, connection: &mut Connection) -> sqlx::Result<()> {
         let asked_at = self.surroundings.now();
         let version: i64 =
             sqlx::query_scalar("SELECT version FROM configuration").fetch_one(&mut *connection).await?;
@@ -72,11 +71,7 @@ impl Shared {
     }
 
     /// Reads what changed up to `version`, if that is not known yet.
-    pub(super) async fn refresh_to(
-        &self,
-        connection: &mut SqliteConnection,
-        version: i64,
-    ) -> sqlx::Result<()> {
+    pub(super) async fn refresh_to(&self, connection: &mut Connection, version: i64) -> sqlx::Result<()> {
         let known = self.configuration.version();
         if version > known {
             let changes = self.changes_since(connection, known).await?;
@@ -85,16 +80,12 @@ impl Shared {
         Ok(())
     }
 
-    async fn changes_since(
-        &self,
-        connection: &mut SqliteConnection,
-        known: i64,
-    ) -> sqlx::Result<Vec<Change>> {
+    async fn changes_since(&self, connection: &mut Connection, known: i64) -> sqlx::Result<Vec<Change>> {
         let mut changes = Vec::new();
-        for row in changed(connection, "SELECT * FROM projects WHERE version > ?", known).await? {
+        for row in changed(connection, "SELECT * FROM projects WHERE version > $1", known).await? {
             changes.push(Change::Project(access::project(&row)?));
         }
-        for row in changed(connection, "SELECT * FROM tenants WHERE version > ?", known).await? {
+        for row in changed(connection, "SELECT * FROM tenants WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "deleted_at")? {
                 None => Change::Tenant(tenants::tenant(&row)?),
                 Some(_) => Change::NoTenant(
@@ -104,13 +95,13 @@ impl Shared {
                 ),
             });
         }
-        for row in changed(connection, "SELECT * FROM endpoints WHERE version > ?", known).await? {
+        for row in changed(connection, "SELECT * FROM endpoints WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "deleted_at")? {
                 None => Change::Endpoint(Box::new(endpoints::secret_endpoint(&row, &self.vault)?)),
                 Some(_) => Change::NoEndpoint(TenantId(uuid(&row, "tenant")?), EndpointId(uuid(&row, "id")?)),
             });
         }
-        for row in changed(connection, "SELECT * FROM api_keys WHERE version > ?", known).await? {
+        for row in changed(connection, "SELECT * FROM api_keys WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "revoked_at")? {
                 None => {
                     Change::Key(Box::new(KnownKey { key: access::key(&row)?, tokens: access::tokens(&row)? }))
@@ -122,23 +113,20 @@ impl Shared {
     }
 }
 
-async fn changed(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    known: i64,
-) -> sqlx::Result<Vec<SqliteRow>> {
+async fn changed(connection: &mut Connection, sql: &'static str, known: i64) -> sqlx::Result<Vec<Row>> {
     sqlx::query(sql).bind(known).fetch_all(connection).await
 }
 
 #[async_trait]
-impl Configured for SqliteStore {
+impl Configured for Store {
     fn configuration(&self) -> &Configuration {
         &self.shared.configuration
     }
 
     async fn refresh(&self) -> Result<()> {
         // One transaction, so that the rows are those of the version.
-        let mut snapshot = self.readers.begin().await.map_err(store_error("begin to read"))?;
+        let mut snapshot =
+            self.readers.begin_with(statements::BEGIN_READING).await.map_err(store_error("begin to read"))?;
         self.shared.refresh_through(&mut snapshot).await.map_err(store_error("read the configuration"))?;
         snapshot.rollback().await.map_err(store_error("end reading"))
     }

@@ -1,0 +1,160 @@
+//! From a publish to its event and deliveries, in memory.
+
+use std::sync::Arc;
+
+use model::attempt::Trigger;
+use model::clock::Timestamp;
+use model::endpoint::EndpointStatus;
+use model::event::{Event, EventData};
+use model::failure::Spent;
+use model::ids::{DeliveryId, EndpointId, EventId};
+use model::names::OrderingKey;
+use model::payload::PayloadForm;
+
+use super::Shared;
+use crate::configuration::LiveEndpoint;
+use crate::events::{Publish, Published, Unmatched};
+use crate::hand_off::ReadyDelivery;
+use crate::lanes::Epoch;
+use crate::surroundings::next_id;
+
+/// An event lists at most so many endpoints that did not get it.
+const MAX_UNMATCHED: usize = 100;
+
+/// The endpoints that want an event, and those that do not.
+pub(super) struct Targets {
+    pub(super) wanted: Vec<Arc<LiveEndpoint>>,
+    pub(super) unmatched: Vec<Unmatched>,
+}
+
+/// Matches a publish with the endpoints of its tenant.
+pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets, Published> {
+    let Some(endpoints) = shared.configuration.endpoints_of(publish.tenant) else {
+        return Err(Published::UnknownTenant);
+    };
+    if let Some(test) = publish.test {
+        let wanted: Vec<_> = endpoints.into_iter().filter(|live| live.endpoint.id == test).collect();
+        if wanted.is_empty() {
+            return Err(Published::UnknownEndpoint);
+        }
+        return Ok(Targets { wanted, unmatched: Vec::new() });
+    }
+    let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
+    for live in endpoints {
+        match live.endpoint.wants(&publish.event_type, publish.schema_version) {
+            Ok(()) => targets.wanted.push(live),
+            Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
+                let endpoint = live.endpoint.id;
+                targets.unmatched.push(Unmatched { endpoint, reason: reason.as_str().to_owned() });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(targets)
+}
+
+/// The event that a publish becomes.
+pub(super) fn new_event(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared) -> Event {
+    Event {
+        id: next_id!(EventId, shared.surroundings),
+        project: publish.project,
+        tenant: publish.tenant,
+        event_type: publish.event_type.clone(),
+        schema_version: publish.schema_version,
+        subject: publish.subject.clone(),
+        revision: publish.revision,
+        occurred_at: publish.occurred_at.unwrap_or(now),
+        ordering_key: publish.ordering_key.clone().unwrap_or_else(|| {
+            OrderingKey::parse(publish.subject.as_str()).expect("a subject is an ordering key")
+        }),
+        labels: publish.labels.clone(),
+        sequence,
+        test: publish.test.is_some(),
+        created_at: now,
+    }
+}
+
+/// A delivery that is to be written.
+pub(super) struct NewDelivery {
+    pub(super) id: DeliveryId,
+    pub(super) endpoint: EndpointId,
+    pub(super) form: PayloadForm,
+    /// The lane of this process that has a place for it.
+    pub(super) claimed: Option<Epoch>,
+    pub(super) trigger: Trigger,
+    enabled: bool,
+}
+
+impl NewDelivery {
+    /// With a place in its lane, if this process can give it one.
+    pub(super) fn new(publish: &Publish, target: &LiveEndpoint, shared: &Shared) -> Self {
+        let endpoint = target.endpoint.id;
+        let trigger = if publish.test.is_some() { Trigger::Test } else { Trigger::Automatic };
+        let enabled = target.endpoint.status == EndpointStatus::Enabled;
+        // A test goes through the store, where it stands before all that is held.
+        let direct = enabled && trigger != Trigger::Test;
+        let bytes = publish.data.as_bytes().len();
+        Self {
+            id: next_id!(DeliveryId, shared.surroundings),
+            endpoint,
+            form: PayloadForm::new(target.endpoint.payload, &shared.public_url),
+            claimed: if direct { shared.hand_off.get().reserve(endpoint, bytes) } else { None },
+            trigger,
+            enabled,
+        }
+    }
+
+    /// At once. A test is due before everything else, so that it can be
+    /// claimed alone while all else is held.
+    pub(super) fn due_at(&self, now: Timestamp) -> Timestamp {
+        if self.trigger == Trigger::Test { Timestamp::EPOCH } else { now }
+    }
+
+    /// Where a thin payload points.
+    pub(super) fn public_url(&self) -> Option<&str> {
+        match &self.form {
+            PayloadForm::Thin { public_url } => Some(public_url.as_str()),
+            PayloadForm::Full | PayloadForm::Data => None,
+        }
+    }
+
+    /// What goes straight into the lane that has a place for it.
+    pub(super) fn ready(&self, event: &Arc<Event>, data: &EventData) -> Option<ReadyDelivery> {
+        Some(ReadyDelivery {
+            id: self.id,
+            endpoint: self.endpoint,
+            epoch: self.claimed?,
+            event: Arc::clone(event),
+            data: data.clone(),
+            form: self.form.clone(),
+            attempts: 0,
+            spent: Spent { tries: 0, rejections: 0, since: event.created_at },
+            trigger: self.trigger,
+            last_error: None,
+        })
+    }
+}
+
+/// Endpoints that got work through the store.
+#[derive(Debug, Default)]
+pub(super) struct ToWake {
+    pub(super) endpoints: Vec<EndpointId>,
+    /// Those that got a test, which passes holds.
+    pub(super) for_test: Vec<EndpointId>,
+}
+
+impl ToWake {
+    pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a NewDelivery>) -> Self {
+        let unclaimed = deliveries.filter(|new| new.claimed.is_none());
+        // What waits for a paused endpoint waits until it is enabled.
+        let moving = unclaimed.filter(|new| new.enabled || new.trigger == Trigger::Test);
+        let (tests, others): (Vec<_>, Vec<_>) = moving.partition(|new| new.trigger == Trigger::Test);
+        let distinct = |deliveries: Vec<&NewDelivery>| {
+            let mut endpoints: Vec<EndpointId> = deliveries.into_iter().map(|new| new.endpoint).collect();
+            endpoints.sort_unstable();
+            endpoints.dedup();
+            endpoints
+        };
+        Self { endpoints: distinct(others), for_test: distinct(tests) }
+    }
+}

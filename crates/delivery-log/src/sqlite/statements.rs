@@ -1,0 +1,63 @@
+//! Statements that this backend has in its own way.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use model::ids::EventId;
+
+use crate::View;
+use crate::page::{Order, PageRequest};
+
+/// Begins a transaction that sees one state of the database.
+pub(super) const BEGIN_READING: &str = "BEGIN";
+
+/// A delivery with all that says how it stands, for `rows::delivery`.
+pub(super) const DELIVERIES: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
+    d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
+    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
+    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until \
+    FROM deliveries d \
+    JOIN events e ON e.position = d.event \
+    JOIN tenants t ON t.id = d.tenant \
+    JOIN endpoints ep ON ep.id = d.endpoint \
+    LEFT JOIN lanes l ON l.endpoint = d.endpoint";
+
+/// The publisher's bytes of an event that the view may see.
+pub(super) const READ_DATA: &str = "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \
+    WHERE e.project = $1 AND e.id = $2 AND ($3 IS NULL OR e.tenant = $3)";
+
+/// The condition that a delivery is of this event.
+pub(super) fn of_event(sql: &mut QueryBuilder<Sqlite>, view: View, event: EventId) {
+    sql.push(" AND d.event = (SELECT position FROM events WHERE project = ").push_bind(view.project.0);
+    sql.push(" AND id = ").push_bind(event.0).push(")");
+}
+
+/// Lists whose rows are numbered in the order in which they came.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Listed {
+    Events,
+    Deliveries,
+}
+
+/// The end of a list's statement: from the cursor on, in the order of their
+/// numbers, and one row more than wanted. The row that the cursor names may have been
+/// purged meanwhile: then the list goes on at its neighbour.
+pub(super) fn page(sql: &mut QueryBuilder<Sqlite>, list: Listed, view: View, page: PageRequest) {
+    let (alias, table) = match list {
+        Listed::Events => ("e", "events"),
+        Listed::Deliveries => ("d", "deliveries"),
+    };
+    let (beyond, neighbour, direction) = match page.order {
+        Order::Descending => ("<", (">=", "ASC", i64::MAX), "DESC"),
+        Order::Ascending => (">", ("<=", "DESC", 0), "ASC"),
+    };
+    if let Some(after) = page.after {
+        let (at, nearest, none) = neighbour;
+        sql.push(format_args!(
+            " AND {alias}.position {beyond} coalesce((SELECT position FROM {table} WHERE project = "
+        ));
+        sql.push_bind(view.project.0).push(format_args!(" AND id {at} ")).push_bind(after);
+        sql.push(format_args!(" ORDER BY id {nearest} LIMIT 1), {none})"));
+    }
+    sql.push(format_args!(" ORDER BY {alias}.position {direction} LIMIT "))
+        .push_bind(i64::from(page.limit) + 1);
+}
