@@ -41,10 +41,22 @@ pub struct ReadyDelivery {
     pub last_error: Option<ErrorClass>,
 }
 
+/// What is known of a write that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing of it is in the store.
+    NotWritten,
+    /// It may be there all the same.
+    Unknown,
+}
+
 /// What the writer tells the owner of lanes in the same process.
 ///
 /// All methods are called while the writer works: they must not wait.
 pub trait HandOff: Send + Sync {
+    /// Whether the endpoint's lane is owned here.
+    fn owns(&self, endpoint: EndpointId) -> bool;
+
     /// A place for a delivery with so many bytes of data, if the lane is
     /// owned here, nothing older waits in the store, and there is room.
     fn reserve(&self, endpoint: EndpointId, bytes: usize) -> Option<Epoch>;
@@ -53,7 +65,7 @@ pub trait HandOff: Send + Sync {
     fn hand_over(&self, ready: Vec<ReadyDelivery>);
 
     /// These reservations came to nothing.
-    fn give_up(&self, reserved: &[(EndpointId, usize)]);
+    fn give_up(&self, reserved: &[(EndpointId, usize)], fate: Fate);
 
     /// There is work in the store for these endpoints that is due.
     fn wake(&self, endpoints: &[EndpointId]);
@@ -73,13 +85,17 @@ pub trait HandOff: Send + Sync {
 pub struct NoLanes;
 
 impl HandOff for NoLanes {
+    fn owns(&self, _: EndpointId) -> bool {
+        false
+    }
+
     fn reserve(&self, _: EndpointId, _: usize) -> Option<Epoch> {
         None
     }
 
     fn hand_over(&self, _: Vec<ReadyDelivery>) {}
 
-    fn give_up(&self, _: &[(EndpointId, usize)]) {}
+    fn give_up(&self, _: &[(EndpointId, usize)], _: Fate) {}
 
     fn wake(&self, _: &[EndpointId]) {}
 

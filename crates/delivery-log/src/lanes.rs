@@ -4,6 +4,8 @@
 //! owner begins a new epoch, and what was begun in an earlier one can no
 //! longer change a delivery's state.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use model::clock::Timestamp;
@@ -45,9 +47,36 @@ pub struct ClaimedDeliveries {
     pub next_due: Option<Timestamp>,
 }
 
+/// A process without a heartbeat for so long is given up: its lanes are taken
+/// over. It sends nothing any more by then, by its own clock.
+pub const LEASE: Duration = Duration::from_secs(6);
+
+/// How a process stands, by its heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Its lanes are its own.
+    Alive,
+    /// It was given up, and owns nothing any more. It may join again under
+    /// another id.
+    GivenUp,
+}
+
 /// Lanes.
 #[async_trait]
 pub trait Lanes: Send + Sync {
+    /// A process that takes lanes appears.
+    async fn join(&self, process: ProcessId) -> Result<()>;
+
+    /// It is still there.
+    async fn beat(&self, process: ProcessId) -> Result<Beat>;
+
+    /// It goes. Lanes that it did not give back are taken over.
+    async fn leave(&self, process: ProcessId) -> Result<()>;
+
+    /// Frees the lanes of processes that are no more, and gives how many
+    /// deliveries were in their hands.
+    async fn take_over_dead(&self) -> Result<u64>;
+
     /// Endpoints whose lanes nobody owns and which have work that is due.
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>>;
 

@@ -20,6 +20,7 @@ pub mod hand_off;
 pub mod idempotency;
 pub mod lanes;
 pub mod page;
+pub mod postgres;
 pub mod sqlite;
 mod surroundings;
 pub mod tenants;

@@ -47,6 +47,7 @@ pub use open::{OpenError, Options, Ownership};
 
 use crate::Surroundings;
 use crate::configuration::Configuration;
+use crate::hand_off::HandOff;
 use model::ids::ProjectId;
 use model::vault::Vault;
 
@@ -96,6 +97,13 @@ impl SqliteStore {
     {
         self.writer.edit(change).await
     }
+
+    /// There is nobody else to tell.
+    fn announce_to(&self, local: Arc<dyn HandOff>) {
+        self.shared.hand_off.set(local);
+    }
+
+    async fn close_rest(&self) {}
 }
 
 /// Keeps others from working under the same idempotency key. There are no

@@ -7,10 +7,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
 mod api;
+mod postgres;
 mod program;
 mod receiver;
 
 pub use api::{Answer, Api};
+pub use postgres::Postgres;
 pub use program::{Program, Start};
 pub use receiver::{Behaviour, Received, Receiver};
 

@@ -47,7 +47,7 @@ impl Connected {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set(&self, hand_off: Arc<dyn HandOff>) {
+    pub(super) fn set(&self, hand_off: Arc<dyn HandOff>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = hand_off;
     }
 }
@@ -139,7 +139,7 @@ impl Configured for Store {
     }
 
     fn connect(&self, hand_off: Arc<dyn HandOff>) {
-        self.shared.hand_off.set(hand_off);
+        self.announce_to(hand_off);
     }
 
     async fn check_ready(&self) -> Result<()> {
@@ -165,5 +165,6 @@ impl Configured for Store {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        self.close_rest().await;
     }
 }

@@ -7,13 +7,11 @@ use model::attempt::ErrorClass;
 use model::clock::Timestamp;
 use model::delivery::DeliveryStatus;
 use model::endpoint::EndpointStatus;
-use model::ids::ProcessId;
 
 use super::scene::{OneLane, Scene};
 use crate::deliveries::Recorded;
 use crate::events::{Publish, Published};
 use crate::lanes::LaneHealth;
-use crate::surroundings::next_id;
 
 pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
     let mut published = Vec::new();
@@ -44,7 +42,7 @@ pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
 
 pub(super) async fn a_lane_has_one_owner_and_epochs_grow(scene: Scene) {
     let lane = scene.take_lane().await;
-    let process = next_id!(ProcessId, scene.surroundings);
+    let process = scene.new_process().await;
     assert!(scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("answers").is_empty());
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
     let next = scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("answers").remove(0);

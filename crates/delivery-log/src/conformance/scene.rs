@@ -22,7 +22,7 @@ use crate::access::Project;
 use crate::deliveries::Finished;
 use crate::endpoints::SecretEndpoint;
 use crate::events::{Publish, Published};
-use crate::hand_off::{HandOff, ReadyDelivery};
+use crate::hand_off::{Fate, HandOff, ReadyDelivery};
 use crate::idempotency::Performed;
 use crate::lanes::{Epoch, TakenLane};
 use crate::surroundings::next_id;
@@ -106,8 +106,15 @@ impl Scene {
         page.expect("lists").rows[0].id
     }
 
-    pub(super) async fn take_lane(&self) -> TakenLane {
+    /// A process that has just joined.
+    pub(super) async fn new_process(&self) -> ProcessId {
         let process = next_id!(ProcessId, self.surroundings);
+        self.store.join(process).await.expect("joins");
+        process
+    }
+
+    pub(super) async fn take_lane(&self) -> TakenLane {
+        let process = self.new_process().await;
         let taken = self.store.take_lanes(process, &[self.endpoint.id]).await.expect("takes");
         taken.into_iter().next().expect("the lane was free")
     }
@@ -248,6 +255,10 @@ pub(super) struct OneLane {
 }
 
 impl HandOff for OneLane {
+    fn owns(&self, endpoint: EndpointId) -> bool {
+        endpoint == self.endpoint
+    }
+
     fn reserve(&self, endpoint: EndpointId, _: usize) -> Option<Epoch> {
         (endpoint == self.endpoint).then_some(self.epoch)
     }
@@ -256,7 +267,7 @@ impl HandOff for OneLane {
         self.taken.lock().expect("not poisoned").extend(ready);
     }
 
-    fn give_up(&self, _: &[(EndpointId, usize)]) {}
+    fn give_up(&self, _: &[(EndpointId, usize)], _: Fate) {}
 
     fn wake(&self, _: &[EndpointId]) {}
 

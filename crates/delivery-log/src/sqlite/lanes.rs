@@ -23,11 +23,30 @@ use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
 use crate::surroundings::next_id;
 
 #[async_trait]
 impl Lanes for SqliteStore {
+    // One process at a time has the store, and the lock of its file says which:
+    // it needs no heartbeat, and takes over at its start.
+
+    async fn join(&self, _: ProcessId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn beat(&self, _: ProcessId) -> Result<Beat> {
+        Ok(Beat::Alive)
+    }
+
+    async fn leave(&self, _: ProcessId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn take_over_dead(&self) -> Result<u64> {
+        Ok(0)
+    }
+
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
         let rows = sqlx::query(
             "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= ? ORDER BY wake_at LIMIT ?",

@@ -26,6 +26,7 @@ use super::sequences::Sequences;
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
+use crate::hand_off::Fate;
 use crate::lanes::{ClaimedDeliveries, Epoch};
 use crate::{Result, StoreError};
 
@@ -439,6 +440,6 @@ impl Group {
     fn withdraw(&mut self, shared: &Shared) {
         let reserved: Vec<_> =
             self.effects.ready.iter().map(|ready| (ready.endpoint, ready.data.as_bytes().len())).collect();
-        shared.hand_off.get().give_up(&reserved);
+        shared.hand_off.get().give_up(&reserved, Fate::Unknown);
     }
 }

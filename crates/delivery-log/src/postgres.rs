@@ -1,0 +1,219 @@
+//! PostgreSQL: one database, any number of processes.
+//!
+//! One connection of each process publishes and finishes, in groups, by one
+//! statement each ([`writer`]). Others read, and make the rarer changes. What
+//! waits stands in a small table; what has ended, in tables cut by day.
+
+#[path = "common/access.rs"]
+mod access;
+mod announce;
+mod columns;
+#[path = "common/configuration.rs"]
+mod configuration;
+#[path = "common/deliveries.rs"]
+mod deliveries;
+#[path = "common/endpoints.rs"]
+mod endpoints;
+#[path = "common/events.rs"]
+mod events;
+#[path = "common/filter.rs"]
+mod filter;
+mod finish;
+mod group;
+#[path = "common/idempotency.rs"]
+mod idempotency;
+mod lanes;
+mod link;
+#[path = "common/matching.rs"]
+mod matching;
+mod moves;
+mod open;
+mod partitions;
+mod processes;
+mod publish;
+mod retention;
+#[path = "common/rows.rs"]
+mod rows;
+mod statements;
+#[path = "common/tenants.rs"]
+mod tenants;
+mod writer;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+pub use open::{OpenError, Options, migrate};
+
+// By these names the files in `common/`, which are compiled once for each
+// backend, know what they work on.
+use PostgresStore as Store;
+use sqlx::PgConnection as Connection;
+use sqlx::Postgres as Db;
+use sqlx::postgres::PgRow as Row;
+
+use crate::configuration::Configuration;
+use crate::hand_off::HandOff;
+use crate::{Result, Surroundings};
+use model::ids::ProjectId;
+use model::vault::Vault;
+
+/// The oldest server that is used, as `server_version_num`.
+pub const OLDEST_POSTGRES: i32 = 140_000;
+
+/// A store in a PostgreSQL database.
+pub struct PostgresStore {
+    readers: PgPool,
+    editors: PgPool,
+    ear: PgPool,
+    outbox: announce::Outbox,
+    writer: writer::WriterHandle,
+    shared: Arc<Shared>,
+}
+
+/// What the parts of the store share.
+pub(crate) struct Shared {
+    surroundings: Surroundings,
+    vault: Vault,
+    configuration: Configuration,
+    freshness: configuration::Freshness,
+    hand_off: configuration::Connected,
+    /// The lanes of this process alone.
+    local: configuration::Connected,
+    public_url: String,
+}
+
+impl Shared {
+    /// Reads what changed in the configuration, as of one moment.
+    async fn refresh_snapshot(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let mut snapshot = connection.begin_with(statements::BEGIN_READING).await?;
+        self.refresh_through(&mut snapshot).await?;
+        snapshot.rollback().await
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostgresStore")
+    }
+}
+
+impl PostgresStore {
+    /// Runs `change` in a transaction of its own. When this returns, what it
+    /// changed in the configuration is known in memory.
+    async fn edit<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        self.with_connection("make a change", move |connection| {
+            async move {
+                let result = in_transaction(connection, change).await?;
+                if let Err(error) = shared.refresh_snapshot(connection).await {
+                    tracing::warn!(%error, "the configuration was not read anew after a change");
+                }
+                Ok(result)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    /// Runs `change`, which has nothing to do with the configuration, in a
+    /// transaction of its own.
+    async fn transact<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.with_connection("make a change", move |connection| in_transaction(connection, change).boxed())
+            .await
+    }
+
+    /// Runs `work` on a connection, which is dropped if the answer does not
+    /// come in time.
+    async fn with_connection<T, F>(&self, attempted: &'static str, work: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut connection = self.editors.acquire().await.map_err(store_error(attempted))?;
+        let done = link::within(work(&mut connection)).await;
+        if let Err(error) = &done
+            && transient_cause(error).is_some()
+        {
+            drop(connection.detach());
+        }
+        done.map_err(store_error(attempted))
+    }
+
+    /// Tells this process, and the others.
+    fn announce_to(&self, local: Arc<dyn HandOff>) {
+        self.shared.local.set(Arc::clone(&local));
+        self.shared.hand_off.set(Arc::new(announce::Everywhere::new(local, self.outbox.clone())));
+    }
+
+    async fn close_rest(&self) {
+        self.ear.close().await;
+        self.editors.close().await;
+    }
+}
+
+async fn in_transaction<T, F>(connection: &mut PgConnection, change: F) -> sqlx::Result<T>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut transaction = connection.begin().await?;
+    let result = change(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(result)
+}
+
+/// Keeps others from working under the same idempotency key until this
+/// transaction ends.
+async fn lock_key(connection: &mut Connection, project: ProjectId, key: &str) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || $2, 0))")
+        .bind(project.0.to_string())
+        .bind(key)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// What to tell about a failed statement.
+pub(crate) fn store_error(attempted: &'static str) -> impl Fn(sqlx::Error) -> crate::StoreError {
+    move |error| match transient_cause(&error) {
+        Some(cause) => crate::StoreError::Unavailable(cause),
+        None => crate::StoreError::internal(attempted, error),
+    }
+}
+
+/// Says why, if the same statement may succeed later.
+pub(crate) fn transient_cause(error: &sqlx::Error) -> Option<String> {
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html: classes
+    // of connections, resources, operators and the system, and single codes.
+    const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
+    const CODES: [(&str, &str); 4] = [
+        ("40001", "the database could not serialize the change"),
+        ("40P01", "the database found a deadlock"),
+        ("55P03", "a lock was not available"),
+        ("25006", "the database is read-only"),
+    ];
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code()?;
+            let known = CODES.iter().find(|(known, _)| *known == code);
+            let class = CLASSES.contains(&code.get(..2)?);
+            known.map(|(_, cause)| (*cause).to_owned()).or(class.then(|| database.message().to_owned()))
+        }
+        sqlx::Error::PoolTimedOut => Some("no connection to the database is free".to_owned()),
+        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Some("the store is closed".to_owned()),
+        sqlx::Error::Io(error) => Some(error.to_string()),
+        sqlx::Error::Tls(error) => Some(error.to_string()),
+        _ => None,
+    }
+}

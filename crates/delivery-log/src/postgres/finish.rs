@@ -1,0 +1,151 @@
+//! Recording attempts: the log's row and the delivery's next state, together.
+
+use std::collections::HashSet;
+
+use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use uuid::Uuid;
+
+use model::attempt::{Attempt, Trigger};
+use model::clock::Timestamp;
+use model::retry::NextReason;
+
+use super::publish::Columns;
+use super::{lanes, rows};
+use crate::deliveries::{Finished, Recorded};
+
+/// The part of the statement that records attempts. Each `?` is an argument,
+/// in the order of [`add_to`].
+///
+/// Writing an attempt twice changes nothing, but what really happened takes
+/// the place of "may have been interrupted" (error class 13).
+pub(super) const FINISH: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid[], ?::bigint[], ?::bool[], \
+        ?::smallint[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::smallint[], ?::bigint[], \
+        ?::uuid[], ?::int[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::int[], ?::int[], ?::text[], \
+        ?::text[], ?::text[], ?::smallint[], ?::text[], ?::bytea[], ?::bool[], ?::smallint[], ?::text[], \
+        ?::bigint[], ?::smallint[]) \
+      AS f (delivery, epoch, ended, status, failure, due_at, tries, rejections, next_trigger, at, id, number, \
+        trigger, started_at, dns_us, connect_us, first_byte_us, total_us, remote_ip, http_version, \
+        request_headers, http_status, response_headers, body, truncated, error_class, error_detail, \
+        next_attempt_at, next_reason)), \
+    gone AS (DELETE FROM waiting w USING f WHERE f.ended AND w.id = f.delivery AND w.claimed = f.epoch \
+        AND w.attempts < f.number \
+      RETURNING w.id, w.project, w.tenant, w.endpoint, w.event, w.created_at, w.payload, w.public_url, \
+        f.at, f.number, f.status, f.failure, f.next_trigger, f.error_class, f.http_status), \
+    done AS (INSERT INTO deliveries (id, project, tenant, endpoint, event, created_at, updated_at, attempts, \
+        status, failure, trigger, last_error, last_status, payload, public_url) \
+      SELECT id, project, tenant, endpoint, event, created_at, at, number, status, failure, next_trigger, \
+        error_class, http_status, payload, public_url FROM gone), \
+    again AS (UPDATE waiting w SET status = f.status, due_at = f.due_at, claimed = NULL, attempts = f.number, \
+        tries = f.tries, rejections = f.rejections, trigger = f.next_trigger, last_error = f.error_class, \
+        last_status = f.http_status, updated_at = f.at \
+      FROM f WHERE NOT f.ended AND w.id = f.delivery AND w.claimed = f.epoch AND w.attempts < f.number \
+      RETURNING w.id), \
+    logged AS (INSERT INTO attempts AS a (delivery, id, number, trigger, started_at, dns_us, connect_us, \
+        first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, \
+        truncated, error_class, error_detail, next_attempt_at, next_reason) \
+      SELECT delivery, id, number, trigger, started_at, dns_us, connect_us, first_byte_us, total_us, remote_ip, \
+        http_version, request_headers, http_status, response_headers, body, truncated, error_class, error_detail, \
+        next_attempt_at, next_reason FROM f \
+      ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
+        started_at = excluded.started_at, dns_us = excluded.dns_us, connect_us = excluded.connect_us, \
+        first_byte_us = excluded.first_byte_us, total_us = excluded.total_us, remote_ip = excluded.remote_ip, \
+        http_version = excluded.http_version, request_headers = excluded.request_headers, \
+        http_status = excluded.http_status, response_headers = excluded.response_headers, body = excluded.body, \
+        truncated = excluded.truncated, error_class = excluded.error_class, \
+        error_detail = excluded.error_detail WHERE a.error_class = 13 RETURNING a.delivery)";
+
+/// Adds the arguments of [`FINISH`].
+pub(super) fn add_to(finished: &[&Finished], arguments: &mut PgArguments) -> sqlx::Result<()> {
+    let mut to = Columns(arguments);
+    let micros = |span: Option<std::time::Duration>| {
+        span.map(|span| i32::try_from(span.as_micros()).unwrap_or(i32::MAX))
+    };
+    let at = |attempt: &Attempt| attempt.started_at.plus(attempt.phases.total).as_micros();
+    to.column(finished, |f| f.attempt.delivery.0)?;
+    to.column(finished, |f| f.epoch.0)?;
+    to.column(finished, |f| !f.verdict.status.is_waiting())?;
+    to.column(finished, |f| rows::status_to_codes(f.verdict.status).0 as i16)?;
+    to.column(finished, |f| rows::status_to_codes(f.verdict.status).1.map(|code| code as i16))?;
+    to.column(finished, |f| f.verdict.next_attempt_at.map(Timestamp::as_micros))?;
+    to.column(finished, |f| f.verdict.spent.tries as i32)?;
+    to.column(finished, |f| f.verdict.spent.rejections as i32)?;
+    to.column(finished, |f| next_trigger(f).code() as i16)?;
+    to.column(finished, |f| at(&f.attempt))?;
+    to.column(finished, |f| f.attempt.id.0)?;
+    to.column(finished, |f| f.attempt.number as i32)?;
+    to.column(finished, |f| f.attempt.trigger.code() as i16)?;
+    to.column(finished, |f| f.attempt.started_at.as_micros())?;
+    to.column(finished, |f| micros(f.attempt.phases.dns))?;
+    to.column(finished, |f| micros(f.attempt.phases.connect))?;
+    to.column(finished, |f| micros(f.attempt.phases.first_byte))?;
+    to.column(finished, |f| micros(Some(f.attempt.phases.total)))?;
+    to.column(finished, |f| f.attempt.remote_ip.map(|ip| ip.to_string()))?;
+    to.column(finished, |f| f.attempt.http_version)?;
+    to.column(finished, |f| rows::to_json(&f.attempt.request_headers))?;
+    to.column(finished, |f| f.attempt.http_status().map(|status| status as i16))?;
+    to.column(finished, |f| f.attempt.answer.as_ref().map(|answer| rows::to_json(&answer.headers)))?;
+    to.column(finished, |f| {
+        f.attempt.answer.as_ref().map(|answer| answer.body.as_slice()).filter(|body| !body.is_empty())
+    })?;
+    to.column(finished, |f| f.attempt.answer.as_ref().is_some_and(|answer| answer.truncated))?;
+    to.column(finished, |f| f.attempt.error_class.code() as i16)?;
+    to.column(finished, |f| f.attempt.error_detail.as_deref())?;
+    to.column(finished, |f| f.attempt.next_attempt_at.map(Timestamp::as_micros))?;
+    to.column(finished, |f| f.attempt.next_reason.code() as i16)
+}
+
+/// What the next attempt is made for: what this one was, if it was cut short.
+fn next_trigger(finished: &Finished) -> Trigger {
+    match finished.verdict.reason {
+        NextReason::Interrupted => finished.attempt.trigger,
+        _ => Trigger::Automatic,
+    }
+}
+
+/// What became of each attempt, by the deliveries that went on and, if some
+/// did not, those whose attempts are new in the log.
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    finished: &[&Finished],
+    advanced: &[Uuid],
+    logged: Option<&[Uuid]>,
+) -> sqlx::Result<Vec<Recorded>> {
+    for finished in finished.iter().filter(|finished| finished.health.is_some()) {
+        lanes::store_health(connection, finished).await?;
+    }
+    let Some(logged) = logged else { return Ok(vec![Recorded::Advanced; finished.len()]) };
+    let advanced: HashSet<&Uuid> = advanced.iter().collect();
+    let mut recorded = Vec::with_capacity(finished.len());
+    for one in finished {
+        let delivery = &one.attempt.delivery.0;
+        if advanced.contains(delivery) {
+            recorded.push(Recorded::Advanced);
+            continue;
+        }
+        // One that was in the log already was recorded before, and its answer lost.
+        if logged.contains(delivery) {
+            mark_late(connection, one).await?;
+        }
+        recorded.push(Recorded::Late);
+    }
+    Ok(recorded)
+}
+
+/// A late attempt changes no state, but it is counted.
+async fn mark_late(connection: &mut PgConnection, late: &Finished) -> sqlx::Result<()> {
+    let attempt = &late.attempt;
+    sqlx::query(
+        "WITH counted AS (UPDATE waiting SET attempts = $2 WHERE id = $1 AND attempts < $2), \
+         ended AS (UPDATE deliveries SET attempts = $2 WHERE id = $1 AND attempts < $2) \
+         UPDATE attempts SET next_attempt_at = NULL, next_reason = $4 \
+         WHERE delivery = $1 AND number = $2 AND id = $3",
+    )
+    .bind(attempt.delivery.0)
+    .bind(attempt.number as i32)
+    .bind(attempt.id.0)
+    .bind(NextReason::Superseded.code() as i16)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}

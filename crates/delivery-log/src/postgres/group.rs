@@ -1,0 +1,295 @@
+//! One group of publishes and finished attempts: its statement and its fate.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::OnceLock;
+
+use model::clock::Timestamp;
+use sqlx::postgres::PgArguments;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::finish::{self, FINISH};
+use super::link::{Link, within};
+use super::publish::{self, Effects, PUBLISH, Plan};
+use super::writer::Job;
+use super::{Shared, partitions, transient_cause};
+use crate::deliveries::{Finished, Recorded};
+use crate::events::{Publish, Published};
+use crate::hand_off::Fate;
+
+/// How often a group is planned anew because something changed meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// A group that was written, to be told.
+pub(super) struct Group {
+    published: VecDeque<Published>,
+    recorded: VecDeque<Recorded>,
+    effects: Option<Effects>,
+}
+
+/// Why a group was not written.
+pub(super) enum Trouble {
+    /// One of its rows may be the cause.
+    Row(sqlx::Error),
+    /// None of its rows is the cause.
+    Database(sqlx::Error),
+}
+
+/// What the statement answers.
+struct Answer {
+    /// The last numbers of the tenants; `None` if the plan was not written.
+    lasts: Option<Vec<i64>>,
+    /// Deliveries that went on.
+    advanced: Vec<Uuid>,
+    /// If some did not: the deliveries whose attempts were not in the log before.
+    logged: Option<Vec<Uuid>>,
+}
+
+impl Group {
+    /// Writes the jobs, all or none.
+    pub(super) async fn write(link: &mut Link, shared: &Shared, jobs: &[Job]) -> Result<Self, Trouble> {
+        let mut publishes: Vec<&Publish> = Vec::new();
+        let mut finished: Vec<&Finished> = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Publish(publish, _) => publishes.push(publish),
+                Job::Finish(finish, _) => finished.push(finish),
+            }
+        }
+        let mut group = Self { published: VecDeque::new(), recorded: VecDeque::new(), effects: None };
+        // Repeated keys are rare, so they are looked for when one was found.
+        let mut known = HashMap::new();
+        let mut to_finish = finished.as_slice();
+        let (mut refreshed, mut partitioned) = (false, false);
+        for _ in 0..ATTEMPTS {
+            let plan = Plan::new(shared, &publishes, known.clone());
+            if plan.lacks_something() && !refreshed {
+                // It may have been made elsewhere, a moment ago.
+                plan.give_up(shared, Fate::NotWritten);
+                refresh(link, shared).await.map_err(Trouble::Database)?;
+                refreshed = true;
+                continue;
+            }
+            if plan.is_empty() && to_finish.is_empty() {
+                group.publish(plan, &[]);
+                return Ok(group);
+            }
+            let answer = match execute(link, &plan, to_finish).await {
+                Ok(answer) => answer,
+                Err(error) if is_repeated_key(&error) => {
+                    plan.give_up(shared, Fate::NotWritten);
+                    let now = shared.surroundings.now();
+                    known = repeated(link, &publishes, now).await.map_err(Trouble::Database)?;
+                    continue;
+                }
+                Err(error) if is_without_partition(&error) && !partitioned => {
+                    plan.give_up(shared, Fate::NotWritten);
+                    make_partitions(link, shared).await.map_err(Trouble::Database)?;
+                    partitioned = true;
+                    continue;
+                }
+                Err(error) if transient_cause(&error).is_none() => {
+                    plan.give_up(shared, Fate::NotWritten);
+                    return Err(Trouble::Row(error));
+                }
+                // The connection may have ended before the answer came, and after the commit.
+                Err(error) => match look_again(link, &plan, to_finish).await {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) | Err(_) => {
+                        plan.give_up(shared, Fate::Unknown);
+                        return Err(Trouble::Database(error));
+                    }
+                },
+            };
+            if !to_finish.is_empty() {
+                group.recorded = settle(link, to_finish, &answer).await.into();
+                to_finish = &[];
+            }
+            if plan.is_empty() {
+                group.publish(plan, &[]);
+                return Ok(group);
+            }
+            if let Some(lasts) = answer.lasts {
+                group.publish(plan, &lasts);
+                return Ok(group);
+            }
+            // The configuration is newer than the plan.
+            plan.give_up(shared, Fate::NotWritten);
+            refresh(link, shared).await.map_err(Trouble::Database)?;
+        }
+        Err(Trouble::Database(sqlx::Error::Protocol("the configuration changes too often".to_owned())))
+    }
+
+    fn publish(&mut self, plan: Plan<'_>, lasts: &[i64]) {
+        let (published, effects) = plan.written(lasts);
+        self.published = published.into();
+        self.effects = Some(effects);
+    }
+
+    /// Answers everyone, and hands over what can go at once.
+    pub(super) fn answer(mut self, jobs: Vec<Job>, shared: &Shared) {
+        const ONE_EACH: &str = "every job of a group has a result";
+        for job in jobs {
+            // A caller that has gone away needs no answer.
+            match job {
+                Job::Publish(_, reply) => drop(reply.send(Ok(self.published.pop_front().expect(ONE_EACH)))),
+                Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
+            }
+        }
+        let Some(effects) = self.effects else { return };
+        let hand_off = shared.hand_off.get();
+        if !effects.ready.is_empty() {
+            hand_off.hand_over(effects.ready);
+        }
+        if !effects.wake.endpoints.is_empty() {
+            hand_off.wake(&effects.wake.endpoints);
+        }
+        for endpoint in effects.wake.for_test {
+            hand_off.wake_for_test(endpoint);
+        }
+    }
+}
+
+async fn execute(link: &mut Link, plan: &Plan<'_>, finished: &[&Finished]) -> sqlx::Result<Answer> {
+    let mut arguments = PgArguments::default();
+    if !plan.is_empty() {
+        plan.add_to(&mut arguments)?;
+    }
+    if !finished.is_empty() {
+        finish::add_to(finished, &mut arguments)?;
+    }
+    let sql = statement(!plan.is_empty(), !finished.is_empty());
+    let row = within(sqlx::query_with(sql, arguments).fetch_one(link.get().await?)).await;
+    let row = link.checked(row)?;
+    Ok(Answer {
+        lasts: row.try_get("lasts")?,
+        advanced: row.try_get("advanced")?,
+        logged: row.try_get("logged")?,
+    })
+}
+
+/// The text for a group with or without publishes and finished attempts.
+fn statement(publishes: bool, finishes: bool) -> &'static str {
+    static TEXTS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
+    let place = usize::from(publishes) * 2 + usize::from(finishes);
+    TEXTS[place].get_or_init(|| {
+        let mut parts = Vec::new();
+        let (mut lasts, mut advanced, mut logged) = ("NULL::bigint[]", "'{}'::uuid[]", "NULL::uuid[]");
+        if publishes {
+            parts.push(PUBLISH);
+            lasts = "(SELECT last FROM lasts)";
+        }
+        if finishes {
+            parts.push(FINISH);
+            advanced = "ARRAY(SELECT id FROM gone UNION ALL SELECT id FROM again)";
+            logged = "CASE WHEN (SELECT count(*) FROM gone) + (SELECT count(*) FROM again) < (SELECT count(*) FROM f) \
+                      THEN ARRAY(SELECT delivery FROM logged) END";
+        }
+        let parts = parts.join(", ");
+        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {advanced} AS advanced, {logged} AS logged");
+        numbered(&sql)
+    })
+}
+
+/// Numbers the arguments in their order.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (number, part) in parts.enumerate() {
+        text.push_str(&format!("${}{part}", number + 1));
+    }
+    text
+}
+
+fn is_repeated_key(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    database.is_some_and(|error| {
+        error.is_unique_violation() && error.constraint() == Some("idempotency_keys_pkey")
+    })
+}
+
+/// No day was made for the time of these ids.
+fn is_without_partition(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_check_violation() && error.constraint().is_none())
+}
+
+async fn make_partitions(link: &mut Link, shared: &Shared) -> sqlx::Result<()> {
+    let made = within(partitions::make(link.get().await?, shared.surroundings.now())).await;
+    link.checked(made)
+}
+
+async fn repeated(
+    link: &mut Link,
+    publishes: &[&Publish],
+    now: Timestamp,
+) -> sqlx::Result<HashMap<usize, Published>> {
+    let found = within(publish::find_repeated(link.get().await?, publishes, now)).await;
+    link.checked(found)
+}
+
+async fn refresh(link: &mut Link, shared: &Shared) -> sqlx::Result<()> {
+    let refreshed = within(shared.refresh_snapshot(link.get().await?)).await;
+    link.checked(refreshed)
+}
+
+/// What became of the attempts, which are written. If that cannot be found
+/// out any more, they are taken for ordinary ones.
+async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec<Recorded> {
+    let settled = async {
+        let settled = finish::settle(link.get().await?, finished, &answer.advanced, answer.logged.as_deref());
+        let settled = within(settled).await;
+        link.checked(settled)
+    };
+    settled.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "late attempts were not told apart");
+        vec![Recorded::Advanced; finished.len()]
+    })
+}
+
+/// After an answer that never came: what of the group is there all the same.
+async fn look_again(
+    link: &mut Link,
+    plan: &Plan<'_>,
+    finished: &[&Finished],
+) -> sqlx::Result<Option<Answer>> {
+    let found = within(look(link.get().await?, plan, finished)).await;
+    link.checked(found)
+}
+
+async fn look(
+    connection: &mut PgConnection,
+    plan: &Plan<'_>,
+    finished: &[&Finished],
+) -> sqlx::Result<Option<Answer>> {
+    let mut lasts = None;
+    if !plan.is_empty() {
+        let sql = "SELECT max(sequence) FROM events WHERE id = ANY($1) GROUP BY tenant ORDER BY tenant";
+        let found: Vec<i64> =
+            sqlx::query_scalar(sql).bind(plan.event_ids()).fetch_all(&mut *connection).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        lasts = Some(found);
+    } else if let Some(Finished { attempt, .. }) = finished.first() {
+        let sql = "SELECT 1 FROM attempts WHERE delivery = $1 AND number = $2 AND id = $3";
+        let query = sqlx::query(sql).bind(attempt.delivery.0).bind(attempt.number as i32).bind(attempt.id.0);
+        if query.fetch_optional(connection).await?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Answer {
+        lasts,
+        advanced: finished.iter().map(|finished| finished.attempt.delivery.0).collect(),
+        logged: None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_numbered_in_their_order() {
+        assert_eq!(numbered("SELECT ?, ?::int[] WHERE ?"), "SELECT $1, $2::int[] WHERE $3");
+    }
+}

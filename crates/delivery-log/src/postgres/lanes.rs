@@ -1,0 +1,276 @@
+//! Lanes: taking, claiming and giving back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, TryStreamExt as _};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use model::attempt::{ErrorClass, Trigger};
+use model::clock::Timestamp;
+use model::event::{Event, EventData};
+use model::failure::Spent;
+use model::ids::{DeliveryId, EndpointId, EventId, ProcessId};
+
+use super::columns::int;
+use super::rows::{self, coded, count, time, uuid};
+use super::{PostgresStore, processes, store_error};
+use crate::Result;
+use crate::deliveries::Finished;
+use crate::hand_off::ReadyDelivery;
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+
+#[async_trait]
+impl Lanes for PostgresStore {
+    async fn join(&self, process: ProcessId) -> Result<()> {
+        self.transact(move |connection| processes::join(connection, process).boxed()).await
+    }
+
+    async fn beat(&self, process: ProcessId) -> Result<Beat> {
+        self.transact(move |connection| processes::beat(connection, process).boxed()).await
+    }
+
+    async fn leave(&self, process: ProcessId) -> Result<()> {
+        self.transact(move |connection| processes::leave(connection, process).boxed()).await
+    }
+
+    async fn take_over_dead(&self) -> Result<u64> {
+        let shared = Arc::clone(&self.shared);
+        self.transact(move |connection| {
+            async move { processes::take_over_dead(connection, &shared).await }.boxed()
+        })
+        .await
+    }
+
+    async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
+        let rows: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2",
+        )
+        .bind(now.as_micros())
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(store_error("find lanes with work"))?;
+        Ok(rows.into_iter().map(EndpointId).collect())
+    }
+
+    async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>> {
+        let endpoints: Vec<Uuid> = endpoints.iter().map(|endpoint| endpoint.0).collect();
+        self.transact(move |connection| take(connection, process, endpoints).boxed()).await
+    }
+
+    async fn claim_due(
+        &self,
+        endpoint: EndpointId,
+        epoch: Epoch,
+        now: Timestamp,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<ClaimedDeliveries> {
+        let claim = ClaimDue { endpoint, epoch, now, limit, max_bytes };
+        self.transact(move |connection| async move { claim_due(connection, &claim).await }.boxed()).await
+    }
+
+    async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()> {
+        let lanes = lanes.to_vec();
+        self.transact(move |connection| release(connection, lanes).boxed()).await
+    }
+}
+
+/// What is due for an endpoint, to be claimed.
+struct ClaimDue {
+    endpoint: EndpointId,
+    epoch: Epoch,
+    now: Timestamp,
+    limit: u32,
+    max_bytes: usize,
+}
+
+/// Only a process that is not given up for dead may take a lane. Its row is
+/// locked meanwhile, so that nobody gives it up at this very moment.
+async fn take(
+    connection: &mut PgConnection,
+    process: ProcessId,
+    endpoints: Vec<Uuid>,
+) -> sqlx::Result<Vec<TakenLane>> {
+    let rows = sqlx::query(
+        "WITH me AS (SELECT id FROM processes WHERE id = $1 FOR KEY SHARE), \
+         free AS (SELECT endpoint FROM lanes WHERE endpoint = ANY($2) AND owner IS NULL \
+           ORDER BY endpoint FOR UPDATE SKIP LOCKED) \
+         UPDATE lanes l SET owner = me.id, epoch = l.epoch + 1, wake_at = 0 FROM me, free \
+         WHERE l.endpoint = free.endpoint RETURNING l.endpoint, l.epoch, l.hold_until, l.gone",
+    )
+    .bind(process.0)
+    .bind(endpoints)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(taken).collect()
+}
+
+fn taken(row: &PgRow) -> sqlx::Result<TakenLane> {
+    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
+    Ok(TakenLane {
+        endpoint: EndpointId(uuid(row, "endpoint")?),
+        epoch: Epoch(row.try_get("epoch")?),
+        health: LaneHealth {
+            hold_until: rows::time_option(row, "hold_until")?,
+            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
+        },
+    })
+}
+
+/// Gives lanes back: first what was claimed in them, then the lanes.
+async fn release(connection: &mut PgConnection, lanes: Vec<(EndpointId, Epoch)>) -> sqlx::Result<()> {
+    let endpoints: Vec<Uuid> = lanes.iter().map(|(endpoint, _)| endpoint.0).collect();
+    let epochs: Vec<i64> = lanes.iter().map(|(_, epoch)| epoch.0).collect();
+    sqlx::query(
+        "UPDATE waiting w SET claimed = NULL FROM unnest($1::uuid[], $2::bigint[]) AS g (endpoint, epoch) \
+         WHERE w.endpoint = g.endpoint AND w.claimed = g.epoch",
+    )
+    .bind(&endpoints)
+    .bind(&epochs)
+    .execute(&mut *connection)
+    .await?;
+    // The lane of an endpoint that is not enabled rests until that changes,
+    // unless a test is to be sent, which is due at 0.
+    sqlx::query(
+        "UPDATE lanes l SET owner = NULL, wake_at = CASE \
+           WHEN EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = l.endpoint AND w.due_at = 0) THEN 0 \
+           WHEN EXISTS (SELECT 1 FROM endpoints e WHERE e.id = l.endpoint AND e.status = 'enabled' \
+             AND e.deleted_at IS NULL) \
+           THEN GREATEST(coalesce(l.hold_until, 0), coalesce( \
+             (SELECT min(w.due_at) FROM waiting w WHERE w.endpoint = l.endpoint), $3)) \
+           ELSE $3 END \
+         FROM unnest($1::uuid[], $2::bigint[]) AS g (endpoint, epoch) \
+         WHERE l.endpoint = g.endpoint AND l.epoch = g.epoch AND l.owner IS NOT NULL",
+    )
+    .bind(&endpoints)
+    .bind(&epochs)
+    .bind(Timestamp::FAR_FUTURE.as_micros())
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+/// A lane for a new endpoint, with nothing in it.
+pub(super) async fn create(connection: &mut PgConnection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES ($1, 0, $2)")
+        .bind(endpoint.0)
+        .bind(Timestamp::FAR_FUTURE.as_micros())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Makes sure that somebody owns these lanes soon.
+pub(super) async fn wake(
+    connection: &mut PgConnection,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE lanes SET wake_at = $2 WHERE endpoint = ANY($1) AND wake_at > $2")
+        .bind(endpoints.iter().map(|endpoint| endpoint.0).collect::<Vec<_>>())
+        .bind(now.as_micros())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Ends a hold: the receiver moved, or someone knows better.
+pub(super) async fn lift_hold(connection: &mut PgConnection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = $1")
+        .bind(endpoint.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+pub(super) async fn store_health(connection: &mut PgConnection, finished: &Finished) -> sqlx::Result<()> {
+    let Some(health) = &finished.health else { return Ok(()) };
+    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
+    sqlx::query("UPDATE lanes SET hold_until = $1, gone = $2 WHERE endpoint = $3 AND epoch = $4")
+        .bind(health.hold_until.map(Timestamp::as_micros))
+        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
+        .bind(finished.endpoint.0)
+        .bind(finished.epoch.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Marks what is due as claimed, and reads all that its calls need.
+///
+/// What an earlier owner had claimed may be claimed again; what this one has
+/// in hand may not.
+async fn claim_due(connection: &mut PgConnection, claim: &ClaimDue) -> sqlx::Result<ClaimedDeliveries> {
+    let sql = "SELECT w.id AS delivery_id, w.payload, w.public_url, w.attempts, w.tries, w.rejections, \
+           w.schedule_since, w.trigger, w.last_error, e.* FROM ( \
+           SELECT * FROM waiting WHERE endpoint = $1 AND due_at <= $2 AND claimed IS DISTINCT FROM $4 \
+             AND EXISTS (SELECT 1 FROM lanes WHERE endpoint = $1 AND epoch = $4 AND owner IS NOT NULL) \
+           ORDER BY due_at, id LIMIT $3 FOR UPDATE) w \
+         JOIN events e ON e.id = w.event ORDER BY w.due_at, w.id";
+    let found = sqlx::query(sql)
+        .bind(claim.endpoint.0)
+        .bind(claim.now.as_micros())
+        .bind(i64::from(claim.limit))
+        .bind(claim.epoch.0);
+    let mut bytes = 0;
+    let mut ready = Vec::new();
+    let mut events: HashMap<Uuid, Arc<Event>> = HashMap::new();
+    let mut rows = found.fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        // At least one, however large it is. The rest is read, and left.
+        if bytes > claim.max_bytes {
+            continue;
+        }
+        let delivery = ready_delivery(&row, claim, &mut events)?;
+        bytes += delivery.data.as_bytes().len();
+        if bytes <= claim.max_bytes || ready.is_empty() {
+            ready.push(delivery);
+        }
+    }
+    drop(rows);
+    let next: Option<i64> = sqlx::query_scalar(
+        "WITH taken AS (UPDATE waiting SET claimed = $2 WHERE id = ANY($3)) \
+         SELECT due_at FROM waiting WHERE endpoint = $1 AND claimed IS DISTINCT FROM $2 AND id <> ALL($3) \
+         ORDER BY due_at LIMIT 1",
+    )
+    .bind(claim.endpoint.0)
+    .bind(claim.epoch.0)
+    .bind(ready.iter().map(|delivery| delivery.id.0).collect::<Vec<_>>())
+    .fetch_optional(connection)
+    .await?;
+    Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
+}
+
+fn ready_delivery(
+    row: &PgRow,
+    claim: &ClaimDue,
+    events: &mut HashMap<Uuid, Arc<Event>>,
+) -> sqlx::Result<ReadyDelivery> {
+    let event = match events.entry(uuid(row, "id")?) {
+        std::collections::hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
+        std::collections::hash_map::Entry::Vacant(place) => {
+            Arc::clone(place.insert(Arc::new(rows::event(row)?)))
+        }
+    };
+    Ok(ReadyDelivery {
+        id: DeliveryId(uuid(row, "delivery_id")?),
+        endpoint: claim.endpoint,
+        epoch: claim.epoch,
+        event,
+        data: EventData::from_stored(row.try_get("data")?),
+        form: rows::form(row)?,
+        attempts: count(row, "attempts")?,
+        spent: Spent {
+            tries: count(row, "tries")?,
+            rejections: count(row, "rejections")?,
+            since: time(row, "schedule_since")?,
+        },
+        trigger: coded(row, "trigger", Trigger::from_code)?,
+        last_error: int(row, "last_error")?.and_then(ErrorClass::from_code),
+    })
+}

@@ -1,0 +1,64 @@
+//! One connection that is made again when it breaks, and a bound on waiting.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+
+use super::transient_cause;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long an answer may take. The server gives up a little earlier
+/// (`statement_timeout`), so that it does not go on unheard.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Waits for the database, but not for ever: a connection can be cut without
+/// a word.
+pub(super) async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    bounded(ANSWER, work).await
+}
+
+async fn bounded<T>(time: Duration, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(time, work).await.unwrap_or_else(timed_out)
+}
+
+/// A connection, or the wish for one.
+pub(super) struct Link {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Link {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, connection: None }
+    }
+
+    /// The connection, made if need be.
+    pub(super) async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => bounded(CONNECT, self.options.connect()).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Drops the connection if it is of no use any more.
+    pub(super) fn checked<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        if let Err(error) = &result
+            && transient_cause(error).is_some()
+        {
+            self.connection = None;
+        }
+        result
+    }
+
+    pub(super) async fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = bounded(CONNECT, connection.close()).await
+        {
+            tracing::debug!(%error, "the connection was not closed cleanly");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Sending deliveries again, and withdrawing them: from one table to the other.
+
+use sqlx::PgConnection;
+
+use model::attempt::Trigger;
+use model::clock::Timestamp;
+use model::delivery::{Delivery, DeliveryStatus};
+use model::ids::DeliveryId;
+
+use super::{lanes, rows};
+
+/// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
+pub(super) async fn replay(
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let sql = match delivery.status.is_waiting() {
+        // What is in an owner's hands is due already, and may be under way.
+        true => {
+            "UPDATE waiting SET due_at = $2, trigger = $3, updated_at = $2 WHERE id = $1 AND claimed IS NULL"
+        }
+        false => {
+            "WITH ended AS (DELETE FROM deliveries WHERE id = $1 RETURNING *) \
+             INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
+             updated_at, attempts, tries, rejections, status, trigger, last_error, last_status, payload, public_url) \
+             SELECT id, project, tenant, endpoint, event, $2, $2, created_at, $2, attempts, 0, 0, 0, $3, \
+             last_error, last_status, payload, public_url FROM ended"
+        }
+    };
+    sqlx::query(sql)
+        .bind(delivery.id.0)
+        .bind(now.as_micros())
+        .bind(Trigger::Manual.code() as i16)
+        .execute(&mut *connection)
+        .await?;
+    lanes::wake(connection, &[delivery.endpoint], now).await
+}
+
+/// Withdraws a delivery that waits.
+pub(super) async fn cancel(
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    end(connection, &[delivery.id], DeliveryStatus::Canceled, now).await.map(|_| ())
+}
+
+/// Ends deliveries that wait, whoever has them in hand. Gives how many those were.
+pub(super) async fn end(
+    connection: &mut PgConnection,
+    deliveries: &[DeliveryId],
+    status: DeliveryStatus,
+    now: Timestamp,
+) -> sqlx::Result<u64> {
+    let (status, failure) = rows::status_to_codes(status);
+    // The number of an attempt that is under way is not given out again.
+    sqlx::query(
+        "WITH gone AS (DELETE FROM waiting WHERE id = ANY($1) RETURNING *) \
+         INSERT INTO deliveries (id, project, tenant, endpoint, event, created_at, updated_at, attempts, status, \
+         failure, trigger, last_error, last_status, payload, public_url) \
+         SELECT id, project, tenant, endpoint, event, created_at, $2, \
+         attempts + CASE WHEN claimed IS NULL THEN 0 ELSE 1 END, $3, $4, trigger, last_error, last_status, \
+         payload, public_url FROM gone",
+    )
+    .bind(deliveries.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind(now.as_micros())
+    .bind(status as i16)
+    .bind(failure.map(|code| code as i16))
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected())
+}

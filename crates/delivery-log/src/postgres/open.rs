@@ -1,0 +1,247 @@
+//! Opening the database: reachable, new enough, migrated, writable, and with
+//! the right master key.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, PgConnection, Row as _};
+
+use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
+
+use super::link::Link;
+use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, partitions, writer};
+use crate::Surroundings;
+use crate::configuration::Configuration;
+
+/// The schema, step by step.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// How many connections read for the API.
+const READERS: u32 = 4;
+/// How many connections make changes, claim and give back.
+const EDITORS: u32 = 4;
+/// How long to wait for a connection.
+const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// How to open a database.
+#[derive(Debug)]
+pub struct Options {
+    /// Where it is: `postgres://user:password@host/database`.
+    pub url: SecretString,
+    /// The key that the data keys are wrapped with.
+    pub master_key: MasterKey,
+    /// Where the deployment is reached, for thin payloads.
+    pub public_url: String,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address makes no sense.
+    #[error("the address of the database is not valid: {0}")]
+    Url(sqlx::Error),
+    /// Nobody answers there, or not to us.
+    #[error(
+        "cannot connect to PostgreSQL: {0}; check POSTHORN_DATABASE_URL, the server, and its pg_hba.conf"
+    )]
+    Connect(sqlx::Error),
+    /// The server is too old.
+    #[error("PostgreSQL {found} is too old; {} or newer is needed", OLDEST_POSTGRES / 10_000)]
+    OldServer {
+        /// Its version.
+        found: String,
+    },
+    /// The server only repeats what another one writes.
+    #[error("this PostgreSQL server is a read-only standby; POSTHORN_DATABASE_URL must name the primary")]
+    Standby,
+    /// The schema is older than this program.
+    #[error("the database is not up to date; run `posthorn migrate` first")]
+    NotMigrated,
+    /// The schema is newer than this program.
+    #[error("the database was brought up to date by a newer Posthorn; run at least that version")]
+    NewerSchema,
+    /// The user may not do what has to be done.
+    #[error(
+        "the database user lacks a right: {0}; grant it, or let the owner of the schema run `posthorn migrate`"
+    )]
+    Rights(sqlx::Error),
+    /// A migration failed.
+    #[error("cannot bring the database up to date: {0}")]
+    Migration(MigrateError),
+    /// The master key does not fit.
+    #[error("{0}; set POSTHORN_MASTER_KEY to the key that this database was made with")]
+    MasterKey(#[from] VaultError),
+    /// Anything else.
+    #[error("cannot open the database: {0}")]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for OpenError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        match code.as_deref() {
+            Some("42501") => Self::Rights(error),
+            Some("25006") => Self::Standby,
+            Some("42P01") => Self::NotMigrated,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// Brings the schema up to date, and makes the partitions of the next days.
+///
+/// Steps take only locks that are had at once or not at all: they wait two
+/// seconds for one, and fail rather than hold up others.
+pub async fn migrate(options: Options, surroundings: Surroundings) -> Result<(), OpenError> {
+    let mut connection = connect(&options.url).await?;
+    let patient =
+        connect_options(&options.url)?.options([("lock_timeout", "2s"), ("statement_timeout", "0")]);
+    let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_lazy_with(patient);
+    MIGRATIONS.run(&one).await.map_err(migration_error)?;
+    one.close().await;
+    partitions::make(&mut connection, surroundings.now()).await?;
+    open_vault(&mut connection, &options.master_key, &surroundings).await?;
+    Ok(())
+}
+
+fn migration_error(error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(_) => OpenError::NewerSchema,
+        MigrateError::Execute(error) => error.into(),
+        MigrateError::ExecuteMigration(error, _) if matches!(&error, sqlx::Error::Database(e) if e.code().as_deref() == Some("42501")) => {
+            OpenError::Rights(error)
+        }
+        other => OpenError::Migration(other),
+    }
+}
+
+impl PostgresStore {
+    /// Opens a database that is up to date.
+    pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
+        let mut connection = connect(&options.url).await?;
+        check_schema(&mut connection).await?;
+        let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
+        let connect_options = connect_options(&options.url)?;
+        let (outbox, news) = announce::outbox();
+        let shared = Arc::new(Shared {
+            surroundings,
+            vault,
+            configuration: Configuration::default(),
+            freshness: Default::default(),
+            hand_off: Default::default(),
+            local: Default::default(),
+            public_url: options.public_url,
+        });
+        shared.refresh_snapshot(&mut connection).await?;
+        sqlx::Connection::close(connection).await?;
+        let pool = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE)
+                .connect_lazy_with(connect_options.clone())
+        };
+        let (readers, editors) = (pool(READERS), pool(EDITORS));
+        let ear = announce::ear(connect_options.clone());
+        tokio::spawn(announce::send(editors.clone(), news));
+        tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
+        let writer = writer::start(Link::new(writer_options(&connect_options)), Arc::clone(&shared));
+        let store = Self { readers, editors, ear, outbox, writer, shared };
+        store.announce_to(Arc::new(crate::hand_off::NoLanes));
+        Ok(store)
+    }
+}
+
+async fn connect(url: &SecretString) -> Result<PgConnection, OpenError> {
+    let connecting = tokio::time::timeout(ACQUIRE, connect_options(url)?.connect()).await;
+    let connecting = connecting.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    let mut connection = connecting.map_err(OpenError::Connect)?;
+    let row = sqlx::query(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+         pg_is_in_recovery()",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    if row.try_get::<i32, _>(0)? < OLDEST_POSTGRES {
+        return Err(OpenError::OldServer { found: row.try_get(1)? });
+    }
+    if row.try_get(2)? {
+        return Err(OpenError::Standby);
+    }
+    Ok(connection)
+}
+
+fn connect_options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
+    let url = url.expose_secret();
+    let mut options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
+    let is_here = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
+        || options.get_socket().is_some()
+        || options.get_host().starts_with('/');
+    // Across a network the server has to prove who it is, unless told otherwise.
+    if !is_here && !url.contains("sslmode=") {
+        options = options.ssl_mode(PgSslMode::VerifyFull);
+    }
+    Ok(options
+        .application_name("posthorn")
+        .statement_cache_capacity(256)
+        .options([
+            ("synchronous_commit", "on"),
+            ("statement_timeout", "9s"),
+            ("idle_in_transaction_session_timeout", "9s"),
+            ("jit", "off"),
+        ])
+        .log_statements(tracing::log::LevelFilter::Trace))
+}
+
+/// The writer's statements join a few rows with tables that may be large when
+/// the plan is used and empty when it is made: a plan that reads a whole table
+/// must not be chosen, and one plan is good for all.
+fn writer_options(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ])
+}
+
+async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+        .fetch_all(connection)
+        .await?;
+    if MIGRATIONS.iter().any(|known| !applied.contains(&known.version)) {
+        return Err(OpenError::NotMigrated);
+    }
+    if applied.iter().any(|version| !MIGRATIONS.version_exists(*version)) {
+        return Err(OpenError::NewerSchema);
+    }
+    Ok(())
+}
+
+/// Opens the data keys, and makes the first one.
+async fn open_vault(
+    connection: &mut PgConnection,
+    master: &MasterKey,
+    surroundings: &Surroundings,
+) -> Result<Vault, OpenError> {
+    let key = Vault::new_data_key(master, surroundings.entropy.as_ref());
+    sqlx::query(
+        "WITH alone AS (SELECT pg_advisory_xact_lock(hashtext('posthorn data keys'))) \
+         INSERT INTO data_keys (id, wrapped, created_at) SELECT $1, $2, $3 FROM alone \
+         WHERE NOT EXISTS (SELECT 1 FROM data_keys)",
+    )
+    .bind(key.id)
+    .bind(&key.wrapped)
+    .bind(surroundings.now().as_micros())
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query("SELECT id, wrapped FROM data_keys ORDER BY number").fetch_all(connection).await?;
+    let mut keys = Vec::new();
+    for row in rows {
+        keys.push(WrappedKey { id: row.try_get(0)?, wrapped: row.try_get(1)? });
+    }
+    Ok(Vault::open(master, &keys)?)
+}

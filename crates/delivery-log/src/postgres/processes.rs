@@ -1,0 +1,126 @@
+//! Who is alive: heartbeats by the database's clock, and what becomes of the
+//! lanes of a process that has none left.
+
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use model::attempt::{ErrorClass, Trigger};
+use model::clock::Timestamp;
+use model::ids::{AttemptId, EndpointId, ProcessId};
+use model::retry::NextReason;
+
+use super::Shared;
+use super::rows::{coded, count, uuid};
+use crate::lanes::{Beat, LEASE};
+use crate::surroundings::next_id;
+
+/// So many deliveries are logged as interrupted in one statement.
+const STEP: usize = 1_000;
+
+pub(super) async fn join(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO processes (id, joined_at, beat_at) VALUES ($1, clock_timestamp(), clock_timestamp())",
+    )
+    .bind(process.0)
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
+
+pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<Beat> {
+    let done = sqlx::query("UPDATE processes SET beat_at = clock_timestamp() WHERE id = $1")
+        .bind(process.0)
+        .execute(connection)
+        .await?;
+    Ok(if done.rows_affected() == 1 { Beat::Alive } else { Beat::GivenUp })
+}
+
+/// Lanes that it still owns are taken over at once.
+pub(super) async fn leave(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE processes SET beat_at = '-infinity' WHERE id = $1")
+        .bind(process.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Gives up processes whose heartbeat has ended, and frees their lanes: what
+/// was in their hands may have been sent, is logged as interrupted, and is
+/// due now.
+///
+/// An interrupted attempt costs no try. It is logged for everything that
+/// was in hand, because nobody can know any more what had been sent.
+pub(super) async fn take_over_dead(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result<u64> {
+    let dead: Vec<Uuid> = sqlx::query_scalar(
+        "DELETE FROM processes WHERE id IN (SELECT id FROM processes \
+         WHERE beat_at < clock_timestamp() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED) RETURNING id",
+    )
+    .bind(LEASE.as_secs_f64())
+    .fetch_all(&mut *connection)
+    .await?;
+    let lanes =
+        sqlx::query("SELECT endpoint, epoch FROM lanes WHERE owner = ANY($1) ORDER BY endpoint FOR UPDATE")
+            .bind(&dead)
+            .fetch_all(&mut *connection)
+            .await?;
+    let now = shared.surroundings.now();
+    let mut interrupted = 0;
+    for lane in &lanes {
+        let endpoint = EndpointId(uuid(lane, "endpoint")?);
+        interrupted += interrupt(connection, shared, endpoint, lane.try_get("epoch")?, now).await?;
+    }
+    sqlx::query("UPDATE lanes SET owner = NULL, epoch = epoch + 1, wake_at = $2 WHERE owner = ANY($1)")
+        .bind(&dead)
+        .bind(now.as_micros())
+        .execute(connection)
+        .await?;
+    Ok(interrupted)
+}
+
+async fn interrupt(
+    connection: &mut PgConnection,
+    shared: &Shared,
+    endpoint: EndpointId,
+    epoch: i64,
+    now: Timestamp,
+) -> sqlx::Result<u64> {
+    let in_hand = sqlx::query(
+        "UPDATE waiting SET claimed = NULL, attempts = attempts + 1, \
+         due_at = CASE trigger WHEN $5 THEN 0 ELSE $3 END, last_error = $4, updated_at = $3 \
+         WHERE endpoint = $1 AND claimed = $2 RETURNING id, attempts, trigger",
+    )
+    .bind(endpoint.0)
+    .bind(epoch)
+    .bind(now.as_micros())
+    .bind(ErrorClass::Interrupted.code() as i16)
+    .bind(Trigger::Test.code() as i16)
+    .fetch_all(&mut *connection)
+    .await?;
+    for rows in in_hand.chunks(STEP) {
+        let (mut ids, mut deliveries, mut numbers, mut triggers) = (vec![], vec![], vec![], vec![]);
+        for row in rows {
+            ids.push(next_id!(AttemptId, shared.surroundings).0);
+            deliveries.push(uuid(row, "id")?);
+            numbers.push(count(row, "attempts")? as i32);
+            triggers.push(coded(row, "trigger", Trigger::from_code)?.code() as i16);
+        }
+        sqlx::query(
+            "INSERT INTO attempts (id, delivery, number, trigger, started_at, next_attempt_at, total_us, \
+             error_class, next_reason, truncated, error_detail, request_headers) \
+             SELECT id, delivery, number, trigger, $5, $5, 0, $6, $7, false, $8, '[]' \
+             FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::smallint[]) AS n (id, delivery, number, trigger) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(ids)
+        .bind(deliveries)
+        .bind(numbers)
+        .bind(triggers)
+        .bind(now.as_micros())
+        .bind(ErrorClass::Interrupted.code() as i16)
+        .bind(NextReason::Interrupted.code() as i16)
+        .bind("Posthorn ended while this call may have been under way")
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(in_hand.len() as u64)
+}

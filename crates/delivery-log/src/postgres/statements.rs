@@ -1,0 +1,55 @@
+//! Statements that this backend has in its own way.
+
+use sqlx::{Postgres, QueryBuilder};
+
+use model::ids::EventId;
+
+use crate::View;
+use crate::page::{Order, PageRequest};
+
+/// Begins a transaction that sees one state of the database.
+pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// A delivery with all that says how it stands, for `rows::delivery`.
+pub(super) const DELIVERIES: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
+    d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
+    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
+    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until \
+    FROM all_deliveries d \
+    JOIN events e ON e.id = d.event \
+    JOIN tenants t ON t.id = d.tenant \
+    JOIN endpoints ep ON ep.id = d.endpoint \
+    LEFT JOIN lanes l ON l.endpoint = d.endpoint";
+
+/// The publisher's bytes of an event that the view may see.
+pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \
+    WHERE e.project = $1 AND e.id = $2 AND ($3 IS NULL OR e.tenant = $3)";
+
+/// The condition that a delivery is of this event.
+pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId) {
+    sql.push(" AND d.event = ").push_bind(event.0);
+}
+
+/// Lists whose rows stand in the order of their ids.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Listed {
+    Events,
+    Deliveries,
+}
+
+/// The end of a list's statement: from the cursor on, in the order of ids,
+/// and one row more than wanted.
+pub(super) fn page(sql: &mut QueryBuilder<Postgres>, list: Listed, _: View, page: PageRequest) {
+    let alias = match list {
+        Listed::Events => "e",
+        Listed::Deliveries => "d",
+    };
+    let (beyond, direction) = match page.order {
+        Order::Descending => ("<", "DESC"),
+        Order::Ascending => (">", "ASC"),
+    };
+    if let Some(after) = page.after {
+        sql.push(format_args!(" AND {alias}.id {beyond} ")).push_bind(after);
+    }
+    sql.push(format_args!(" ORDER BY {alias}.id {direction} LIMIT ")).push_bind(i64::from(page.limit) + 1);
+}

@@ -1,0 +1,37 @@
+//! Runs a command beside a PostgreSQL server of its own.
+//!
+//! `with-postgres COMMAND …` starts a server as an operator would run it
+//! (every commit waits for the disk, 512 MB of shared buffers, statistics of
+//! statements), gives the command the address of an empty database in
+//! `POSTHORN_DATABASE_URL`, and ends with the command's exit code.
+
+use std::process::{Command, ExitCode};
+
+use testkit::Postgres;
+
+/// What differs from PostgreSQL's defaults.
+const SETTINGS: [(&str, &str); 4] = [
+    ("shared_buffers", "512MB"),
+    ("max_wal_size", "4GB"),
+    ("shared_preload_libraries", "pg_stat_statements"),
+    ("track_io_timing", "on"),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(program) = arguments.next() else {
+        eprintln!("usage: with-postgres COMMAND …");
+        return ExitCode::from(2);
+    };
+    let server = Postgres::start(&SETTINGS);
+    let url = server.new_database();
+    let status = Command::new(&program).args(arguments).env("POSTHORN_DATABASE_URL", url).status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("cannot run {}: {error}", program.display());
+            ExitCode::FAILURE
+        }
+    }
+}

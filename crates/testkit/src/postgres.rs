@@ -1,0 +1,171 @@
+//! A PostgreSQL server of one's own, from the installed binaries.
+//!
+//! It runs in a temporary directory on a free port, as the user `postgres`
+//! where the tests run as root (a server refuses to be root). A shell watches
+//! over it: when this process ends, however it ends, the shell stops the
+//! server and removes the directory.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Starts the server, says where it is, and waits for the end of its input.
+const WATCH: &str = r#"
+set -eu
+dir=$(mktemp -d "${TMPDIR:-/tmp}/posthorn-postgres-XXXXXX")
+trap 'pg_ctl -D "$dir/data" -m immediate -w stop >"$dir/stop" 2>&1 || true; rm -rf "$dir"' EXIT
+initdb -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb"
+cat >>"$dir/data/postgresql.conf"
+pg_ctl -D "$dir/data" -l "$dir/log" -w -t 60 start >"$dir/start" || { cat "$dir/log" >&2; exit 1; }
+echo "$dir"
+"#;
+
+/// A running server. Everyone on this machine may connect as `postgres`.
+#[derive(Debug)]
+pub struct Postgres {
+    watcher: Child,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts a server with these settings beside the usual ones.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The configuration ends with a line that the shell waits for, so that
+        // its input can stay open until this process ends.
+        let script = WATCH.replace("cat >>", "sed '/^# end$/q' >>") + "cat >/dev/null\n";
+        let mut watcher = as_owner("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut configuration = format!(
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 200\n"
+        );
+        for (name, value) in settings {
+            configuration.push_str(&format!("{name} = '{value}'\n"));
+        }
+        configuration.push_str("# end\n");
+        watcher.stdin.as_mut().unwrap().write_all(configuration.as_bytes()).unwrap();
+        let mut directory = String::new();
+        BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut directory).unwrap();
+        assert!(!directory.is_empty(), "no PostgreSQL server could be started; scripts/test installs it");
+        Self { watcher, directory: directory.trim().into(), port }
+    }
+
+    /// The server that all tests of a process share. It does not wait for the
+    /// disk, because only a power cut would lose what it has written.
+    pub fn shared() -> &'static Self {
+        static SERVER: OnceLock<Postgres> = OnceLock::new();
+        SERVER.get_or_init(|| Self::start(&[("fsync", "off")]))
+    }
+
+    /// A new empty database. Gives its address.
+    pub fn new_database(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("posthorn_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// The address of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its data and its log are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Runs a statement, and gives what `psql` prints.
+    pub fn sql(&self, database: &str, statement: &str) -> String {
+        let output = tool("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database)])
+            .args(["-c", statement])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Stops the server as if it had crashed, and starts it again.
+    pub fn crash_and_restart(&self) {
+        self.control(&["restart", "-m", "immediate"]);
+    }
+
+    /// Stops the server as if it had crashed.
+    pub fn crash(&self) {
+        self.control(&["stop", "-m", "immediate"]);
+    }
+
+    /// Starts the server again.
+    pub fn resume(&self) {
+        self.control(&["start"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let mut pg_ctl = as_owner("pg_ctl");
+        pg_ctl.arg("-D").arg(self.directory.join("data")).arg("-l").arg(self.directory.join("log"));
+        let status = pg_ctl.args(["-w", "-t", "60", "-s"]).args(arguments).status().unwrap();
+        assert!(status.success(), "pg_ctl {arguments:?}");
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // The end of its input is the end of the server.
+        drop(self.watcher.stdin.take());
+        self.watcher.wait().unwrap();
+    }
+}
+
+/// Where PostgreSQL's programs are: Debian keeps those of the server out of
+/// the path.
+fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect())
+            .unwrap_or_default();
+        versions.sort();
+        let found = versions.into_iter().rev().map(|path| path.display().to_string());
+        let rest = std::env::var("PATH").unwrap_or_default();
+        found.chain([rest]).collect::<Vec<_>>().join(":")
+    })
+}
+
+fn tool(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(format!("PATH={}", path())).arg(program).current_dir("/");
+    command
+}
+
+/// A program as the user that owns the server.
+fn as_owner(program: &str) -> Command {
+    let mut command = tool(program);
+    if number(&["-u"]) == Some(0) {
+        let (Some(user), Some(group)) = (number(&["-u", "postgres"]), number(&["-g", "postgres"])) else {
+            panic!("there is no user postgres; scripts/test installs PostgreSQL");
+        };
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+fn number(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
