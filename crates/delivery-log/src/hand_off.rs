@@ -41,6 +41,17 @@ pub struct ReadyDelivery {
     pub last_error: Option<ErrorClass>,
 }
 
+/// A place in a lane that was promised to a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// Whose lane.
+    pub endpoint: EndpointId,
+    /// The epoch of the lane.
+    pub epoch: Epoch,
+    /// How many bytes of data were promised room.
+    pub bytes: usize,
+}
+
 /// What is known of a write that came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -65,7 +76,7 @@ pub trait HandOff: Send + Sync {
     fn hand_over(&self, ready: Vec<ReadyDelivery>);
 
     /// These reservations came to nothing.
-    fn give_up(&self, reserved: &[(EndpointId, usize)], fate: Fate);
+    fn give_up(&self, reserved: &[Reservation], fate: Fate);
 
     /// There is work in the store for these endpoints that is due.
     fn wake(&self, endpoints: &[EndpointId]);
@@ -95,7 +106,7 @@ impl HandOff for NoLanes {
 
     fn hand_over(&self, _: Vec<ReadyDelivery>) {}
 
-    fn give_up(&self, _: &[(EndpointId, usize)], _: Fate) {}
+    fn give_up(&self, _: &[Reservation], _: Fate) {}
 
     fn wake(&self, _: &[EndpointId]) {}
 

@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use delivery_log::hand_off::{HandOff, ReadyDelivery};
+use delivery_log::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use delivery_log::lanes::Epoch;
 use delivery_log::{SharedStore, Surroundings};
 use model::endpoint::EndpointStatus;
-use model::ids::{DeliveryId, EndpointId, ProcessId};
+use model::ids::{DeliveryId, EndpointId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::deliver::deliver;
+use crate::heartbeat::Lease;
 use crate::lanes::{Lanes, Standing};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -24,7 +25,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) transport: Transport,
     pub(crate) metrics: Metrics,
-    pub(crate) process: ProcessId,
+    /// Who this process is to the others, and for how long it is sure of it.
+    pub(crate) lease: Lease,
     lanes: Mutex<Lanes>,
     /// The lanes want something from the store, or a timer has changed.
     pub(crate) attention: Notify,
@@ -42,13 +44,12 @@ impl Context {
         transport: Transport,
         metrics: Metrics,
     ) -> Self {
-        let process = ProcessId::next(&surroundings.ids, surroundings.now(), surroundings.entropy.as_ref());
         Self {
             store,
             surroundings,
             transport,
             metrics,
-            process,
+            lease: Lease::default(),
             lanes: Mutex::new(Lanes::new(settings.slots)),
             settings,
             attention: Notify::new(),
@@ -63,6 +64,9 @@ impl Context {
 
     /// Starts every delivery that may go now.
     pub(crate) fn start_ready(self: &Arc<Self>) {
+        if !self.lease.is_valid() {
+            return;
+        }
         let now = self.surroundings.now();
         let mut started = Vec::new();
         let attention = {
@@ -98,7 +102,14 @@ impl Context {
 pub(crate) struct Intake(pub(crate) Arc<Context>);
 
 impl HandOff for Intake {
+    fn owns(&self, endpoint: EndpointId) -> bool {
+        self.0.lanes().owns(endpoint)
+    }
+
     fn reserve(&self, endpoint: EndpointId, bytes: usize) -> Option<Epoch> {
+        if !self.0.lease.is_valid() {
+            return None;
+        }
         self.0.lanes().reserve(endpoint, bytes)
     }
 
@@ -109,9 +120,9 @@ impl HandOff for Intake {
         self.0.start_ready();
     }
 
-    fn give_up(&self, reserved: &[(EndpointId, usize)]) {
+    fn give_up(&self, reserved: &[Reservation], fate: Fate) {
         let mut lanes = self.0.lanes();
-        reserved.iter().for_each(|(endpoint, bytes)| lanes.give_up(*endpoint, *bytes));
+        reserved.iter().for_each(|place| lanes.give_up(place, fate));
     }
 
     fn wake(&self, endpoints: &[EndpointId]) {

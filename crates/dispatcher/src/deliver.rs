@@ -37,7 +37,7 @@ pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoin
     let health = {
         let mut lanes = context.lanes();
         lanes.ended(&ready, class, finished.verdict.hold_until, now);
-        let lane = lanes.lane_mut(ready.endpoint);
+        let lane = lanes.lane_of(ready.endpoint, ready.epoch);
         lane.and_then(|lane| {
             let gone = finished.attempt.http_status() == Some(410);
             gone_for_good = gone && lane.note_gone(ready.event.id, now);
@@ -200,7 +200,7 @@ fn log(ready: &ReadyDelivery, finished: &Finished) {
 /// While the database is away, attempts gather here; their number is bounded
 /// by the slots, because a lane does not start more than it may leave unrecorded.
 async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
-    let (endpoint, due) = (finished.endpoint, finished.verdict.next_attempt_at);
+    let (endpoint, epoch, due) = (finished.endpoint, finished.epoch, finished.verdict.next_attempt_at);
     context.metrics.unrecorded.inc();
     loop {
         match context.store.finish(Arc::clone(&finished)).await {
@@ -214,7 +214,7 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
             Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
             Err(error) => {
                 // The delivery stays claimed until its lane is given back, soon, and is sent again.
-                if let Some(lane) = context.lanes().lane_mut(endpoint) {
+                if let Some(lane) = context.lanes().lane_of(endpoint, epoch) {
                     lane.doubt();
                 }
                 tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
@@ -223,7 +223,7 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
         }
     }
     context.metrics.unrecorded.dec();
-    let throttled = context.lanes().recorded(endpoint, due);
+    let throttled = context.lanes().recorded(endpoint, epoch, due);
     if throttled || due.is_some() {
         context.start_ready();
     }

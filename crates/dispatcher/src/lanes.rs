@@ -13,7 +13,7 @@ mod turns;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use delivery_log::hand_off::ReadyDelivery;
+use delivery_log::hand_off::{Fate, ReadyDelivery, Reservation};
 use delivery_log::lanes::{ClaimedDeliveries, Epoch, TakenLane};
 use model::attempt::ErrorClass;
 use model::clock::Timestamp;
@@ -41,6 +41,8 @@ const RETRY_SHARE: usize = 2;
 /// For each slot, so many ended calls may wait to be logged. Beyond it
 /// nothing is started: a log that cannot keep up must not be outrun.
 const UNRECORDED_PER_SLOT: usize = 4;
+/// How long a lane is left to the process that has it.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 /// What a lane wants from the store.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub(crate) struct Lanes {
     /// Lanes that wanted something while memory was full.
     starving: HashSet<EndpointId>,
     wanted: BTreeSet<EndpointId>,
+    /// Lanes that another process has, and until when that is believed.
+    elsewhere: HashMap<EndpointId, Timestamp>,
     /// Lanes whose next delivery is a retry, while retries have no slot left.
     crowded: Vec<EndpointId>,
     slots: usize,
@@ -98,6 +102,7 @@ impl Lanes {
             hungry: HashSet::new(),
             starving: HashSet::new(),
             wanted: BTreeSet::new(),
+            elsewhere: HashMap::new(),
             crowded: Vec::new(),
             slots,
             under_way: 0,
@@ -146,18 +151,18 @@ impl Lanes {
         (count, MAX_READY_BYTES.saturating_sub(self.ready_bytes))
     }
 
-    pub(crate) fn give_up(&mut self, endpoint: EndpointId, bytes: usize) {
+    pub(crate) fn give_up(&mut self, place: &Reservation, fate: Fate) {
         self.ready -= 1;
-        self.ready_bytes -= bytes;
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.give_up(bytes);
+        self.ready_bytes -= place.bytes;
+        if let Some(lane) = self.lane_of(place.endpoint, place.epoch) {
+            lane.give_up(place.bytes, fate);
         }
     }
 
     pub(crate) fn hand_over(&mut self, delivery: ReadyDelivery) {
         let endpoint = delivery.endpoint;
-        let Some(lane) = self.lanes.get_mut(&endpoint) else {
-            // Given back between reservation and commit: the release found it in the store.
+        let Some(lane) = self.lane_of(endpoint, delivery.epoch) else {
+            // Lost between reservation and commit: the next owner finds it in the store.
             self.ready -= 1;
             self.ready_bytes -= delivery.data.as_bytes().len();
             return;
@@ -175,8 +180,21 @@ impl Lanes {
                 // It may just have been enabled.
                 self.queue(endpoint);
             }
+            // Another process had it a moment ago: it was told as well.
+            None if self.elsewhere.contains_key(&endpoint) => {}
             None => drop(self.wanted.insert(endpoint)),
         }
+    }
+
+    /// A lane could not be taken: another process has it. For a while, news of
+    /// its work are left to that one.
+    pub(crate) fn refused(&mut self, endpoint: EndpointId, now: Timestamp) {
+        self.elsewhere.insert(endpoint, now.plus(LEFT_ALONE));
+    }
+
+    /// Forgets who had what a while ago.
+    pub(crate) fn forget_refusals(&mut self, now: Timestamp) {
+        self.elsewhere.retain(|_, until| *until > now);
     }
 
     pub(crate) fn wake_for_test(&mut self, endpoint: EndpointId) {
@@ -293,7 +311,7 @@ impl Lanes {
             self.ready += 1;
             self.ready_bytes += delivery.data.as_bytes().len();
         }
-        let Some(lane) = self.lanes.get_mut(&wish.endpoint) else {
+        let Some(lane) = self.lane_of(wish.endpoint, wish.epoch) else {
             claimed.ready.iter().for_each(|delivery| self.drop_ready(delivery));
             return;
         };
@@ -311,7 +329,7 @@ impl Lanes {
     /// and taken again, the lane has nothing claimed that is not in hand.
     pub(crate) fn claim_failed(&mut self, wish: &ClaimWish) {
         self.promised -= wish.limit as usize;
-        if let Some(lane) = self.lanes.get_mut(&wish.endpoint) {
+        if let Some(lane) = self.lane_of(wish.endpoint, wish.epoch) {
             lane.claiming = false;
             lane.doubtful = true;
         }
@@ -371,7 +389,7 @@ impl Lanes {
         self.free_slot(delivery);
         self.unrecorded += 1;
         let endpoint = delivery.endpoint;
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+        if let Some(lane) = self.lane_of(endpoint, delivery.epoch) {
             lane.ended(how, hold_until, now);
             if lane.behind {
                 self.hungry.insert(endpoint);
@@ -386,7 +404,7 @@ impl Lanes {
     /// A delivery was given out and not sent: its endpoint has just gone.
     pub(crate) fn abandoned(&mut self, delivery: &ReadyDelivery) {
         self.free_slot(delivery);
-        if let Some(lane) = self.lanes.get_mut(&delivery.endpoint) {
+        if let Some(lane) = self.lane_of(delivery.endpoint, delivery.epoch) {
             lane.abandoned();
         }
     }
@@ -406,10 +424,10 @@ impl Lanes {
 
     /// The call is in the log; the delivery is due again then, if it is.
     /// Tells whether that lets others go which waited for the log.
-    pub(crate) fn recorded(&mut self, endpoint: EndpointId, due: Option<Timestamp>) -> bool {
+    pub(crate) fn recorded(&mut self, endpoint: EndpointId, epoch: Epoch, due: Option<Timestamp>) -> bool {
         let throttled = self.unrecorded >= self.slots * UNRECORDED_PER_SLOT;
         self.unrecorded -= 1;
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
+        if let Some(lane) = self.lane_of(endpoint, epoch) {
             lane.unrecorded -= 1;
             if let Some(due) = due {
                 self.set_timer(endpoint, due);
@@ -418,9 +436,24 @@ impl Lanes {
         throttled
     }
 
-    /// A lane by its endpoint.
-    pub(crate) fn lane_mut(&mut self, endpoint: EndpointId) -> Option<&mut Lane> {
-        self.lanes.get_mut(&endpoint)
+    /// A lane, if it is still owned as it was then. What was begun in an
+    /// earlier epoch is of no concern to the lane as it is now.
+    pub(crate) fn lane_of(&mut self, endpoint: EndpointId, epoch: Epoch) -> Option<&mut Lane> {
+        self.lanes.get_mut(&endpoint).filter(|lane| lane.epoch == epoch)
+    }
+
+    /// Whether an endpoint's lane is owned here.
+    pub(crate) fn owns(&self, endpoint: EndpointId) -> bool {
+        self.lanes.contains_key(&endpoint)
+    }
+
+    /// All lanes were taken from this process. What is under way there goes on
+    /// to its end, and is late.
+    pub(crate) fn lose_all(&mut self) {
+        let endpoints: Vec<EndpointId> = self.lanes.keys().copied().collect();
+        for endpoint in endpoints {
+            self.remove(endpoint);
+        }
     }
 
     // What is given back.

@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     pub(crate) lanes: IntGauge,
     pub(crate) unrecorded: IntGauge,
     pub(crate) late: IntCounter,
+    pub(crate) given_up: IntCounter,
 }
 
 impl Metrics {
@@ -47,11 +48,16 @@ impl Metrics {
                 "posthorn_attempts_late_total",
                 "Calls whose delivery was taken over, sent again or canceled meanwhile.",
             )?,
+            given_up: IntCounter::new(
+                "posthorn_process_given_up_total",
+                "How often other processes took this one for dead and took its lanes.",
+            )?,
         };
         registry.register(Box::new(metrics.attempts.clone()))?;
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.ended.clone()))?;
         registry.register(Box::new(metrics.late.clone()))?;
+        registry.register(Box::new(metrics.given_up.clone()))?;
         for gauge in [&metrics.under_way, &metrics.ready, &metrics.lanes, &metrics.unrecorded] {
             registry.register(Box::new(gauge.clone()))?;
         }

@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Intake};
-use crate::housekeeping;
 use crate::lanes::ClaimWish;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
+use crate::{heartbeat, housekeeping};
 
 /// How many lanes are taken or given back in one transaction.
 const LANES_AT_ONCE: usize = 256;
@@ -27,6 +27,9 @@ pub struct Dispatcher {
     context: Arc<Context>,
     stop: CancellationToken,
     main: JoinHandle<()>,
+    /// Beats to the very end: what is under way then is still this process's own.
+    stop_beating: CancellationToken,
+    beating: JoinHandle<()>,
 }
 
 impl Dispatcher {
@@ -42,17 +45,18 @@ impl Dispatcher {
         let metrics = Metrics::new(registry)?;
         let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
-        let stop = CancellationToken::new();
+        let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(watch(Arc::clone(&context), stop.clone()));
         let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));
-        Ok(Self { context, stop, main })
+        let beating = tokio::spawn(heartbeat::run(Arc::clone(&context), stop_beating.clone()));
+        Ok(Self { context, stop, main, stop_beating, beating })
     }
 
     /// Starts nothing more, lets what is under way end for a while, cuts the
     /// rest, and gives everything back.
     pub async fn shut_down(self) {
-        let Self { context, stop, main } = self;
+        let Self { context, stop, main, stop_beating, beating } = self;
         context.lanes().stop();
         stop.cancel();
         // The loop ends by itself; a panic in it was logged where it happened.
@@ -72,6 +76,9 @@ impl Dispatcher {
                 tracing::warn!(%error, "lanes were not given back");
             }
         }
+        stop_beating.cancel();
+        let _ = beating.await;
+        heartbeat::leave(&context).await;
     }
 }
 
@@ -140,6 +147,7 @@ async fn watch(context: Arc<Context>, stop: CancellationToken) {
 async fn look_around(context: &Arc<Context>) {
     let now = context.surroundings.now();
     show_gauges(context);
+    context.lanes().forget_refusals(now);
     if let Err(error) = context.store.ensure_fresh(FRESH).await {
         tracing::warn!(%error, "the configuration cannot be read");
         return;
@@ -164,15 +172,26 @@ async fn look_around(context: &Arc<Context>) {
 }
 
 async fn take(context: Arc<Context>, wanted: Vec<model::ids::EndpointId>) {
-    match context.store.take_lanes(context.process, &wanted).await {
+    let Some(process) = context.lease.process() else { return };
+    match context.store.take_lanes(process, &wanted).await {
         Ok(taken) => {
             let now = context.surroundings.now();
+            let mut lanes = context.lanes();
+            if context.lease.process() != Some(process) {
+                // Given up meanwhile: they were taken for one that is no more.
+                return;
+            }
+            for endpoint in wanted {
+                if !taken.iter().any(|lane| lane.endpoint == endpoint) {
+                    lanes.refused(endpoint, now);
+                }
+            }
             for lane in taken {
                 // One that was deleted meanwhile has no tenant; its lane is given back.
                 let live = context.store.configuration().endpoint(lane.endpoint);
                 let tenant =
                     live.map_or(model::ids::TenantId(Default::default()), |live| live.endpoint.tenant);
-                context.lanes().own(lane, tenant, now);
+                lanes.own(lane, tenant, now);
             }
         }
         // The lanes still have work, so the next look around finds them.

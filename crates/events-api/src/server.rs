@@ -21,7 +21,7 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// The running listeners.
 #[derive(Debug)]
 pub struct Servers {
-    public: Running,
+    public: Option<Running>,
     admin: Running,
 }
 
@@ -43,9 +43,10 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Starts to answer on both listeners.
+/// Starts to answer operators, and the API's callers where there is a listener
+/// for them.
 pub fn start(
-    public: TcpListener,
+    public: Option<TcpListener>,
     admin: TcpListener,
     store: SharedStore,
     surroundings: Surroundings,
@@ -56,9 +57,10 @@ pub fn start(
     let api = web::Data::new(Api { store, surroundings, settings, metrics: Metrics::new(registry)? });
     let registry = web::Data::new(registry.clone());
     let operators = api.clone();
-    let public = run(public, workers, move |config: &mut web::ServiceConfig| {
+    let answer = move |config: &mut web::ServiceConfig| {
         config.app_data(api.clone()).configure(routes::routes);
-    })?;
+    };
+    let public = public.map(|listener| run(listener, workers, answer)).transpose()?;
     let admin = run(admin, 1, move |config: &mut web::ServiceConfig| {
         config.app_data(operators.clone()).app_data(registry.clone()).configure(admin::routes);
     })?;
@@ -84,9 +86,9 @@ fn run(
 }
 
 impl Servers {
-    /// Where the API listens.
-    pub fn address(&self) -> SocketAddr {
-        self.public.address
+    /// Where the API listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.public.as_ref().map(|running| running.address)
     }
 
     /// Where the operators' listener is.
@@ -96,7 +98,7 @@ impl Servers {
 
     /// Takes no more requests, and waits for those that are being answered.
     pub async fn shut_down(self) {
-        for running in [self.public, self.admin] {
+        for running in self.public.into_iter().chain([self.admin]) {
             running.handle.stop(true).await;
             if let Ok(Err(error)) = running.task.await {
                 tracing::warn!(%error, "a listener ended with an error");

@@ -1,4 +1,4 @@
-//! The master key: from the settings, or from the file beside the database.
+//! The master key: from the settings, or from the file beside an embedded database.
 
 use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
@@ -15,11 +15,31 @@ use crate::settings::Settings;
 /// The file beside the database.
 const FILE: &str = "master.key";
 
-/// The key of the deployment. Without one, and without a database, makes one.
-pub(crate) fn load(settings: &Settings, database: &Path, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
+/// The key in the settings, which must be there: a file of this machine would
+/// be no key for the others that share the database.
+pub(crate) fn given(settings: &Settings) -> anyhow::Result<MasterKey> {
+    optional(settings)?.context(
+        "POSTHORN_MASTER_KEY is not set; all processes on one PostgreSQL database share a key: \
+         make one with `openssl rand -base64 32` and keep a copy",
+    )
+}
+
+fn optional(settings: &Settings) -> anyhow::Result<Option<MasterKey>> {
     let given = settings.master_key.expose_secret();
-    if !given.is_empty() {
-        return MasterKey::parse(given).context("master_key");
+    if given.is_empty() {
+        return Ok(None);
+    }
+    MasterKey::parse(given).context("master_key").map(Some)
+}
+
+/// The key of an embedded database. Without one, and without a database, makes one.
+pub(crate) fn beside(
+    settings: &Settings,
+    database: &Path,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<MasterKey> {
+    if let Some(key) = optional(settings)? {
+        return Ok(key);
     }
     let path = database.with_file_name(FILE);
     match read(&path)? {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use config::{Config, Environment, File, FileFormat};
 use ipnet::IpNet;
 use model::address::TargetPolicy;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::cli::SettingsArgs;
@@ -26,6 +26,29 @@ const SECRETS: [&str; 2] = ["database_url", "master_key"];
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+/// Where data is kept.
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// In a file of this machine, which one process serves.
+    Sqlite(PathBuf),
+    /// On a server that any number of processes share. The address may hold a
+    /// password.
+    Postgres(SecretString),
+}
+
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(url) => {
+                let url = url::Url::parse(url.expose_secret());
+                let host = url.as_ref().ok().and_then(|url| url.host_str()).unwrap_or("this machine");
+                write!(f, "on {host}")
+            }
+        }
+    }
 }
 
 /// What stands in `defaults.toml`, where each is explained.
@@ -79,14 +102,16 @@ impl Settings {
         builder.build()?.try_deserialize().context("a setting is not valid")
     }
 
-    /// Where the database is.
-    pub(crate) fn database(&self) -> anyhow::Result<PathBuf> {
-        use secrecy::ExposeSecret as _;
+    /// Where the data is kept.
+    pub(crate) fn database(&self) -> anyhow::Result<Database> {
         let url = self.database_url.expose_secret();
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Database::Postgres(self.database_url.clone()));
+        }
         match url.strip_prefix("sqlite://") {
-            Some(path) if !path.is_empty() && !path.contains('?') => Ok(PathBuf::from(path)),
+            Some(path) if !path.is_empty() && !path.contains('?') => Ok(Database::Sqlite(path.into())),
             Some(_) => bail!("database_url must name a file, such as sqlite://posthorn-data/posthorn.db"),
-            None => bail!("database_url must begin with sqlite://"),
+            None => bail!("database_url must begin with sqlite:// or postgres://"),
         }
     }
 
@@ -169,7 +194,8 @@ mod tests {
             .expect("reads")
             .try_deserialize()
             .expect("fits");
-        assert_eq!(settings.database().expect("a file"), Path::new("posthorn-data/posthorn.db"));
+        let database = settings.database().expect("a database");
+        assert_eq!(database.to_string(), "posthorn-data/posthorn.db");
         assert_eq!(settings.public_url(settings.listen), "http://127.0.0.1:8400");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use delivery_log::sqlite::{Options, Ownership, SqliteStore};
+use delivery_log::postgres::{self, PostgresStore};
+use delivery_log::sqlite::{self, Ownership, SqliteStore};
 use delivery_log::{SharedStore, Surroundings};
 
 use crate::master_key;
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 
 /// Opens the store, as its server or beside one.
 pub(crate) async fn open(
@@ -15,8 +16,29 @@ pub(crate) async fn open(
     surroundings: &Surroundings,
     ownership: Ownership,
 ) -> anyhow::Result<SharedStore> {
-    let path = settings.database()?;
-    let master_key = master_key::load(settings, &path, surroundings.entropy.as_ref())?;
-    let options = Options { path, master_key, public_url, ownership };
-    Ok(Arc::new(SqliteStore::open(options, surroundings.clone()).await?))
+    Ok(match settings.database()? {
+        Database::Sqlite(path) => {
+            let master_key = master_key::beside(settings, &path, surroundings.entropy.as_ref())?;
+            let options = sqlite::Options { path, master_key, public_url, ownership };
+            Arc::new(SqliteStore::open(options, surroundings.clone()).await?)
+        }
+        Database::Postgres(url) => {
+            let options = postgres::Options { url, master_key: master_key::given(settings)?, public_url };
+            Arc::new(PostgresStore::open(options, surroundings.clone()).await?)
+        }
+    })
+}
+
+/// Brings the database up to date.
+pub(crate) async fn migrate(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<()> {
+    if let Database::Postgres(url) = settings.database()? {
+        let master_key = master_key::given(settings)?;
+        let options = postgres::Options { url, master_key, public_url: String::new() };
+        postgres::migrate(options, surroundings.clone()).await?;
+    }
+    // The embedded store does it whenever it is opened.
+    let store = open(settings, String::new(), surroundings, Ownership::Beside).await?;
+    store.check_ready().await?;
+    store.close().await;
+    Ok(())
 }

@@ -11,39 +11,45 @@ use events_api::Servers;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 
+use crate::cli::Role;
 use crate::settings::Settings;
 use crate::{store, system};
 
 /// The running platform.
 pub(crate) struct Platform {
     store: SharedStore,
-    dispatcher: Dispatcher,
+    dispatcher: Option<Dispatcher>,
     servers: Servers,
 }
 
 impl Platform {
-    /// Starts everything.
-    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts what the role says.
+    pub(crate) async fn start(settings: &Settings, role: Role) -> anyhow::Result<Self> {
         let surroundings = system::surroundings();
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         // The addresses are taken first: a second server on the same ones
         // must not touch the store.
-        let public = listen(settings.listen, "listen")?;
+        let public = match role {
+            Role::All | Role::Api => Some(listen(settings.listen, "listen")?),
+            Role::Dispatcher => None,
+        };
         let admin = listen(settings.admin_listen, "admin_listen")?;
-        let public_url = settings.public_url(public.local_addr()?);
+        let address = public.as_ref().map_or(Ok(settings.listen), TcpListener::local_addr)?;
+        let public_url = settings.public_url(address);
         let store = store::open(settings, public_url, &surroundings, Ownership::Server).await?;
-        let dispatcher = Dispatcher::start(
-            store.clone(),
-            surroundings.clone(),
-            dispatcher::Settings {
-                slots: settings.slots,
-                targets: settings.targets(),
-                shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
-                ..dispatcher::Settings::default()
-            },
-            &registry,
-        )?;
+        let dispatcher = match role {
+            Role::All | Role::Dispatcher => {
+                let delivery = dispatcher::Settings {
+                    slots: settings.slots,
+                    targets: settings.targets(),
+                    shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
+                    ..dispatcher::Settings::default()
+                };
+                Some(Dispatcher::start(store.clone(), surroundings.clone(), delivery, &registry)?)
+            }
+            Role::Api => None,
+        };
         let api = events_api::Settings {
             targets: settings.targets(),
             max_data_bytes: settings.max_data_bytes,
@@ -53,8 +59,8 @@ impl Platform {
         Ok(Self { store, dispatcher, servers })
     }
 
-    /// Where the API listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where the API listens, if it does.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.servers.address()
     }
 
@@ -72,7 +78,9 @@ impl Platform {
     /// closes the store.
     pub(crate) async fn shut_down(self) {
         self.servers.shut_down().await;
-        self.dispatcher.shut_down().await;
+        if let Some(dispatcher) = self.dispatcher {
+            dispatcher.shut_down().await;
+        }
         self.store.close().await;
     }
 }

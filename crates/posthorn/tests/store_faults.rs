@@ -6,11 +6,19 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{settings, start};
 use serde_json::json;
-use testkit::{Behaviour, Program, Receiver, until};
+use testkit::{Behaviour, Program, Receiver, Start, Store, until};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
+
+/// What is tested here is the embedded store, whichever the others run on.
+fn settings() -> Start {
+    Start { store: Store::Embedded, ..common::settings() }
+}
+
+async fn start() -> Program {
+    Program::start(settings()).await
+}
 
 #[tokio::test]
 async fn a_full_disk_is_503_and_what_was_acknowledged_is_delivered_later() {

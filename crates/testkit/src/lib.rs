@@ -13,7 +13,7 @@ mod receiver;
 
 pub use api::{Answer, Api};
 pub use postgres::Postgres;
-pub use program::{Program, Start};
+pub use program::{Program, Start, Store, migrate};
 pub use receiver::{Behaviour, Received, Receiver};
 
 use std::future::Future;

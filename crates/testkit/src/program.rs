@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::api::Api;
+use crate::postgres::Postgres;
 
 /// How to start the program.
 #[derive(Debug, Clone)]
@@ -18,7 +19,34 @@ pub struct Start {
     pub settings: Vec<(&'static str, String)>,
     /// The greatest size of a file that it may write, in KiB: a disk that is full.
     pub file_limit_kib: Option<u64>,
+    /// Which part of the work it does.
+    pub role: &'static str,
+    /// Which kind of store it has, unless the settings name one.
+    pub store: Store,
 }
+
+/// A kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// A file in the program's own folder.
+    Embedded,
+    /// An empty database on a server that the tests share.
+    Postgres,
+}
+
+impl Store {
+    /// The one that `POSTHORN_TEST_STORE` names; the embedded one if it names none.
+    fn chosen() -> Self {
+        match std::env::var("POSTHORN_TEST_STORE").as_deref() {
+            Ok("postgres") => Self::Postgres,
+            Ok("sqlite") | Err(_) => Self::Embedded,
+            Ok(other) => panic!("POSTHORN_TEST_STORE is sqlite or postgres, not {other}"),
+        }
+    }
+}
+
+/// A master key for tests alone.
+const MASTER_KEY: &str = "cG9zdGhvcm4tdGVzdHMtcG9zdGhvcm4tdGVzdHMhISE=";
 
 impl Start {
     /// The program at `path`, which may call receivers on this machine.
@@ -30,7 +58,13 @@ impl Start {
             ("POSTHORN_ALLOW_HTTP", "true".to_owned()),
             ("POSTHORN_LOG", "warn".to_owned()),
         ];
-        Self { program: path.into(), settings, file_limit_kib: None }
+        Self { program: path.into(), settings, file_limit_kib: None, role: "all", store: Store::chosen() }
+    }
+
+    /// On this PostgreSQL database, doing this part of the work.
+    pub fn on(self, database_url: &str, role: &'static str) -> Self {
+        let start = self.with("POSTHORN_DATABASE_URL", database_url).with("POSTHORN_MASTER_KEY", MASTER_KEY);
+        Self { role, ..start }
     }
 
     /// With one setting more, or another value for it.
@@ -57,10 +91,26 @@ impl Program {
     /// do everything.
     pub async fn start(start: Start) -> Self {
         let folder = TempDir::new().unwrap();
+        let start = match start.store {
+            Store::Embedded => start,
+            Store::Postgres => {
+                let start = start.on(&Postgres::shared().new_database(), "all");
+                migrate(&start).await;
+                start
+            }
+        };
         let (process, url, admin_url) = serve(&start, folder.path()).await;
         let mut program = Self { start, folder, process, url, admin_url, key: String::new() };
         program.key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
         program
+    }
+
+    /// Starts one of several processes on a database that is up to date. Its
+    /// clients have `key`.
+    pub async fn start_beside(start: Start, key: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (process, url, admin_url) = serve(&start, folder.path()).await;
+        Self { start, folder, process, url, admin_url, key: key.to_owned() }
     }
 
     /// A client with the key that may do everything.
@@ -101,11 +151,21 @@ impl Program {
         self.restart().await;
     }
 
+    /// Kills the server with SIGKILL.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// Sends the server a signal by its name.
+    pub async fn signal(&self, name: &str) {
+        let id = self.process.id().unwrap().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
     /// Asks the server to end, waits until it has, and gives its exit code.
     pub async fn stop(&mut self) -> Option<i32> {
-        let id = self.process.id().unwrap().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
-        assert!(asked.success());
+        self.signal("TERM").await;
         let ended = tokio::time::timeout(crate::PATIENCE, self.process.wait()).await;
         ended.expect("the server ends when it is asked to").unwrap().code()
     }
@@ -141,7 +201,8 @@ fn command(start: &Start, folder: &Path) -> Command {
 }
 
 async fn serve(start: &Start, folder: &Path) -> (Child, String, String) {
-    let mut process = command(start, folder).arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+    let mut process =
+        command(start, folder).args(["serve", "--role", start.role]).stdout(Stdio::piped()).spawn().unwrap();
     let output = process.stdout.take().unwrap();
     let line = BufReader::new(output).lines().next_line().await.unwrap();
     let line = line.expect("the server says where it listens");
@@ -149,5 +210,15 @@ async fn serve(start: &Start, folder: &Path) -> (Child, String, String) {
         let end = part.find([' ', ')']).unwrap_or(part.len());
         format!("http://{}", &part[..end])
     });
-    (process, urls.next().unwrap(), urls.next().unwrap())
+    let first = urls.next().unwrap();
+    // One that only delivers has the operators' listener alone.
+    let admin_url = urls.next().unwrap_or_else(|| first.clone());
+    (process, first, admin_url)
+}
+
+/// Brings a database up to date.
+pub async fn migrate(start: &Start) {
+    let folder = TempDir::new().unwrap();
+    let output = command(start, folder.path()).arg("migrate").output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -14,7 +14,7 @@ use model::payload::PayloadForm;
 use super::Shared;
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::ReadyDelivery;
+use crate::hand_off::{ReadyDelivery, Reservation};
 use crate::lanes::Epoch;
 use crate::surroundings::next_id;
 
@@ -108,6 +108,13 @@ impl NewDelivery {
     /// claimed alone while all else is held.
     pub(super) fn due_at(&self, now: Timestamp) -> Timestamp {
         if self.trigger == Trigger::Test { Timestamp::EPOCH } else { now }
+    }
+
+    /// Its place in a lane of this process, if it has one.
+    #[allow(dead_code, reason = "one backend only counts what it hands over")]
+    pub(super) fn reservation(&self, publish: &Publish) -> Option<Reservation> {
+        let (endpoint, bytes) = (self.endpoint, publish.data.as_bytes().len());
+        Some(Reservation { endpoint, epoch: self.claimed?, bytes })
     }
 
     /// Where a thin payload points.

@@ -22,7 +22,7 @@ use crate::access::Project;
 use crate::deliveries::Finished;
 use crate::endpoints::SecretEndpoint;
 use crate::events::{Publish, Published};
-use crate::hand_off::{Fate, HandOff, ReadyDelivery};
+use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::idempotency::Performed;
 use crate::lanes::{Epoch, TakenLane};
 use crate::surroundings::next_id;
@@ -267,7 +267,7 @@ impl HandOff for OneLane {
         self.taken.lock().expect("not poisoned").extend(ready);
     }
 
-    fn give_up(&self, _: &[(EndpointId, usize)], _: Fate) {}
+    fn give_up(&self, _: &[Reservation], _: Fate) {}
 
     fn wake(&self, _: &[EndpointId]) {}
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use model::ids::{DeliveryId, EndpointId};
 
 use super::Shared;
-use crate::hand_off::{Fate, HandOff, ReadyDelivery};
+use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::lanes::Epoch;
 
 const CHANNEL: &str = "posthorn";
@@ -110,7 +110,7 @@ impl HandOff for Everywhere {
         self.local.hand_over(ready);
     }
 
-    fn give_up(&self, reserved: &[(EndpointId, usize)], fate: Fate) {
+    fn give_up(&self, reserved: &[Reservation], fate: Fate) {
         self.local.give_up(reserved, fate);
     }
 

@@ -12,14 +12,14 @@ use uuid::Uuid;
 
 use model::clock::Timestamp;
 use model::event::Event;
-use model::ids::{EndpointId, EventId, ProjectId, TenantId};
+use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
 use super::Shared;
 use super::matching::{NewDelivery, ToWake, find_targets, new_event};
 use super::rows;
 use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::{Fate, ReadyDelivery};
+use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 
 /// The part of the statement that writes a plan. Each `?` is an argument, in
 /// the order of [`Plan::add_to`].
@@ -232,9 +232,10 @@ impl<'a> Plan<'a> {
     /// The places in lanes that were reserved are not needed: the plan is
     /// made anew, or was not written.
     pub(super) fn give_up(&self, shared: &Shared, fate: Fate) {
-        let claimed = self.deliveries.iter().filter(|(_, new)| new.claimed.is_some());
-        let reserved: Vec<(EndpointId, usize)> = claimed
-            .map(|(of, new)| (new.endpoint, self.publishes[self.events[*of].publish].data.as_bytes().len()))
+        let reserved: Vec<Reservation> = self
+            .deliveries
+            .iter()
+            .filter_map(|(of, new)| new.reservation(self.publishes[self.events[*of].publish]))
             .collect();
         if !reserved.is_empty() {
             shared.hand_off.get().give_up(&reserved, fate);

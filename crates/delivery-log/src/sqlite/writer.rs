@@ -26,7 +26,7 @@ use super::sequences::Sequences;
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
-use crate::hand_off::Fate;
+use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 use crate::lanes::{ClaimedDeliveries, Epoch};
 use crate::{Result, StoreError};
 
@@ -438,8 +438,12 @@ impl Group {
     }
 
     fn withdraw(&mut self, shared: &Shared) {
-        let reserved: Vec<_> =
-            self.effects.ready.iter().map(|ready| (ready.endpoint, ready.data.as_bytes().len())).collect();
+        let place = |ready: &ReadyDelivery| Reservation {
+            endpoint: ready.endpoint,
+            epoch: ready.epoch,
+            bytes: ready.data.as_bytes().len(),
+        };
+        let reserved: Vec<Reservation> = self.effects.ready.iter().map(place).collect();
         shared.hand_off.get().give_up(&reserved, Fate::Unknown);
     }
 }

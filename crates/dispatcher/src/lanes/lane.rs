@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use delivery_log::hand_off::ReadyDelivery;
+use delivery_log::hand_off::{Fate, ReadyDelivery};
 use delivery_log::lanes::{ClaimedDeliveries, Epoch, LaneHealth, TakenLane};
 use model::attempt::{ErrorClass, Trigger};
 use model::clock::Timestamp;
@@ -82,13 +82,13 @@ impl Lane {
         Some(self.epoch)
     }
 
-    /// A reservation came to nothing. Whether it was committed may not be
-    /// known, so the lane is given back when it is quiet.
-    pub(super) fn give_up(&mut self, bytes: usize) {
+    /// A reservation came to nothing. If it may have been committed all the
+    /// same, the lane is given back when it is quiet.
+    pub(super) fn give_up(&mut self, bytes: usize, fate: Fate) {
         self.reserved -= 1;
         self.in_hand -= 1;
         self.in_hand_bytes -= bytes;
-        self.doubtful = true;
+        self.doubtful |= fate == Fate::Unknown;
     }
 
     /// What was reserved is here.

@@ -145,7 +145,7 @@ fn a_paused_endpoint_sends_nothing_but_tests_and_is_given_back() {
     assert_eq!(sent.id.0.as_u128(), 6);
     assert!(lanes.next(NOW, held).is_none());
     lanes.ended(&sent, ErrorClass::None, None, NOW);
-    lanes.recorded(endpoint(1), None);
+    lanes.recorded(endpoint(1), Epoch(1), None);
     assert_eq!(lanes.take_idle(NOW, Duration::from_secs(60), held), [(endpoint(1), Epoch(1))]);
     assert_eq!((lanes.ready(), lanes.owned()), (0, 0));
 }
@@ -212,14 +212,14 @@ fn nothing_is_started_while_the_log_cannot_keep_up() {
         made += 1;
     }
     assert_eq!(made, 8);
-    lanes.recorded(endpoint(1), None);
+    lanes.recorded(endpoint(1), Epoch(1), None);
     assert!(lanes.next(NOW, enabled).is_some());
 }
 
 #[test]
 fn an_endpoint_that_is_gone_three_times_within_an_hour_is_noticed() {
     let mut lanes = owning(8, &[(1, 1)]);
-    let lane = lanes.lane_mut(endpoint(1)).expect("owned");
+    let lane = lanes.lane_of(endpoint(1), Epoch(1)).expect("owned");
     let event = |n| EventId(Uuid::from_u128(n));
     assert!(!lane.note_gone(event(1), NOW));
     assert!(!lane.note_gone(event(1), NOW), "the same event again does not count");
@@ -270,10 +270,10 @@ fn a_hold_ends_in_time_also_when_a_retry_was_due_before_it() {
         (lanes.next(NOW, enabled).expect("starts"), lanes.next(NOW, enabled).expect("starts"));
     let retry = NOW.plus(Duration::from_secs(5));
     lanes.ended(&first, ErrorClass::Http5xx, None, NOW);
-    lanes.recorded(endpoint(1), Some(retry));
+    lanes.recorded(endpoint(1), Epoch(1), Some(retry));
     let hold = NOW.plus(Duration::from_secs(60));
     lanes.ended(&second, ErrorClass::Http429, Some(hold), NOW);
-    lanes.recorded(endpoint(1), Some(hold));
+    lanes.recorded(endpoint(1), Epoch(1), Some(hold));
     assert_eq!(lanes.next_timer(), Some(retry));
     assert!(lanes.claims(retry, enabled).is_empty(), "it is held");
     assert_eq!(lanes.next_timer(), Some(hold));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use api_types::{PublishAnswer, PublishRequest};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 use self::audit::Audit;
 use super::print;
 use super::serve::AskedToEnd;
-use crate::cli::{QuickstartArgs, SettingsArgs};
+use crate::cli::{QuickstartArgs, Role, SettingsArgs};
 use crate::client::Client;
 use crate::logging;
 use crate::receiver::Receiver;
-use crate::settings::Overrides;
+use crate::settings::{Database, Overrides};
 use crate::wiring::Platform;
 
 /// What the quickstart sets, beyond the user's settings: its receiver is on
@@ -35,9 +35,12 @@ pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> any
     let mut asked_to_end = AskedToEnd::listen()?;
     let settings = setup::settings(args, SETTINGS)?;
     logging::start(&settings)?;
-    let platform = Platform::start(&settings).await?;
-    let url = format!("http://{}", platform.address());
-    let folder = settings.database()?.parent().unwrap_or(Path::new("")).to_owned();
+    let Database::Sqlite(path) = settings.database()? else {
+        bail!("the quickstart uses an embedded store; run it without POSTHORN_DATABASE_URL");
+    };
+    let platform = Platform::start(&settings, Role::All).await?;
+    let url = format!("http://{}", platform.address().context("the API does not listen")?);
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let key = setup::key(&platform, &folder).await?;
     let client = Client::new(&url, &key)?;
     let audit = Arc::new(Audit::default());

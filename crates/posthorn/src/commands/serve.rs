@@ -5,22 +5,25 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::print;
 use crate::cli::{Role, ServeArgs};
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::wiring::Platform;
 
 /// Runs the platform until it is asked to end.
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> anyhow::Result<()> {
-    if args.role != Role::All {
-        bail!("an embedded store has one server, so its role is all");
+    if args.role != Role::All && matches!(settings.database()?, Database::Sqlite(_)) {
+        bail!(
+            "an embedded store has one server, so its role is all; \
+             several processes share a PostgreSQL database (POSTHORN_DATABASE_URL)"
+        );
     }
     // Before the start, so that no wish to end is missed.
     let mut asked_to_end = AskedToEnd::listen()?;
-    let platform = Platform::start(settings).await?;
-    print(&format!(
-        "posthorn is listening on http://{} (operators: http://{})",
-        platform.address(),
-        platform.admin_address()
-    ))?;
+    let platform = Platform::start(settings, args.role).await?;
+    let does = match platform.address() {
+        Some(address) => format!("is listening on http://{address}"),
+        None => "is delivering".to_owned(),
+    };
+    print(&format!("posthorn {does} (operators: http://{})", platform.admin_address()))?;
     let signal = asked_to_end.wait().await;
     tracing::info!(signal, "shutting down: finishing or giving back what is under way");
     platform.shut_down().await;

@@ -1,0 +1,113 @@
+//! The sign of life, by which other processes know whose lanes are whose.
+//!
+//! This process sends only while it is sure that nobody has given it up. It
+//! trusts a clock of its own that runs on when it is stopped, and is stricter
+//! than the others: where they wait for the whole lease, it stops a little
+//! earlier.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use delivery_log::lanes::{Beat, LEASE};
+use model::ids::ProcessId;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+
+/// How often the process says that it is there.
+const BEAT: Duration = Duration::from_millis(1_500);
+/// After a beat that failed.
+const AGAIN: Duration = Duration::from_millis(300);
+/// How much earlier than the others this process thinks that its lease ends.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Who this process is to the others, and for how long it is sure of it.
+#[derive(Debug, Default)]
+pub(crate) struct Lease(Mutex<Option<(ProcessId, Instant)>>);
+
+impl Lease {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(ProcessId, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anything may be started.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.lock().is_some_and(|(_, until)| Instant::now() < until)
+    }
+
+    /// The name under which lanes are taken; none before the process has joined.
+    pub(crate) fn process(&self) -> Option<ProcessId> {
+        self.lock().map(|(process, _)| process)
+    }
+
+    /// Good for a while, from before the database was asked.
+    fn extend(&self, process: ProcessId, asked: Instant) {
+        *self.lock() = Some((process, asked + LEASE - MARGIN));
+    }
+
+    fn end(&self) {
+        *self.lock() = None;
+    }
+}
+
+/// Joins, beats, and looks whether others have stopped to, until `stop`.
+pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let pause = match step(&context).await {
+            Ok(()) => BEAT,
+            Err(error) => {
+                tracing::warn!(%error, "no sign of life could be given");
+                AGAIN
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn step(context: &Arc<Context>) -> delivery_log::Result<()> {
+    let asked = Instant::now();
+    match context.lease.process() {
+        None => join(context, asked).await?,
+        Some(process) => match context.store.beat(process).await? {
+            Beat::Alive => context.lease.extend(process, asked),
+            Beat::GivenUp => {
+                tracing::warn!("this process was given up by the others, and begins anew");
+                context.lease.end();
+                context.lanes().lose_all();
+                context.metrics.given_up.inc();
+                join(context, Instant::now()).await?;
+            }
+        },
+    }
+    // What was held back while the lease was uncertain may go.
+    context.start_ready();
+    let interrupted = context.store.take_over_dead().await?;
+    if interrupted > 0 {
+        tracing::info!(
+            interrupted,
+            "deliveries that a process without sign of life had in hand are due again"
+        );
+    }
+    Ok(())
+}
+
+async fn join(context: &Context, asked: Instant) -> delivery_log::Result<()> {
+    let surroundings = &context.surroundings;
+    let process = ProcessId::next(&surroundings.ids, surroundings.now(), surroundings.entropy.as_ref());
+    context.store.join(process).await?;
+    context.lease.extend(process, asked);
+    Ok(())
+}
+
+/// Says goodbye: what was not given back is taken over at once.
+pub(crate) async fn leave(context: &Context) {
+    if let Some(process) = context.lease.process()
+        && let Err(error) = context.store.leave(process).await
+    {
+        tracing::warn!(%error, "the others were not told that this process ends");
+    }
+}
