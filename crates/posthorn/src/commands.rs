@@ -29,7 +29,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(&load()?, command).await?,
         Command::Publish(args) => publish::run(&args).await?,
         Command::Verify(args) => verify::run(&args)?,
-        Command::Bench(args) => bench::run(&args).await?,
+        Command::Bench(args) => bench::run(&cli.settings, &args).await?,
         Command::Openapi => print(&events_api::openapi_document())?,
         Command::Defaults => print(DEFAULTS.trim_end())?,
     }

@@ -85,6 +85,12 @@ impl Postgres {
         self.port
     }
 
+    /// The number of its first process, whose children all others are.
+    pub fn first_process(&self) -> u32 {
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().trim().parse().unwrap()
+    }
+
     /// Where its data and its log are.
     pub fn directory(&self) -> &Path {
         &self.directory

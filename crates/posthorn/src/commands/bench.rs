@@ -11,19 +11,22 @@ mod publishers;
 mod receiver;
 mod report;
 mod server;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use self::receiver::{Hanging, Receiver};
 use self::report::Report;
 use self::server::Server;
 use super::print;
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, SettingsArgs};
+use crate::settings::{Database, Settings};
 
 /// How long nothing may arrive before the run is given up.
 const STALLED: Duration = Duration::from_secs(60);
@@ -31,11 +34,11 @@ const STALLED: Duration = Duration::from_secs(60);
 const WARM_UP: u64 = 2_000;
 
 /// Measures, and prints a report.
-pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Result<()> {
     let fsync_ms = report::probe_fsync()?;
     let receiver = Receiver::start(args.hold_back).await?;
     let hanging = if args.hang_every_fifth { Some(Hanging::start().await?) } else { None };
-    let server = Server::start().await?;
+    let server = Server::start(postgres_url(settings)?.as_deref()).await?;
     let targets =
         server.set_up(args.endpoints, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
     let targets = Arc::new(targets);
@@ -48,7 +51,7 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
         receiver.log().clear();
     }
     let idle_kib = server.memory_kib()?;
-    let cpu_before = server.cpu_seconds()?;
+    let before = server.usage()?;
     let started = Instant::now();
     let published = publishers::publish(&server, &targets, args, receiver.log()).await?;
     let publishing = started.elapsed();
@@ -58,14 +61,14 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let took = started.elapsed();
     // What has arrived is still to be recorded: that belongs to the price.
     server.wait_until_recorded().await?;
-    let cpu = server.cpu_seconds()? - cpu_before;
+    let usage = server.usage()?.since(before);
     let report = Report {
         events: published.accepted,
         healthy: published.healthy,
         refused: published.refused,
         publishing,
         took,
-        cpu_seconds: cpu,
+        usage,
         latency: receiver.log().percentiles(),
         duplicates: receiver.log().duplicates(),
         idle_kib,
@@ -76,6 +79,15 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     };
     server.stop().await?;
     print(&if args.json { report.to_json() } else { report.to_string() })
+}
+
+/// The PostgreSQL database to measure on, if the settings name one. Otherwise
+/// each run has an embedded store of its own.
+fn postgres_url(args: &SettingsArgs) -> anyhow::Result<Option<String>> {
+    Ok(match Settings::load(args, &[])?.database()? {
+        Database::Postgres(url) => Some(url.expose_secret().to_owned()),
+        Database::Sqlite(_) => None,
+    })
 }
 
 /// Waits until so many events have arrived.

@@ -3,7 +3,8 @@
 //! `with-postgres COMMAND …` starts a server as an operator would run it
 //! (every commit waits for the disk, 512 MB of shared buffers, statistics of
 //! statements), gives the command the address of an empty database in
-//! `POSTHORN_DATABASE_URL`, and ends with the command's exit code.
+//! `POSTHORN_DATABASE_URL` and the number of the server's first process in
+//! `POSTHORN_BENCH_DATABASE_PROCESS`, and ends with the command's exit code.
 
 use std::process::{Command, ExitCode};
 
@@ -25,7 +26,13 @@ fn main() -> ExitCode {
     };
     let server = Postgres::start(&SETTINGS);
     let url = server.new_database();
-    let status = Command::new(&program).args(arguments).env("POSTHORN_DATABASE_URL", url).status();
+    let database = url.rsplit('/').next().unwrap_or_default();
+    server.sql(database, "CREATE EXTENSION pg_stat_statements");
+    let status = Command::new(&program)
+        .args(arguments)
+        .env("POSTHORN_DATABASE_URL", &url)
+        .env("POSTHORN_BENCH_DATABASE_PROCESS", server.first_process().to_string())
+        .status();
     match status {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),

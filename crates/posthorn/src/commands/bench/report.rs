@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::latency::Percentiles;
+use super::usage::Usage;
 use crate::cli::BenchArgs;
 
 /// The figures of one run.
@@ -17,7 +18,7 @@ pub(super) struct Report {
     pub(super) refused: u64,
     pub(super) publishing: Duration,
     pub(super) took: Duration,
-    pub(super) cpu_seconds: f64,
+    pub(super) usage: Usage,
     pub(super) latency: Percentiles,
     pub(super) duplicates: u64,
     pub(super) idle_kib: u64,
@@ -37,7 +38,11 @@ impl Report {
     }
 
     fn cpu_us_per_delivery(&self) -> f64 {
-        self.cpu_seconds * 1e6 / self.healthy.max(1) as f64
+        self.per_delivery(self.usage.seconds() * 1e6)
+    }
+
+    fn per_delivery(&self, total: f64) -> f64 {
+        total / self.healthy.max(1) as f64
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -52,6 +57,8 @@ impl Report {
             "delivered_per_second": self.delivered_per_second().round(),
             "accepted_per_second": self.accepted_per_second().round(),
             "cpu_us_per_delivery": (self.cpu_us_per_delivery() * 10.0).round() / 10.0,
+            "database_cpu_us_per_delivery": self.usage.database.map(|d| self.per_delivery(d.seconds * 1e6)),
+            "round_trips_per_delivery": self.usage.database.map(|d| self.per_delivery(d.statements)),
             "p50_ms": ms(self.latency.p50),
             "p99_ms": ms(self.latency.p99),
             "max_ms": ms(self.latency.max),
@@ -79,7 +86,15 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "delivered          {:>10.0} /s end to end", self.delivered_per_second())?;
         writeln!(f, "accepted           {:>10.0} /s, {} refused", self.accepted_per_second(), self.refused)?;
-        writeln!(f, "server CPU         {:>10.1} µs a delivery", self.cpu_us_per_delivery())?;
+        writeln!(f, "CPU                {:>10.1} µs a delivery, all processes", self.cpu_us_per_delivery())?;
+        if let Some(database) = self.usage.database {
+            writeln!(
+                f,
+                "of it the database {:>10.1} µs, in {:.3} round trips",
+                self.per_delivery(database.seconds * 1e6),
+                self.per_delivery(database.statements)
+            )?;
+        }
         writeln!(
             f,
             "publish to receive {:>10.2} ms p50, {:.2} ms p99, {:.2} ms at most",

@@ -10,7 +10,11 @@ use reqwest::Method;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::usage::{Database, Usage};
 use crate::client::Client;
+
+/// For databases that are thrown away.
+const MASTER_KEY: &str = "cG9zdGhvcm4tYmVuY2gtcG9zdGhvcm4tYmVuY2ghISE=";
 
 /// Where a tenant's events go.
 pub(super) struct Target {
@@ -26,13 +30,21 @@ pub(super) struct Server {
     admin: SocketAddr,
     key: String,
     folder: tempfile::TempDir,
+    database: Option<Database>,
 }
 
 impl Server {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// Starts a server on an embedded store, or on the empty PostgreSQL
+    /// database at `url`.
+    pub(super) async fn start(url: Option<&str>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("posthorn-bench-").tempdir()?;
         let program = std::env::current_exe()?;
-        let mut serve = Self::command(&program, &folder);
+        if url.is_some() {
+            let migrated = Self::command(&program, &folder, url).arg("migrate").output().await?;
+            let error = String::from_utf8_lossy(&migrated.stderr).into_owned();
+            ensure!(migrated.status.success(), "the database could not be brought up to date: {error}");
+        }
+        let mut serve = Self::command(&program, &folder, url);
         let mut process = serve.arg("serve").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let output = process.stdout.take().context("the server has no output")?;
         let line = BufReader::new(output).lines().next_line().await?;
@@ -45,18 +57,22 @@ impl Server {
             bail!("the server does not say where it listens: {line}")
         };
         let create = ["keys", "create", "--project", "bench", "--scopes", "*"];
-        let key = Self::command(&program, &folder).args(create).output().await?;
+        let key = Self::command(&program, &folder, url).args(create).output().await?;
         ensure!(key.status.success(), "no key was made");
         let key = String::from_utf8(key.stdout)?.trim().to_owned();
-        Ok(Self { process, address, admin, key, folder })
+        let database = url.and_then(Database::from_environment);
+        Ok(Self { process, address, admin, key, folder, database })
     }
 
-    fn command(program: &std::path::Path, folder: &tempfile::TempDir) -> Command {
+    fn command(program: &std::path::Path, folder: &tempfile::TempDir, url: Option<&str>) -> Command {
         let mut command = Command::new(program);
-        let database = format!("sqlite://{}/posthorn.db", folder.path().display());
+        let embedded = || format!("sqlite://{}/posthorn.db", folder.path().display());
+        if url.is_some() {
+            command.env("POSTHORN_MASTER_KEY", MASTER_KEY);
+        }
         command
             .current_dir(folder.path())
-            .env("POSTHORN_DATABASE_URL", database)
+            .env("POSTHORN_DATABASE_URL", url.map_or_else(embedded, str::to_owned))
             .env("POSTHORN_LISTEN", "127.0.0.1:0")
             .env("POSTHORN_ADMIN_LISTEN", "127.0.0.1:0")
             .env("POSTHORN_ALLOW_TARGETS", "127.0.0.1/32")
@@ -108,16 +124,9 @@ impl Server {
         Ok(Target { tenant, answers })
     }
 
-    /// Processor time that the server has used so far, user and system.
-    pub(super) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()?))?;
-        // The name, in parentheses, may hold spaces; fields count on after it.
-        let after = stat.rsplit_once(')').context("/proc has another form")?.1;
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        let (user, system) = ticks(11).zip(ticks(12)).context("/proc has another form")?;
-        // Linux counts in hundredths of a second for user space (USER_HZ).
-        Ok((user + system) / 100.0)
+    /// What the server and its database have used so far.
+    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+        Usage::now(self.id()?, self.database.as_ref())
     }
 
     /// Memory that the server holds now, in KiB.
