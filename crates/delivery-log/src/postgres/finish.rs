@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 use uuid::Uuid;
 
-use model::attempt::{Attempt, Trigger};
+use model::attempt::Trigger;
 use model::clock::Timestamp;
 use model::retry::NextReason;
 
@@ -14,20 +14,13 @@ use super::publish::Columns;
 use super::{lanes, rows};
 use crate::deliveries::{Finished, Recorded};
 
-/// The part of the statement that records attempts. Each `?` is an argument,
-/// in the order of [`add_to`].
-///
-/// Writing an attempt twice changes nothing, but what really happened takes
-/// the place of "may have been interrupted" (error class 13).
-pub(super) const FINISH: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid[], ?::bigint[], ?::bool[], \
-        ?::smallint[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::smallint[], ?::bigint[], \
-        ?::uuid[], ?::int[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::int[], ?::int[], ?::text[], \
-        ?::text[], ?::text[], ?::smallint[], ?::text[], ?::bytea[], ?::bool[], ?::smallint[], ?::text[], \
-        ?::bigint[], ?::smallint[]) \
-      AS f (delivery, epoch, ended, status, failure, due_at, tries, rejections, next_trigger, at, id, number, \
-        trigger, started_at, dns_us, connect_us, first_byte_us, total_us, remote_ip, http_version, \
-        request_headers, http_status, response_headers, body, truncated, error_class, error_detail, \
-        next_attempt_at, next_reason)), \
+/// The part of the statement that writes the next states. Each `?` is an
+/// argument, in the order of [`add_to`].
+const ADVANCE: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid[], ?::bigint[], ?::bool[], \
+        ?::smallint[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::int[], ?::smallint[], ?::smallint[], \
+        ?::smallint[], ?::bigint[]) \
+      AS f (delivery, epoch, ended, status, failure, due_at, number, tries, rejections, next_trigger, \
+        error_class, http_status, at)), \
     gone AS (DELETE FROM waiting w USING f WHERE f.ended AND w.id = f.delivery AND w.claimed = f.epoch \
         AND w.attempts < f.number \
       RETURNING w.id, w.project, w.tenant, w.endpoint, w.event, w.created_at, w.payload, w.public_url, \
@@ -40,38 +33,55 @@ pub(super) const FINISH: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid
         tries = f.tries, rejections = f.rejections, trigger = f.next_trigger, last_error = f.error_class, \
         last_status = f.http_status, updated_at = f.at \
       FROM f WHERE NOT f.ended AND w.id = f.delivery AND w.claimed = f.epoch AND w.attempts < f.number \
-      RETURNING w.id), \
-    logged AS (INSERT INTO attempts AS a (delivery, id, number, trigger, started_at, dns_us, connect_us, \
+      RETURNING w.id)";
+
+/// The part that writes the attempts.
+const LOG: &str = "logged AS (INSERT INTO attempts AS a (delivery, id, number, trigger, started_at, dns_us, connect_us, \
         first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, \
         truncated, error_class, error_detail, next_attempt_at, next_reason) \
-      SELECT delivery, id, number, trigger, started_at, dns_us, connect_us, first_byte_us, total_us, remote_ip, \
-        http_version, request_headers, http_status, response_headers, body, truncated, error_class, error_detail, \
-        next_attempt_at, next_reason FROM f \
-      ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
+      SELECT * FROM unnest(?::uuid[], ?::uuid[], ?::int[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], \
+        ?::int[], ?::int[], ?::text[], ?::text[], ?::text[], ?::smallint[], ?::text[], ?::bytea[], ?::bool[], \
+        ?::smallint[], ?::text[], ?::bigint[], ?::smallint[])";
+
+/// Writing an attempt twice changes nothing, but what really happened takes
+/// the place of "may have been interrupted" (error class 13). Looking for
+/// either costs as much again as writing, so it is done when one was there.
+const LOG_AGAIN: &str = " ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
         started_at = excluded.started_at, dns_us = excluded.dns_us, connect_us = excluded.connect_us, \
         first_byte_us = excluded.first_byte_us, total_us = excluded.total_us, remote_ip = excluded.remote_ip, \
         http_version = excluded.http_version, request_headers = excluded.request_headers, \
         http_status = excluded.http_status, response_headers = excluded.response_headers, body = excluded.body, \
         truncated = excluded.truncated, error_class = excluded.error_class, \
-        error_detail = excluded.error_detail WHERE a.error_class = 13 RETURNING a.delivery)";
+        error_detail = excluded.error_detail WHERE a.error_class = 13";
 
-/// Adds the arguments of [`FINISH`].
+/// The parts together; with care, attempts may be in the log already.
+pub(super) fn parts(careful: bool) -> String {
+    let again = if careful { LOG_AGAIN } else { "" };
+    format!("{ADVANCE}, {LOG}{again} RETURNING a.delivery)")
+}
+
+/// Adds the arguments of [`parts`].
 pub(super) fn add_to(finished: &[&Finished], arguments: &mut PgArguments) -> sqlx::Result<()> {
     let mut to = Columns(arguments);
     let micros = |span: Option<std::time::Duration>| {
         span.map(|span| i32::try_from(span.as_micros()).unwrap_or(i32::MAX))
     };
-    let at = |attempt: &Attempt| attempt.started_at.plus(attempt.phases.total).as_micros();
+    let http_status = |f: &&Finished| f.attempt.http_status().map(|status| status as i16);
     to.column(finished, |f| f.attempt.delivery.0)?;
     to.column(finished, |f| f.epoch.0)?;
     to.column(finished, |f| !f.verdict.status.is_waiting())?;
     to.column(finished, |f| rows::status_to_codes(f.verdict.status).0 as i16)?;
     to.column(finished, |f| rows::status_to_codes(f.verdict.status).1.map(|code| code as i16))?;
     to.column(finished, |f| f.verdict.next_attempt_at.map(Timestamp::as_micros))?;
+    to.column(finished, |f| f.attempt.number as i32)?;
     to.column(finished, |f| f.verdict.spent.tries as i32)?;
     to.column(finished, |f| f.verdict.spent.rejections as i32)?;
     to.column(finished, |f| next_trigger(f).code() as i16)?;
-    to.column(finished, |f| at(&f.attempt))?;
+    to.column(finished, |f| f.attempt.error_class.code() as i16)?;
+    to.column(finished, http_status)?;
+    to.column(finished, |f| f.attempt.started_at.plus(f.attempt.phases.total).as_micros())?;
+
+    to.column(finished, |f| f.attempt.delivery.0)?;
     to.column(finished, |f| f.attempt.id.0)?;
     to.column(finished, |f| f.attempt.number as i32)?;
     to.column(finished, |f| f.attempt.trigger.code() as i16)?;
@@ -83,7 +93,7 @@ pub(super) fn add_to(finished: &[&Finished], arguments: &mut PgArguments) -> sql
     to.column(finished, |f| f.attempt.remote_ip.map(|ip| ip.to_string()))?;
     to.column(finished, |f| f.attempt.http_version)?;
     to.column(finished, |f| rows::to_json(&f.attempt.request_headers))?;
-    to.column(finished, |f| f.attempt.http_status().map(|status| status as i16))?;
+    to.column(finished, http_status)?;
     to.column(finished, |f| f.attempt.answer.as_ref().map(|answer| rows::to_json(&answer.headers)))?;
     to.column(finished, |f| {
         f.attempt.answer.as_ref().map(|answer| answer.body.as_slice()).filter(|body| !body.is_empty())

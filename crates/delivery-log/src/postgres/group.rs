@@ -8,7 +8,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use super::finish::{self, FINISH};
+use super::finish;
 use super::link::{Link, within};
 use super::publish::{self, Effects, PUBLISH, Plan};
 use super::writer::Job;
@@ -60,7 +60,7 @@ impl Group {
         // Repeated keys are rare, so they are looked for when one was found.
         let mut known = HashMap::new();
         let mut to_finish = finished.as_slice();
-        let (mut refreshed, mut partitioned) = (false, false);
+        let (mut refreshed, mut partitioned, mut careful) = (false, false, false);
         for _ in 0..ATTEMPTS {
             let plan = Plan::new(shared, &publishes, known.clone());
             if plan.lacks_something() && !refreshed {
@@ -74,12 +74,17 @@ impl Group {
                 group.publish(plan, &[]);
                 return Ok(group);
             }
-            let answer = match execute(link, &plan, to_finish).await {
+            let answer = match execute(link, &plan, to_finish, careful).await {
                 Ok(answer) => answer,
                 Err(error) if is_repeated_key(&error) => {
                     plan.give_up(shared, Fate::NotWritten);
                     let now = shared.surroundings.now();
                     known = repeated(link, &publishes, now).await.map_err(Trouble::Database)?;
+                    continue;
+                }
+                Err(error) if is_known_attempt(&error) && !careful => {
+                    plan.give_up(shared, Fate::NotWritten);
+                    careful = true;
                     continue;
                 }
                 Err(error) if is_without_partition(&error) && !partitioned => {
@@ -150,7 +155,12 @@ impl Group {
     }
 }
 
-async fn execute(link: &mut Link, plan: &Plan<'_>, finished: &[&Finished]) -> sqlx::Result<Answer> {
+async fn execute(
+    link: &mut Link,
+    plan: &Plan<'_>,
+    finished: &[&Finished],
+    careful: bool,
+) -> sqlx::Result<Answer> {
     let mut arguments = PgArguments::default();
     if !plan.is_empty() {
         plan.add_to(&mut arguments)?;
@@ -158,7 +168,7 @@ async fn execute(link: &mut Link, plan: &Plan<'_>, finished: &[&Finished]) -> sq
     if !finished.is_empty() {
         finish::add_to(finished, &mut arguments)?;
     }
-    let sql = statement(!plan.is_empty(), !finished.is_empty());
+    let sql = statement(!plan.is_empty(), !finished.is_empty(), careful);
     let row = within(sqlx::query_with(sql, arguments).fetch_one(link.get().await?)).await;
     let row = link.checked(row)?;
     Ok(Answer {
@@ -169,18 +179,18 @@ async fn execute(link: &mut Link, plan: &Plan<'_>, finished: &[&Finished]) -> sq
 }
 
 /// The text for a group with or without publishes and finished attempts.
-fn statement(publishes: bool, finishes: bool) -> &'static str {
-    static TEXTS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
-    let place = usize::from(publishes) * 2 + usize::from(finishes);
+fn statement(publishes: bool, finishes: bool, careful: bool) -> &'static str {
+    static TEXTS: [OnceLock<String>; 8] = [const { OnceLock::new() }; 8];
+    let place = usize::from(publishes) + usize::from(finishes) * 2 + usize::from(careful) * 4;
     TEXTS[place].get_or_init(|| {
         let mut parts = Vec::new();
         let (mut lasts, mut advanced, mut logged) = ("NULL::bigint[]", "'{}'::uuid[]", "NULL::uuid[]");
         if publishes {
-            parts.push(PUBLISH);
+            parts.push(PUBLISH.to_owned());
             lasts = "(SELECT last FROM lasts)";
         }
         if finishes {
-            parts.push(FINISH);
+            parts.push(finish::parts(careful));
             advanced = "ARRAY(SELECT id FROM gone UNION ALL SELECT id FROM again)";
             logged = "CASE WHEN (SELECT count(*) FROM gone) + (SELECT count(*) FROM again) < (SELECT count(*) FROM f) \
                       THEN ARRAY(SELECT delivery FROM logged) END";
@@ -205,6 +215,15 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();
     database.is_some_and(|error| {
         error.is_unique_violation() && error.constraint() == Some("idempotency_keys_pkey")
+    })
+}
+
+/// An attempt is in the log already, as interrupted or because the answer to
+/// an earlier write was lost.
+fn is_known_attempt(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        // The constraint is that of a day.
+        error.is_unique_violation() && error.constraint().is_some_and(|name| name.starts_with("attempts"))
     })
 }
 

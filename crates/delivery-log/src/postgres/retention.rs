@@ -8,6 +8,7 @@ use model::clock::Timestamp;
 use model::delivery::{DeliveryStatus, Failure};
 use model::ids::DeliveryId;
 
+use super::statements::last_delivery;
 use super::{PostgresStore, moves, partitions};
 use crate::Result;
 
@@ -99,18 +100,28 @@ async fn purge_project(
 ) -> sqlx::Result<u64> {
     // Ids begin with their time, so the oldest stand first.
     let oldest_kept = Uuid::from_u128((before.as_millis().max(0) as u128) << 80);
-    let purged: i64 = sqlx::query_scalar(
-        "WITH old AS (SELECT id FROM events e WHERE project = $1 AND id < $2 AND NOT EXISTS \
-           (SELECT 1 FROM waiting w WHERE w.event = e.id) ORDER BY id LIMIT $3), \
-         ended AS (DELETE FROM deliveries d USING old WHERE d.event = old.id RETURNING d.id), \
-         made AS (DELETE FROM attempts a USING ended WHERE a.delivery = ended.id), \
-         gone AS (DELETE FROM events e USING old WHERE e.id = old.id RETURNING e.id) \
-         SELECT count(*) FROM gone",
+    // The oldest id that is kept bounds what is looked at, and an event's
+    // deliveries follow it within a second.
+    let old: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM events e WHERE project = $1 AND id < $2 AND NOT EXISTS \
+         (SELECT 1 FROM waiting w WHERE w.event = e.id) ORDER BY id LIMIT $3",
     )
     .bind(project)
     .bind(oldest_kept)
     .bind(i64::from(limit))
-    .fetch_one(connection)
+    .fetch_all(&mut *connection)
     .await?;
+    let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(0) };
+    sqlx::query(
+        "WITH ended AS (DELETE FROM deliveries WHERE id > $2 AND id < $3 AND event = ANY($1) RETURNING id), \
+         made AS (DELETE FROM attempts a USING ended WHERE a.delivery = ended.id) \
+         DELETE FROM events WHERE id = ANY($1)",
+    )
+    .bind(&old)
+    .bind(first)
+    .bind(last_delivery(*last))
+    .execute(connection)
+    .await?;
+    let purged = old.len();
     Ok(purged as u64)
 }

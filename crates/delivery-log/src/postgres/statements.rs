@@ -3,6 +3,7 @@
 use sqlx::{Postgres, QueryBuilder};
 
 use model::ids::EventId;
+use uuid::Uuid;
 
 use crate::View;
 use crate::page::{Order, PageRequest};
@@ -28,6 +29,13 @@ pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId) {
     sql.push(" AND d.event = ").push_bind(event.0);
+    sql.push(" AND d.id > ").push_bind(event.0).push(" AND d.id < ").push_bind(last_delivery(event.0));
+}
+
+/// Beyond the ids of all deliveries of an event. They are made with the
+/// event's, one after the other, so they follow it within a second.
+pub(super) fn last_delivery(event: Uuid) -> Uuid {
+    Uuid::from_u128(event.as_u128() + (1_000 << 80))
 }
 
 /// Lists whose rows stand in the order of their ids.
