@@ -224,6 +224,34 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery, number)
 ) PARTITION BY RANGE (delivery);
 
+-- What the writer's statement takes: one array of each
+-- (crates/delivery-log/src/postgres/composite.rs).
+
+CREATE TYPE tenant_count AS (tenant uuid, events bigint);
+CREATE TYPE new_event AS (
+    id uuid, project uuid, tenant uuid, place integer, back bigint, occurred_at bigint, revision bigint,
+    schema_version integer, test boolean, type text, subject text, ordering_key text, labels text,
+    unmatched text, data bytea
+);
+CREATE TYPE new_key AS (
+    project uuid, key text, fingerprint bytea, event uuid, place integer, back bigint, expires_at bigint
+);
+CREATE TYPE new_delivery AS (
+    id uuid, project uuid, tenant uuid, endpoint uuid, event uuid, due_at bigint, claimed bigint,
+    trigger smallint, payload text, public_url text
+);
+CREATE TYPE next_state AS (
+    delivery uuid, epoch bigint, ended boolean, status smallint, failure smallint, due_at bigint,
+    number integer, tries integer, rejections integer, next_trigger smallint, error_class smallint,
+    http_status smallint, at bigint
+);
+CREATE TYPE new_attempt AS (
+    delivery uuid, id uuid, number integer, trigger smallint, started_at bigint, dns_us integer,
+    connect_us integer, first_byte_us integer, total_us integer, remote_ip text, http_version text,
+    request_headers text, http_status smallint, response_headers text, body bytea, truncated boolean,
+    error_class smallint, error_detail text, next_attempt_at bigint, next_reason smallint
+);
+
 -- Who may send. wake_at is when somebody should own the lane next; it is 0
 -- while somebody does.
 

@@ -8,6 +8,7 @@
 mod access;
 mod announce;
 mod columns;
+mod composite;
 #[path = "common/configuration.rs"]
 mod configuration;
 #[path = "common/deliveries.rs"]

@@ -1,26 +1,24 @@
 //! Recording attempts: the log's row and the delivery's next state, together.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use sqlx::PgConnection;
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use uuid::Uuid;
 
-use model::attempt::Trigger;
+use model::attempt::{Attempt, Trigger};
 use model::clock::Timestamp;
 use model::retry::NextReason;
 
-use super::publish::Columns;
+use super::composite::{Composite, Fields, add_rows};
 use super::{lanes, rows};
 use crate::deliveries::{Finished, Recorded};
 
 /// The part of the statement that writes the next states. Each `?` is an
 /// argument, in the order of [`add_to`].
-const ADVANCE: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid[], ?::bigint[], ?::bool[], \
-        ?::smallint[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], ?::int[], ?::smallint[], ?::smallint[], \
-        ?::smallint[], ?::bigint[]) \
-      AS f (delivery, epoch, ended, status, failure, due_at, number, tries, rejections, next_trigger, \
-        error_class, http_status, at)), \
+const ADVANCE: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::next_state[])), \
     gone AS (DELETE FROM waiting w USING f WHERE f.ended AND w.id = f.delivery AND w.claimed = f.epoch \
         AND w.attempts < f.number \
       RETURNING w.id, w.project, w.tenant, w.endpoint, w.event, w.created_at, w.payload, w.public_url, \
@@ -39,9 +37,7 @@ const ADVANCE: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::uuid[], ?::big
 const LOG: &str = "logged AS (INSERT INTO attempts AS a (delivery, id, number, trigger, started_at, dns_us, connect_us, \
         first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, \
         truncated, error_class, error_detail, next_attempt_at, next_reason) \
-      SELECT * FROM unnest(?::uuid[], ?::uuid[], ?::int[], ?::smallint[], ?::bigint[], ?::int[], ?::int[], \
-        ?::int[], ?::int[], ?::text[], ?::text[], ?::text[], ?::smallint[], ?::text[], ?::bytea[], ?::bool[], \
-        ?::smallint[], ?::text[], ?::bigint[], ?::smallint[])";
+      SELECT * FROM unnest(?::new_attempt[])";
 
 /// Writing an attempt twice changes nothing, but what really happened takes
 /// the place of "may have been interrupted" (error class 13). Looking for
@@ -62,47 +58,68 @@ pub(super) fn parts(careful: bool) -> String {
 
 /// Adds the arguments of [`parts`].
 pub(super) fn add_to(finished: &[&Finished], arguments: &mut PgArguments) -> sqlx::Result<()> {
-    let mut to = Columns(arguments);
-    let micros = |span: Option<std::time::Duration>| {
-        span.map(|span| i32::try_from(span.as_micros()).unwrap_or(i32::MAX))
-    };
-    let http_status = |f: &&Finished| f.attempt.http_status().map(|status| status as i16);
-    to.column(finished, |f| f.attempt.delivery.0)?;
-    to.column(finished, |f| f.epoch.0)?;
-    to.column(finished, |f| !f.verdict.status.is_waiting())?;
-    to.column(finished, |f| rows::status_to_codes(f.verdict.status).0 as i16)?;
-    to.column(finished, |f| rows::status_to_codes(f.verdict.status).1.map(|code| code as i16))?;
-    to.column(finished, |f| f.verdict.next_attempt_at.map(Timestamp::as_micros))?;
-    to.column(finished, |f| f.attempt.number as i32)?;
-    to.column(finished, |f| f.verdict.spent.tries as i32)?;
-    to.column(finished, |f| f.verdict.spent.rejections as i32)?;
-    to.column(finished, |f| next_trigger(f).code() as i16)?;
-    to.column(finished, |f| f.attempt.error_class.code() as i16)?;
-    to.column(finished, http_status)?;
-    to.column(finished, |f| f.attempt.started_at.plus(f.attempt.phases.total).as_micros())?;
+    add_rows(arguments, finished.iter().map(|finished| NextState(finished)))?;
+    add_rows(arguments, finished.iter().map(|finished| AttemptRow(&finished.attempt)))
+}
 
-    to.column(finished, |f| f.attempt.delivery.0)?;
-    to.column(finished, |f| f.attempt.id.0)?;
-    to.column(finished, |f| f.attempt.number as i32)?;
-    to.column(finished, |f| f.attempt.trigger.code() as i16)?;
-    to.column(finished, |f| f.attempt.started_at.as_micros())?;
-    to.column(finished, |f| micros(f.attempt.phases.dns))?;
-    to.column(finished, |f| micros(f.attempt.phases.connect))?;
-    to.column(finished, |f| micros(f.attempt.phases.first_byte))?;
-    to.column(finished, |f| micros(Some(f.attempt.phases.total)))?;
-    to.column(finished, |f| f.attempt.remote_ip.map(|ip| ip.to_string()))?;
-    to.column(finished, |f| f.attempt.http_version)?;
-    to.column(finished, |f| rows::to_json(&f.attempt.request_headers))?;
-    to.column(finished, http_status)?;
-    to.column(finished, |f| f.attempt.answer.as_ref().map(|answer| rows::to_json(&answer.headers)))?;
-    to.column(finished, |f| {
-        f.attempt.answer.as_ref().map(|answer| answer.body.as_slice()).filter(|body| !body.is_empty())
-    })?;
-    to.column(finished, |f| f.attempt.answer.as_ref().is_some_and(|answer| answer.truncated))?;
-    to.column(finished, |f| f.attempt.error_class.code() as i16)?;
-    to.column(finished, |f| f.attempt.error_detail.as_deref())?;
-    to.column(finished, |f| f.attempt.next_attempt_at.map(Timestamp::as_micros))?;
-    to.column(finished, |f| f.attempt.next_reason.code() as i16)
+struct NextState<'a>(&'a Finished);
+
+impl Composite for NextState<'_> {
+    const TYPE: &'static str = "next_state";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        let Finished { epoch, attempt, verdict, .. } = self.0;
+        let (status, failure) = rows::status_to_codes(verdict.status);
+        fields
+            .encode(attempt.delivery.0)?
+            .encode(epoch.0)?
+            .encode(!verdict.status.is_waiting())?
+            .encode(status as i16)?
+            .encode(failure.map(|code| code as i16))?
+            .encode(verdict.next_attempt_at.map(Timestamp::as_micros))?
+            .encode(attempt.number as i32)?
+            .encode(verdict.spent.tries as i32)?
+            .encode(verdict.spent.rejections as i32)?
+            .encode(next_trigger(self.0).code() as i16)?
+            .encode(attempt.error_class.code() as i16)?
+            .encode(attempt.http_status().map(|status| status as i16))?
+            .encode(attempt.started_at.plus(attempt.phases.total).as_micros())?;
+        Ok(())
+    }
+}
+
+struct AttemptRow<'a>(&'a Attempt);
+
+impl Composite for AttemptRow<'_> {
+    const TYPE: &'static str = "new_attempt";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        let attempt = self.0;
+        let answer = attempt.answer.as_ref();
+        let micros = |span: Duration| i32::try_from(span.as_micros()).unwrap_or(i32::MAX);
+        fields
+            .encode(attempt.delivery.0)?
+            .encode(attempt.id.0)?
+            .encode(attempt.number as i32)?
+            .encode(attempt.trigger.code() as i16)?
+            .encode(attempt.started_at.as_micros())?
+            .encode(attempt.phases.dns.map(micros))?
+            .encode(attempt.phases.connect.map(micros))?
+            .encode(attempt.phases.first_byte.map(micros))?
+            .encode(micros(attempt.phases.total))?
+            .encode(attempt.remote_ip.map(|ip| ip.to_string()))?
+            .encode(attempt.http_version)?
+            .encode(rows::to_json(&attempt.request_headers))?
+            .encode(attempt.http_status().map(|status| status as i16))?
+            .encode(answer.map(|answer| rows::to_json(&answer.headers)))?
+            .encode(answer.map(|answer| answer.body.as_slice()).filter(|body| !body.is_empty()))?
+            .encode(answer.is_some_and(|answer| answer.truncated))?
+            .encode(attempt.error_class.code() as i16)?
+            .encode(attempt.error_detail.as_deref())?
+            .encode(attempt.next_attempt_at.map(Timestamp::as_micros))?
+            .encode(attempt.next_reason.code() as i16)?;
+        Ok(())
+    }
 }
 
 /// What the next attempt is made for: what this one was, if it was cut short.

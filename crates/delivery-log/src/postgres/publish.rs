@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, PgConnection, Row as _};
 use uuid::Uuid;
@@ -16,38 +17,33 @@ use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
 use super::Shared;
+use super::composite::{Composite, Fields, add_rows};
 use super::matching::{NewDelivery, ToWake, find_targets, new_event};
 use super::rows;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
+use crate::idempotency::Claim;
 
 /// The part of the statement that writes a plan. Each `?` is an argument, in
 /// the order of [`Plan::add_to`].
 pub(super) const PUBLISH: &str = "given AS (SELECT ?::bigint AS version, ?::bigint AS now), \
     ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version), \
     counted AS (INSERT INTO tenant_sequences AS s (tenant, last) \
-      SELECT t.tenant, t.n FROM unnest(?::uuid[], ?::bigint[]) AS t (tenant, n), ok \
+      SELECT t.tenant, t.events FROM unnest(?::tenant_count[]) AS t, ok \
       ON CONFLICT (tenant) DO UPDATE SET last = s.last + excluded.last RETURNING tenant, last), \
     lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last FROM counted), \
     new_events AS (INSERT INTO events (id, project, tenant, sequence, occurred_at, created_at, revision, \
         schema_version, test, type, subject, ordering_key, labels, unmatched, data) \
       SELECT n.id, n.project, n.tenant, l.last[n.place] - n.back, n.occurred_at, ok.now, n.revision, \
         n.schema_version, n.test, n.type, n.subject, n.ordering_key, n.labels, n.unmatched, n.data \
-      FROM unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::int[], ?::bigint[], ?::bigint[], ?::bigint[], ?::int[], \
-        ?::bool[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[]) \
-        AS n (id, project, tenant, place, back, occurred_at, revision, schema_version, test, type, subject, \
-        ordering_key, labels, unmatched, data), ok, lasts l), \
+      FROM unnest(?::new_event[]) AS n, ok, lasts l), \
     new_keys AS (INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
       SELECT k.project, k.key, k.fingerprint, k.event, l.last[k.place] - k.back, k.expires_at \
-      FROM unnest(?::uuid[], ?::text[], ?::bytea[], ?::uuid[], ?::int[], ?::bigint[], ?::bigint[]) \
-        AS k (project, key, fingerprint, event, place, back, expires_at), ok, lasts l), \
+      FROM unnest(?::new_key[]) AS k, ok, lasts l), \
     new_deliveries AS (INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, claimed, \
         schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, public_url) \
       SELECT d.id, d.project, d.tenant, d.endpoint, d.event, d.due_at, d.claimed, ok.now, ok.now, ok.now, \
-        0, 0, 0, 0, d.trigger, d.payload, d.public_url \
-      FROM unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::uuid[], ?::uuid[], ?::bigint[], ?::bigint[], \
-        ?::smallint[], ?::text[], ?::text[]) \
-        AS d (id, project, tenant, endpoint, event, due_at, claimed, trigger, payload, public_url), ok), \
+        0, 0, 0, 0, d.trigger, d.payload, d.public_url FROM unnest(?::new_delivery[]) AS d, ok), \
     woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
       WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)";
 
@@ -178,55 +174,23 @@ impl<'a> Plan<'a> {
 
     /// Adds the arguments of [`PUBLISH`].
     pub(super) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
-        let mut to = Columns(arguments);
-        to.add(self.version)?;
-        to.add(self.now.as_micros())?;
-        to.column(&self.tenants, |tenant| tenant.0)?;
-        to.add(self.counts.as_slice())?;
-
-        let events = &self.events;
-        let published = |new: &NewEvent| self.publishes[new.publish];
-        to.column(events, |new| new.event.id.0)?;
-        to.column(events, |new| new.event.project.0)?;
-        to.column(events, |new| new.event.tenant.0)?;
-        to.column(events, |new| new.place)?;
-        to.column(events, |new| new.back)?;
-        to.column(events, |new| new.event.occurred_at.as_micros())?;
-        to.column(events, |new| new.event.revision.map(|revision| revision as i64))?;
-        to.column(events, |new| new.event.schema_version as i32)?;
-        to.column(events, |new| new.event.test)?;
-        to.column(events, |new| new.event.event_type.as_str())?;
-        to.column(events, |new| new.event.subject.as_str())?;
-        to.column(events, |new| published(new).ordering_key.as_ref().map(OrderingKey::as_str))?;
-        to.column(events, |new| rows::labels_to_text(&new.event.labels))?;
-        to.column(events, |new| rows::unmatched_to_text(&new.unmatched))?;
-        to.column(events, |new| published(new).data.as_bytes())?;
-
-        let keyed: Vec<_> =
-            events.iter().filter_map(|new| Some((new, published(new).claim.as_ref()?))).collect();
-        to.column(&keyed, |(new, _)| new.event.project.0)?;
-        to.column(&keyed, |(_, claim)| claim.key.as_str())?;
-        to.column(&keyed, |(_, claim)| claim.fingerprint.as_slice())?;
-        to.column(&keyed, |(new, _)| new.event.id.0)?;
-        to.column(&keyed, |(new, _)| new.place)?;
-        to.column(&keyed, |(new, _)| new.back)?;
-        to.column(&keyed, |(_, claim)| claim.expires_at.as_micros())?;
-
-        let deliveries = &self.deliveries;
-        let event = |place: usize| &events[place].event;
-        to.column(deliveries, |(_, new)| new.id.0)?;
-        to.column(deliveries, |(of, _)| event(*of).project.0)?;
-        to.column(deliveries, |(of, _)| event(*of).tenant.0)?;
-        to.column(deliveries, |(_, new)| new.endpoint.0)?;
-        to.column(deliveries, |(of, _)| event(*of).id.0)?;
-        to.column(deliveries, |(_, new)| new.due_at(self.now).as_micros())?;
-        to.column(deliveries, |(_, new)| new.claimed.map(|epoch| epoch.0))?;
-        to.column(deliveries, |(_, new)| new.trigger.code() as i16)?;
-        to.column(deliveries, |(_, new)| new.form.mode().as_str())?;
-        to.column(deliveries, |(_, new)| new.public_url())?;
+        let mut add = |value: i64| arguments.add(value).map_err(sqlx::Error::Encode);
+        add(self.version)?;
+        add(self.now.as_micros())?;
+        let counts = self.tenants.iter().zip(&self.counts);
+        add_rows(arguments, counts.map(|(tenant, events)| TenantCount(*tenant, *events)))?;
+        let publish = |new: &NewEvent| self.publishes[new.publish];
+        add_rows(arguments, self.events.iter().map(|new| EventRow { new, publish: publish(new) }))?;
+        let keyed = |new| Some(KeyRow { new, claim: publish(new).claim.as_ref()? });
+        add_rows(arguments, self.events.iter().filter_map(keyed))?;
+        let deliveries = self.deliveries.iter();
+        add_rows(
+            arguments,
+            deliveries.map(|(of, new)| DeliveryRow { new, event: &self.events[*of].event, now: self.now }),
+        )?;
         let woken: Vec<Uuid> =
             self.wake.endpoints.iter().chain(&self.wake.for_test).map(|endpoint| endpoint.0).collect();
-        to.add(woken)
+        arguments.add(woken).map_err(sqlx::Error::Encode)
     }
 
     /// The places in lanes that were reserved are not needed: the plan is
@@ -278,23 +242,92 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Arguments, column by column.
-pub(super) struct Columns<'a>(pub(super) &'a mut PgArguments);
+struct TenantCount(TenantId, i64);
 
-impl Columns<'_> {
-    pub(super) fn add<'q, T>(&mut self, value: T) -> sqlx::Result<()>
-    where
-        T: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
-    {
-        self.0.add(value).map_err(sqlx::Error::Encode)
+impl Composite for TenantCount {
+    const TYPE: &'static str = "tenant_count";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        fields.encode(self.0.0)?.encode(self.1)?;
+        Ok(())
     }
+}
 
-    /// One value of every row.
-    pub(super) fn column<'q, R, T>(&mut self, rows: &'q [R], value: impl Fn(&'q R) -> T) -> sqlx::Result<()>
-    where
-        Vec<T>: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
-    {
-        self.add(rows.iter().map(value).collect::<Vec<T>>())
+struct EventRow<'a> {
+    new: &'a NewEvent,
+    publish: &'a Publish,
+}
+
+impl Composite for EventRow<'_> {
+    const TYPE: &'static str = "new_event";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        let Self { new: NewEvent { event, place, back, unmatched, .. }, publish } = self;
+        fields
+            .encode(event.id.0)?
+            .encode(event.project.0)?
+            .encode(event.tenant.0)?
+            .encode(*place)?
+            .encode(*back)?
+            .encode(event.occurred_at.as_micros())?
+            .encode(event.revision.map(|revision| revision as i64))?
+            .encode(event.schema_version as i32)?
+            .encode(event.test)?
+            .encode(event.event_type.as_str())?
+            .encode(event.subject.as_str())?
+            .encode(publish.ordering_key.as_ref().map(OrderingKey::as_str))?
+            .encode(rows::labels_to_text(&event.labels))?
+            .encode(rows::unmatched_to_text(unmatched))?
+            .encode(publish.data.as_bytes())?;
+        Ok(())
+    }
+}
+
+struct KeyRow<'a> {
+    new: &'a NewEvent,
+    claim: &'a Claim,
+}
+
+impl Composite for KeyRow<'_> {
+    const TYPE: &'static str = "new_key";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        let Self { new: NewEvent { event, place, back, .. }, claim } = self;
+        fields
+            .encode(event.project.0)?
+            .encode(claim.key.as_str())?
+            .encode(claim.fingerprint.as_slice())?
+            .encode(event.id.0)?
+            .encode(*place)?
+            .encode(*back)?
+            .encode(claim.expires_at.as_micros())?;
+        Ok(())
+    }
+}
+
+struct DeliveryRow<'a> {
+    new: &'a NewDelivery,
+    event: &'a Event,
+    now: Timestamp,
+}
+
+impl Composite for DeliveryRow<'_> {
+    const TYPE: &'static str = "new_delivery";
+
+    fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
+        let Self { new, event, now } = self;
+        fields
+            .encode(new.id.0)?
+            .encode(event.project.0)?
+            .encode(event.tenant.0)?
+            .encode(new.endpoint.0)?
+            .encode(event.id.0)?
+            .encode(new.due_at(*now).as_micros())?
+            .encode(new.claimed.map(|epoch| epoch.0))?
+            .encode(new.trigger.code() as i16)?
+            .encode(new.form.mode().as_str())?
+            .encode(new.public_url())?;
+        Ok(())
     }
 }
 
