@@ -10,6 +10,8 @@
 //! after the API, before the dispatcher's lanes) and the seventh
 //! ([`deliveries::Deliveries::finish`], after the call was made).
 
+#![allow(clippy::duplicate_mod, reason = "what both backends say in the same words is compiled for each")]
+
 pub mod access;
 pub mod configuration;
 pub mod deliveries;

@@ -215,6 +215,8 @@ pub(crate) fn transient_cause(error: &sqlx::Error) -> Option<String> {
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Some("the store is closed".to_owned()),
         sqlx::Error::Io(error) => Some(error.to_string()),
         sqlx::Error::Tls(error) => Some(error.to_string()),
+        // Words that make no sense come from a connection that broke in the middle of them.
+        sqlx::Error::Protocol(error) => Some(error.clone()),
         _ => None,
     }
 }

@@ -9,11 +9,13 @@
 mod api;
 mod postgres;
 mod program;
+mod proxy;
 mod receiver;
 
 pub use api::{Answer, Api};
 pub use postgres::Postgres;
-pub use program::{Program, Start, Store, migrate};
+pub use program::{Program, Start, Store, migrate, run};
+pub use proxy::Proxy;
 pub use receiver::{Behaviour, Received, Receiver};
 
 use std::future::Future;

@@ -18,7 +18,7 @@ const WATCH: &str = r#"
 set -eu
 dir=$(mktemp -d "${TMPDIR:-/tmp}/posthorn-postgres-XXXXXX")
 trap 'pg_ctl -D "$dir/data" -m immediate -w stop >"$dir/stop" 2>&1 || true; rm -rf "$dir"' EXIT
-initdb -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb"
+MAKE
 cat >>"$dir/data/postgresql.conf"
 pg_ctl -D "$dir/data" -l "$dir/log" -w -t 60 start >"$dir/start" || { cat "$dir/log" >&2; exit 1; }
 echo "$dir"
@@ -32,13 +32,30 @@ pub struct Postgres {
     port: u16,
 }
 
+/// Makes the files of a new server.
+const NEW: &str = r#"initdb -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb""#;
+
 impl Postgres {
     /// Starts a server with these settings beside the usual ones.
     pub fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(NEW, settings)
+    }
+
+    /// Starts a server that only repeats what this one writes.
+    pub fn standby(&self) -> Self {
+        let copy = format!(
+            r#"pg_basebackup -D "$dir/data" -R -c fast -h 127.0.0.1 -p {} -U postgres >"$dir/initdb""#,
+            self.port
+        );
+        Self::start_on(&copy, &[])
+    }
+
+    fn start_on(make: &str, settings: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // The configuration ends with a line that the shell waits for, so that
         // its input can stay open until this process ends.
-        let script = WATCH.replace("cat >>", "sed '/^# end$/q' >>") + "cat >/dev/null\n";
+        let script =
+            WATCH.replace("MAKE", make).replace("cat >>", "sed '/^# end$/q' >>") + "cat >/dev/null\n";
         let mut watcher = as_owner("sh")
             .args(["-c", &script])
             .stdin(Stdio::piped())

@@ -123,6 +123,11 @@ impl Program {
         Api::new(&self.url, key)
     }
 
+    /// Clients have this key from now on.
+    pub fn use_key(&mut self, key: &str) {
+        key.clone_into(&mut self.key);
+    }
+
     /// Where operators look.
     pub fn admin(&self) -> Api {
         Api::new(&self.admin_url, "")
@@ -216,9 +221,14 @@ async fn serve(start: &Start, folder: &Path) -> (Child, String, String) {
     (process, first, admin_url)
 }
 
+/// Runs a command in a folder of its own to its end.
+pub async fn run(start: &Start, arguments: &[&str]) -> std::process::Output {
+    let folder = TempDir::new().unwrap();
+    command(start, folder.path()).args(arguments).output().await.unwrap()
+}
+
 /// Brings a database up to date.
 pub async fn migrate(start: &Start) {
-    let folder = TempDir::new().unwrap();
-    let output = command(start, folder.path()).arg("migrate").output().await.unwrap();
+    let output = run(start, &["migrate"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
+pub(crate) mod load;
+
 use model::secret::SigningSecret;
 use model::signature;
 use testkit::{Program, Received, Start};

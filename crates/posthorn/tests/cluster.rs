@@ -1,0 +1,242 @@
+//! Several processes on one PostgreSQL database, while everything breaks.
+//!
+//! Two processes answer requests and two deliver. They are killed, stopped
+//! beyond their heartbeat and let go on; the database is crashed, its
+//! connections are ended, cut and stalled. In the end everything is audited
+//! from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+mod common;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::load::{self, Acknowledged, Client};
+use common::settings;
+use model::entropy::{Entropy as _, SeededEntropy};
+use serde_json::json;
+use testkit::{Api, Behaviour, Postgres, Program, Proxy, Receiver, until};
+use tokio::sync::watch;
+
+/// Clients that publish at the same time.
+const CLIENTS: usize = 8;
+/// Customers, each with an endpoint.
+const TENANTS: [&str; 6] = ["ada", "ben", "cyd", "dot", "eve", "fay"];
+/// How long the receiver takes to answer.
+const ANSWER_AFTER: Duration = Duration::from_millis(15);
+/// Each kind of fault happens so often.
+const ROUNDS: usize = 2;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    KillApi(usize),
+    KillDispatcher(usize),
+    StopDispatcher(usize),
+    CrashDatabase,
+    EndConnections,
+    CutTheWire,
+    StallTheWire,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::KillApi(0),
+    Fault::KillApi(1),
+    Fault::KillDispatcher(0),
+    Fault::KillDispatcher(1),
+    Fault::StopDispatcher(0),
+    Fault::CrashDatabase,
+    Fault::EndConnections,
+    Fault::CutTheWire,
+    Fault::StallTheWire,
+];
+
+/// Deliveries that came again while the receiver had not answered yet.
+#[derive(Debug, Default)]
+struct Overlaps {
+    last: HashMap<String, Instant>,
+    twice: HashSet<String>,
+}
+
+struct Cluster {
+    database: Postgres,
+    wire: Proxy,
+    apis: Vec<Program>,
+    dispatchers: Vec<Program>,
+    servers: watch::Sender<Vec<Api>>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let database = Postgres::start(&[("fsync", "off")]);
+        let direct = database.new_database();
+        let wire = Proxy::to(database.port()).await;
+        let url = direct.replace(&format!(":{}/", database.port()), &format!(":{}/", wire.port()));
+        let start = |role| settings().with("POSTHORN_LOG", "error").on(&url, role);
+        testkit::migrate(&start("api")).await;
+        let first = Program::start_beside(start("api"), "").await;
+        let key = first.create_key(&["--project", "test", "--scopes", "*"]).await;
+        let mut apis = vec![first];
+        apis[0].use_key(&key);
+        apis.push(Program::start_beside(start("api"), &key).await);
+        let mut dispatchers = Vec::new();
+        for _ in 0..2 {
+            dispatchers.push(Program::start_beside(start("dispatcher"), &key).await);
+        }
+        let (servers, _) = watch::channel(apis.iter().map(Program::api).collect());
+        Self { database, wire, apis, dispatchers, servers }
+    }
+
+    async fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillApi(which) => {
+                self.apis[which].crash_and_restart().await;
+                self.servers.send_replace(self.apis.iter().map(Program::api).collect());
+            }
+            Fault::KillDispatcher(which) => self.dispatchers[which].crash_and_restart().await,
+            Fault::StopDispatcher(which) => {
+                let other = self.dispatchers[1 - which].admin();
+                self.dispatchers[which].signal("STOP").await;
+                until("the other dispatcher has all lanes", || async {
+                    (metric(&other, "posthorn_lanes_owned").await? as usize == TENANTS.len()).then_some(())
+                })
+                .await;
+                self.dispatchers[which].signal("CONT").await;
+                let stopped = self.dispatchers[which].admin();
+                until("the stopped one learns that it was given up", || async {
+                    (metric(&stopped, "posthorn_process_given_up_total").await? > 0.0).then_some(())
+                })
+                .await;
+            }
+            Fault::CrashDatabase => self.database.crash_and_restart(),
+            Fault::EndConnections => {
+                let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                              WHERE application_name = 'posthorn'";
+                self.database.sql("postgres", others);
+            }
+            Fault::CutTheWire => self.wire.cut(),
+            Fault::StallTheWire => {
+                self.wire.stall();
+                let api = self.apis[0].api();
+                until("the stall is noticed", || async {
+                    (api.get("/readyz").await.status == 503).then_some(())
+                })
+                .await;
+                self.wire.resume();
+            }
+        }
+    }
+}
+
+/// A figure of the operators' listener.
+async fn metric(admin: &Api, name: &str) -> Option<f64> {
+    let answer = admin.try_send(admin.request("GET", "/metrics")).await.ok()?;
+    let text = String::from_utf8(answer.bytes).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_whatever_breaks() {
+    let mut cluster = Cluster::start().await;
+    let overlaps = Arc::new(Mutex::new(Overlaps::default()));
+    let seen = Arc::clone(&overlaps);
+    let receiver = Receiver::start(move |request| {
+        let delivery = request.header("posthorn-delivery").to_owned();
+        let mut seen = seen.lock().unwrap();
+        let now = Instant::now();
+        if let Some(before) = seen.last.insert(delivery.clone(), now)
+            && now.duration_since(before) < ANSWER_AFTER
+        {
+            seen.twice.insert(delivery);
+        }
+        if load::is_refused(request) { Behaviour::Answer(503) } else { Behaviour::Late(ANSWER_AFTER) }
+    })
+    .await;
+    let api = cluster.apis[0].api();
+    let mut secrets = Vec::new();
+    for tenant in TENANTS {
+        api.create_tenant(tenant).await;
+        let url = format!("{}/{tenant}", receiver.url());
+        secrets.push((tenant, api.create_endpoint(tenant, json!({ "url": url })).await.1));
+    }
+    let secrets: Vec<(&str, &str)> =
+        secrets.iter().map(|(tenant, secret)| (*tenant, secret.as_str())).collect();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(watch::channel(0).0);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| Client {
+            number,
+            tenants: TENANTS.map(str::to_owned).to_vec(),
+            pause: Some(Duration::from_millis(20)),
+            servers: cluster.servers.subscribe(),
+            stop: Arc::clone(&stop),
+            acknowledged: Arc::clone(&count),
+        })
+        .map(|client| tokio::spawn(client.publish()))
+        .collect();
+
+    let chance = SeededEntropy::new(20_261_121);
+    let mut all = Acknowledged::new();
+    for round in 0..ROUNDS {
+        let mut faults = FAULTS.to_vec();
+        while !faults.is_empty() {
+            let fault = faults.swap_remove((chance.fraction() * faults.len() as f64) as usize);
+            cluster.suffer(fault).await;
+            let began = Instant::now();
+            all.extend(every_tenant_is_served(&cluster, &receiver, round, fault).await);
+            println!("{fault:?}: every tenant is served again after {:?}", began.elapsed());
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        all.extend(client.await.unwrap());
+    }
+    let api = cluster.apis[0].api();
+    load::audit(&api, &receiver, &secrets, &all).await;
+
+    let twice = std::mem::take(&mut overlaps.lock().unwrap().twice);
+    for delivery in &twice {
+        let attempts = api.get(&format!("/v1/deliveries/{delivery}/attempts")).await.expect(200);
+        let taken_over = |attempt: &serde_json::Value| attempt["error_class"] == "interrupted";
+        let late = |attempt: &serde_json::Value| attempt["next_attempt_reason"] == "superseded";
+        assert!(
+            attempts["data"].as_array().unwrap().iter().any(|attempt| taken_over(attempt) || late(attempt)),
+            "{delivery} was under way twice without a take-over"
+        );
+    }
+    println!("{} events, {} of them under way twice after a take-over", all.len(), twice.len());
+}
+
+/// Publishes an event for each tenant, and waits until all have arrived.
+async fn every_tenant_is_served(
+    cluster: &Cluster,
+    receiver: &Receiver,
+    round: usize,
+    fault: Fault,
+) -> Acknowledged {
+    let mut told = Acknowledged::new();
+    for tenant in TENANTS {
+        let key = format!("after-{fault:?}-{round}-{tenant}");
+        let event = json!({
+            "tenant": tenant, "type": "order.paid", "subject": key, "idempotency_key": key, "data": {},
+        });
+        let id = until("an event is accepted", || async {
+            let api = cluster.apis[1].api();
+            let answer = api.try_send(api.request("POST", "/v1/events").json(&event)).await.ok()?;
+            (answer.status == 202).then(|| answer.text("/id"))
+        })
+        .await;
+        told.insert(key, id);
+    }
+    until("the events arrive", || async {
+        let received = receiver.received();
+        let arrived: HashSet<&str> = received.iter().map(|request| request.header("webhook-id")).collect();
+        told.values().all(|id| arrived.contains(id.as_str())).then_some(())
+    })
+    .await;
+    told
+}

@@ -1,0 +1,127 @@
+//! A PostgreSQL database that cannot be used is told apart in words, and one
+//! that goes away comes back by itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+mod common;
+
+use common::settings;
+use serde_json::json;
+use testkit::{Behaviour, Postgres, Program, Receiver, Start, Store, until};
+
+fn on(url: &str) -> Start {
+    settings().on(url, "all")
+}
+
+/// What `serve` says of a database that it refuses.
+async fn refusal(start: &Start) -> String {
+    let output = testkit::run(start, &["serve"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_named() {
+    let nobody = Receiver::refusing().await;
+    let message = refusal(&on(&format!("postgres://postgres@{nobody}/posthorn"))).await;
+    assert!(message.contains("cannot connect to PostgreSQL"), "{message}");
+    let message = refusal(&on("postgres://postgres@[not-an-address/posthorn")).await;
+    assert!(message.contains("the address of the database is not valid"), "{message}");
+    let message = refusal(&on("mysql://root@127.0.0.1/posthorn")).await;
+    assert!(message.contains("must begin with sqlite:// or postgres://"), "{message}");
+    let server = Postgres::shared();
+    let message = refusal(&on(&server.url("nothing_there"))).await;
+    assert!(
+        message.contains("cannot connect to PostgreSQL") && message.contains("nothing_there"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_migrated_or_newer_is_refused() {
+    let server = Postgres::shared();
+    let url = server.new_database();
+    let name = url.rsplit('/').next().unwrap();
+    let message = refusal(&on(&url)).await;
+    assert!(message.contains("run `posthorn migrate` first"), "{message}");
+    testkit::migrate(&on(&url)).await;
+    server.sql(
+        name,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of the future', true, '', 0)",
+    );
+    let message = refusal(&on(&url)).await;
+    assert!(message.contains("a newer Posthorn"), "{message}");
+    let migrated = testkit::run(&on(&url), &["migrate"]).await;
+    assert_eq!(migrated.status.code(), Some(1));
+    assert!(String::from_utf8(migrated.stderr).unwrap().contains("a newer Posthorn"));
+}
+
+#[tokio::test]
+async fn missing_rights_are_named() {
+    let server = Postgres::shared();
+    let url = server.new_database();
+    let name = url.rsplit('/').next().unwrap();
+    testkit::migrate(&on(&url)).await;
+    server.sql(name, &format!("CREATE ROLE guest_of_{name} LOGIN"));
+    let guest = url.replace("postgres@", &format!("guest_of_{name}@"));
+    let message = refusal(&on(&guest)).await;
+    assert!(message.contains("the database user lacks a right"), "{message}");
+}
+
+#[tokio::test]
+async fn a_standby_and_a_wrong_or_missing_master_key_are_refused() {
+    let server = Postgres::start(&[("fsync", "off")]);
+    let url = server.new_database();
+    testkit::migrate(&on(&url)).await;
+    let message = refusal(&on(&url).with("POSTHORN_MASTER_KEY", "A".repeat(43) + "=")).await;
+    assert!(message.contains("master key is not the one"), "{message}");
+    let message = refusal(&on(&url).with("POSTHORN_MASTER_KEY", "")).await;
+    assert!(message.contains("openssl rand -base64 32"), "{message}");
+    let standby = server.standby();
+    let message = refusal(&on(&standby.url(url.rsplit('/').next().unwrap()))).await;
+    assert!(message.contains("read-only standby"), "{message}");
+}
+
+#[tokio::test]
+async fn a_role_needs_a_database_that_can_be_shared() {
+    let start = Start { role: "api", store: Store::Embedded, ..settings() };
+    let output = testkit::run(&start, &["serve", "--role", "dispatcher"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().contains("several processes share a PostgreSQL database")
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_is_503_and_all_goes_on_when_it_returns() {
+    let server = Postgres::start(&[("fsync", "off")]);
+    let url = server.new_database();
+    testkit::migrate(&on(&url)).await;
+    let mut program = Program::start_beside(on(&url).with("POSTHORN_LOG", "off"), "").await;
+    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
+    program.use_key(&key);
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    api.create_tenant("acme").await;
+    api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+    let before = api.publish("acme", "order.paid", "ord_1").await;
+    api.delivery_with_status(&before, "delivered").await;
+
+    server.crash();
+    let event = json!({ "tenant": "acme", "type": "order.paid", "subject": "ord_2", "data": {} });
+    let refused = api.post("/v1/events", event.clone()).await;
+    refused.problem(503, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(api.get("/readyz").await.status, 503);
+    assert_eq!(api.get("/healthz").await.status, 200);
+
+    server.resume();
+    until("the server is ready again", || async { (api.get("/readyz").await.status == 200).then_some(()) })
+        .await;
+    let accepted = until("publishing goes on", || async {
+        Some(api.post("/v1/events", event.clone()).await).filter(|answer| answer.status == 202)
+    })
+    .await;
+    api.delivery_with_status(&accepted.text("/id"), "delivered").await;
+}
