@@ -41,6 +41,7 @@ mod tenants;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -72,6 +73,8 @@ pub struct PostgresStore {
     outbox: announce::Outbox,
     writer: writer::WriterHandle,
     shared: Arc<Shared>,
+    /// How often lanes with work were looked for.
+    looks: AtomicU32,
 }
 
 /// What the parts of the store share.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use delivery_log::conformance::Backend;
+use delivery_log::conformance::{Backend, Scene};
 use delivery_log::conformance_suite;
+use delivery_log::events::Published;
+use delivery_log::lanes::Beat;
 use delivery_log::postgres::{OpenError, Options, PostgresStore, migrate};
 use delivery_log::{SharedStore, Surroundings};
 use model::clock::{ManualClock, Timestamp};
+use model::delivery::DeliveryStatus;
 use model::entropy::SeededEntropy;
 use model::vault::MasterKey;
 use testkit::Postgres;
@@ -67,4 +70,88 @@ async fn a_database_that_is_not_migrated_is_refused() {
     let database = Database::new();
     let opened = PostgresStore::open(database.options(1), surroundings()).await;
     assert!(matches!(opened, Err(OpenError::NotMigrated)), "{opened:?}");
+}
+
+async fn scene() -> (Arc<Database>, Scene) {
+    let database = Arc::new(Database::new());
+    let scene = Scene::open(Arc::clone(&database) as Arc<dyn Backend>).await;
+    (database, scene)
+}
+
+#[tokio::test]
+async fn a_lane_that_nobody_knows_of_is_found_by_its_work() {
+    let (database, scene) = scene().await;
+    scene.publish_one("ord_1").await;
+    // As if it had been given back at the moment of the publish.
+    database.sql("UPDATE lanes SET wake_at = 9000000000000000");
+    let mut found = Vec::new();
+    for _ in 0..10 {
+        found.extend(scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("finds"));
+    }
+    assert_eq!(found, [scene.endpoint.id]);
+}
+
+#[tokio::test]
+async fn days_that_no_project_keeps_are_dropped_whole_unless_something_waits() {
+    let (database, scene) = scene().await;
+    let days = || database.sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass");
+    assert_eq!(days(), "9", "yesterday, today and a week ahead");
+    let lane = scene.take_lane().await;
+    scene.deliver(lane.epoch, "old", 200, DeliveryStatus::Delivered).await;
+    scene.advance(24 * 3_600);
+    scene.publish_one("waits").await;
+    scene.advance(100 * 24 * 3_600);
+    scene.store.purge(scene.now(), 100).await.expect("purges");
+    assert_eq!(days(), "10", "the day of what waits, and the nine around today");
+    let kept = database.sql("SELECT string_agg(subject, ' ') FROM events");
+    assert_eq!(kept, "waits");
+    // A publish on a day that nobody has made yet makes it.
+    scene.advance(30 * 24 * 3_600);
+    scene.publish_one("later").await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_given_up_learns_of_it_and_takes_nothing() {
+    let (database, scene) = scene().await;
+    let process = scene.new_process().await;
+    assert_eq!(scene.store.beat(process).await.expect("beats"), Beat::Alive);
+    database.sql("UPDATE processes SET beat_at = beat_at - interval '1 hour'");
+    assert_eq!(scene.store.take_over_dead().await.expect("takes over"), 0);
+    assert_eq!(scene.store.beat(process).await.expect("beats"), Beat::GivenUp);
+    let taken = scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("asks");
+    assert!(taken.is_empty());
+}
+
+#[tokio::test]
+async fn two_processes_publish_and_number_without_gaps() {
+    let (_, scene) = scene().await;
+    let other = scene.backend.open(scene.surroundings.clone()).await;
+    let mut publishing = Vec::new();
+    for number in 0..200 {
+        let store = if number % 2 == 0 { Arc::clone(&scene.store) } else { Arc::clone(&other) };
+        let event = scene.event(&format!("ord_{number}"));
+        publishing.push(tokio::spawn(async move { store.publish(event).await }));
+    }
+    let mut sequences = Vec::new();
+    for publishing in publishing {
+        match publishing.await.expect("no panic").expect("publishes") {
+            Published::Accepted { sequence, .. } => sequences.push(sequence),
+            other => panic!("accepted, not {other:?}"),
+        }
+    }
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=200).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn an_endpoint_made_by_another_process_misses_no_event() {
+    let (_, scene) = scene().await;
+    let other = scene.backend.open(scene.surroundings.clone()).await;
+    let second = scene.add_endpoint(&scene.tenant, |_| {}).await;
+    // The other process has not looked since.
+    assert!(other.configuration().endpoint(second.id).is_none());
+    let published = other.publish(scene.event("ord_1")).await.expect("publishes");
+    let Published::Accepted { event, .. } = published else { panic!("accepted, not {published:?}") };
+    let deliveries = other.deliveries_of_event(scene.view(), event, Default::default()).await.expect("lists");
+    assert_eq!(deliveries.rows.len(), 2);
 }

@@ -32,13 +32,20 @@ use crate::{SharedStore, Surroundings, View};
 /// An open store with a project, a tenant `acme`, and an endpoint that wants
 /// everything.
 pub struct Scene {
-    pub(super) backend: Arc<dyn Backend>,
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) surroundings: Surroundings,
-    pub(super) store: SharedStore,
-    pub(super) project: Project,
-    pub(super) tenant: Tenant,
-    pub(super) endpoint: Endpoint,
+    /// The database.
+    pub backend: Arc<dyn Backend>,
+    /// The clock of the store.
+    pub clock: Arc<ManualClock>,
+    /// Clock and randomness.
+    pub surroundings: Surroundings,
+    /// The open store.
+    pub store: SharedStore,
+    /// The project.
+    pub project: Project,
+    /// The tenant `acme`.
+    pub tenant: Tenant,
+    /// Its endpoint, which wants everything.
+    pub endpoint: Endpoint,
 }
 
 const START: Timestamp = Timestamp::from_secs(1_795_262_400);
@@ -60,32 +67,38 @@ impl Scene {
         Self { backend, clock, surroundings, store, project, tenant, endpoint }
     }
 
-    pub(super) fn view(&self) -> View {
+    /// Everything of the project.
+    pub fn view(&self) -> View {
         View { project: self.project.id, tenant: None }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// The present time.
+    pub fn now(&self) -> Timestamp {
         self.surroundings.now()
     }
 
-    pub(super) fn advance(&self, secs: u64) {
+    /// Lets time pass, in seconds.
+    pub fn advance(&self, secs: u64) {
         self.clock.advance(Duration::from_secs(secs));
     }
 
-    pub(super) async fn add_tenant(&self, handle: &str) -> Tenant {
+    /// Adds a tenant.
+    pub async fn add_tenant(&self, handle: &str) -> Tenant {
         let tenant = new_tenant(&self.surroundings, &self.project, handle);
         self.store.create_tenant(&tenant, None).await.expect("a tenant");
         tenant
     }
 
-    pub(super) async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
+    /// Adds an endpoint that wants everything, changed a little.
+    pub async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let mut new = new_endpoint(&self.surroundings, tenant);
         change(&mut new.endpoint);
         self.store.create_endpoint(&new, None).await.expect("an endpoint");
         new.endpoint
     }
 
-    pub(super) async fn set_status(&self, status: EndpointStatus) {
+    /// Enables, pauses or disables the endpoint.
+    pub async fn set_status(&self, status: EndpointStatus) {
         let secret = self.store.find_endpoint(self.view(), self.tenant.id, self.endpoint.id).await;
         let before = secret.expect("reads").expect("an endpoint").endpoint;
         let expected = before.updated_at;
@@ -94,12 +107,13 @@ impl Scene {
         assert!(self.store.update_endpoint(&after, expected).await.expect("updates"));
     }
 
-    pub(super) fn event(&self, subject: &str) -> Publish {
+    /// An event for the tenant.
+    pub fn event(&self, subject: &str) -> Publish {
         event_of_type(&self.project, self.tenant.id, "order.paid", subject)
     }
 
     /// Publishes one event, and gives its only delivery.
-    pub(super) async fn publish_one(&self, subject: &str) -> DeliveryId {
+    pub async fn publish_one(&self, subject: &str) -> DeliveryId {
         let published = self.store.publish(self.event(subject)).await.expect("publishes");
         let Published::Accepted { event, .. } = published else { panic!("accepted, not {published:?}") };
         let page = self.store.deliveries_of_event(self.view(), event, Default::default()).await;
@@ -107,30 +121,27 @@ impl Scene {
     }
 
     /// A process that has just joined.
-    pub(super) async fn new_process(&self) -> ProcessId {
+    pub async fn new_process(&self) -> ProcessId {
         let process = next_id!(ProcessId, self.surroundings);
         self.store.join(process).await.expect("joins");
         process
     }
 
-    pub(super) async fn take_lane(&self) -> TakenLane {
+    /// Takes the lane of the endpoint for a new process.
+    pub async fn take_lane(&self) -> TakenLane {
         let process = self.new_process().await;
         let taken = self.store.take_lanes(process, &[self.endpoint.id]).await.expect("takes");
         taken.into_iter().next().expect("the lane was free")
     }
 
-    pub(super) async fn claim(&self, epoch: Epoch, limit: u32) -> Vec<ReadyDelivery> {
+    /// Claims what is due for the endpoint.
+    pub async fn claim(&self, epoch: Epoch, limit: u32) -> Vec<ReadyDelivery> {
         let claimed = self.store.claim_due(self.endpoint.id, epoch, self.now(), limit, 1 << 20).await;
         claimed.expect("claims").ready
     }
 
     /// An attempt of a delivery in hand that was answered with `http_status`.
-    pub(super) fn finished(
-        &self,
-        ready: &ReadyDelivery,
-        http_status: u16,
-        status: DeliveryStatus,
-    ) -> Arc<Finished> {
+    pub fn finished(&self, ready: &ReadyDelivery, http_status: u16, status: DeliveryStatus) -> Arc<Finished> {
         let next = status.is_waiting().then(|| self.now().plus(Duration::from_secs(5)));
         let reason = match status {
             DeliveryStatus::Delivered => NextReason::Delivered,
@@ -175,7 +186,7 @@ impl Scene {
     }
 
     /// Publishes, claims and finishes one delivery.
-    pub(super) async fn deliver(
+    pub async fn deliver(
         &self,
         epoch: Epoch,
         subject: &str,

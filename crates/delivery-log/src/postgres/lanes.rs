@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, TryStreamExt as _};
@@ -22,6 +23,24 @@ use crate::Result;
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
 use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+
+const IDLE: &str =
+    "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
+
+/// Lanes that were given back at the very moment at which something was
+/// published to them: neither saw the other, and if the process that published
+/// died before it could tell, nobody knows of the work. One step for each
+/// endpoint that has any.
+const FORGOTTEN: &str = "WITH RECURSIVE busy (endpoint) AS ( \
+      (SELECT endpoint FROM waiting ORDER BY endpoint LIMIT 1) UNION ALL \
+      SELECT (SELECT w.endpoint FROM waiting w WHERE w.endpoint > b.endpoint ORDER BY w.endpoint LIMIT 1) \
+      FROM busy b WHERE b.endpoint IS NOT NULL) \
+    SELECT b.endpoint FROM busy b JOIN lanes l ON l.endpoint = b.endpoint JOIN endpoints e ON e.id = b.endpoint \
+    WHERE l.owner IS NULL AND l.wake_at > $1 AND coalesce(l.hold_until, 0) <= $1 \
+      AND e.status = 'enabled' AND e.deleted_at IS NULL \
+      AND EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = b.endpoint AND w.due_at <= $1) LIMIT $2";
+/// One look in so many is for those.
+const FORGOTTEN_EVERY: u32 = 10;
 
 #[async_trait]
 impl Lanes for PostgresStore {
@@ -46,15 +65,15 @@ impl Lanes for PostgresStore {
     }
 
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
-        let rows: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2",
-        )
-        .bind(now.as_micros())
-        .bind(i64::from(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(store_error("find lanes with work"))?;
-        Ok(rows.into_iter().map(EndpointId).collect())
+        let find = async |sql: &'static str| {
+            let found = sqlx::query_scalar::<_, Uuid>(sql).bind(now.as_micros()).bind(i64::from(limit));
+            found.fetch_all(&self.readers).await.map_err(store_error("find lanes with work"))
+        };
+        let mut found = find(IDLE).await?;
+        if self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGOTTEN_EVERY) {
+            found.extend(find(FORGOTTEN).await?);
+        }
+        Ok(found.into_iter().map(EndpointId).collect())
     }
 
     async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>> {

@@ -149,7 +149,8 @@ impl PostgresStore {
         tokio::spawn(announce::send(editors.clone(), news));
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
         let writer = writer::start(Link::new(writer_options(&connect_options)), Arc::clone(&shared));
-        let store = Self { readers, editors, ear, outbox, writer, shared };
+        let looks = Default::default();
+        let store = Self { readers, editors, ear, outbox, writer, shared, looks };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));
         Ok(store)
     }
