@@ -203,6 +203,18 @@ pub(crate) struct BenchArgs {
     /// Send every fifth event to an endpoint that accepts and never answers
     #[arg(long)]
     pub(crate) hang_every_fifth: bool,
+    /// Endpoints of each tenant: every event goes to so many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) fan_out: u32,
+    /// Have so many events wait for a paused endpoint before the count begins
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    pub(crate) held: u64,
+    /// Have so many endpoints that get nothing, of one tenant for every hundred
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) idle_endpoints: u32,
+    /// Keep an old snapshot open in the database while the count runs (PostgreSQL, with psql)
+    #[arg(long)]
+    pub(crate) pinned_snapshot: bool,
     /// Do not let the receiver answer until all is published, to see the memory of a backlog
     #[arg(long)]
     pub(crate) hold_back: bool,

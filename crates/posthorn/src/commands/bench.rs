@@ -36,20 +36,28 @@ const WARM_UP: u64 = 2_000;
 /// Measures, and prints a report.
 pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Result<()> {
     let fsync_ms = report::probe_fsync()?;
-    let receiver = Receiver::start(args.hold_back).await?;
+    let receiver = Receiver::start(args.hold_back, args.fan_out).await?;
     let hanging = if args.hang_every_fifth { Some(Hanging::start().await?) } else { None };
     let server = Server::start(postgres_url(settings)?.as_deref()).await?;
-    let targets =
-        server.set_up(args.endpoints, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
+    let targets = server.set_up(args, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
     let targets = Arc::new(targets);
+    if args.held > 0 {
+        let held = Arc::new(vec![server.add_held(receiver.address()).await?]);
+        let load = BenchArgs { events: args.held, rate: None, ..args.clone() };
+        publishers::publish(&server, &held, &load, receiver.log()).await?;
+    }
 
     if !args.hold_back {
-        let warm_up =
-            BenchArgs { events: WARM_UP, rate: args.rate.map(|rate| rate.max(500)), ..args.clone() };
+        let warm_up = BenchArgs {
+            events: WARM_UP.div_ceil(args.fan_out.into()),
+            rate: args.rate.map(|rate| rate.max(500)),
+            ..args.clone()
+        };
         let warm = publishers::publish(&server, &targets, &warm_up, receiver.log()).await?;
         wait_for(&receiver, warm.healthy, "warming up").await?;
         receiver.log().clear();
     }
+    let pinned = if args.pinned_snapshot { Some(server.pin_snapshot()?) } else { None };
     let idle_kib = server.memory_kib()?;
     let before = server.usage()?;
     let started = Instant::now();
@@ -62,6 +70,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Re
     // What has arrived is still to be recorded: that belongs to the price.
     server.wait_until_recorded().await?;
     let usage = server.usage()?.since(before);
+    drop(pinned);
     let report = Report {
         events: published.accepted,
         healthy: published.healthy,

@@ -22,7 +22,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Published {
     /// Answered with 202.
     pub(super) accepted: u64,
-    /// Of these, to endpoints that answer.
+    /// Deliveries of these to endpoints that answer.
     pub(super) healthy: u64,
     /// Answered otherwise.
     pub(super) refused: u64,
@@ -73,6 +73,7 @@ pub(super) async fn publish(
             head: server.request_head(),
             data: "x".repeat(args.data_bytes as usize - 11),
             targets: Arc::clone(targets),
+            fan_out: u64::from(args.fan_out),
             log: Arc::clone(log),
         };
         tasks.push(tokio::spawn(publisher.run(Arc::clone(&plan))));
@@ -94,6 +95,7 @@ struct Publisher {
     head: String,
     data: String,
     targets: Arc<Vec<Target>>,
+    fan_out: u64,
     log: Arc<ArrivalLog>,
 }
 
@@ -110,13 +112,15 @@ impl Publisher {
             );
             let request = format!("{}content-length: {}\r\n\r\n{body}", self.head, body.len());
             if target.answers {
-                self.log.note_due(number, due);
+                for branch in 0..self.fan_out {
+                    self.log.note_due(number * self.fan_out + branch, due);
+                }
             }
             write.write_all(request.as_bytes()).await?;
             let answer = messages.next().await?.context("the server closed the connection")?;
             if answer.head.starts_with(b"HTTP/1.1 202") {
                 published.accepted += 1;
-                published.healthy += u64::from(target.answers);
+                published.healthy += u64::from(target.answers) * self.fan_out;
             } else {
                 published.refused += 1;
             }

@@ -20,7 +20,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) async fn start(hold_back: bool) -> std::io::Result<Self> {
+    pub(super) async fn start(hold_back: bool, fan_out: u32) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (going, gate) = watch::channel(!hold_back);
@@ -28,7 +28,7 @@ impl Receiver {
         let to = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&to), gate.clone()));
+                tokio::spawn(serve(stream, Arc::clone(&to), gate.clone(), fan_out));
             }
         });
         Ok(Self { address, log, going })
@@ -52,6 +52,7 @@ async fn serve(
     mut stream: TcpStream,
     log: Arc<ArrivalLog>,
     mut gate: watch::Receiver<bool>,
+    fan_out: u32,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.split();
@@ -60,12 +61,18 @@ async fn serve(
         // A receiver whose run has ended needs no gate.
         let _ = gate.wait_for(|going| *going).await;
         if let Some(number) = number_of(message.body) {
-            log.note_arrival(number);
+            log.note_arrival(number * u64::from(fan_out) + branch_of(message.head));
         }
         debug_assert!(header(message.head, b"webhook-id: ").is_some());
         write.write_all(ANSWER).await?;
     }
     Ok(())
+}
+
+/// Which of an event's endpoints this is: the number in `/hook/…`.
+fn branch_of(head: &[u8]) -> u64 {
+    let digits = head.iter().skip(b"POST /hook/".len()).take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 /// The number in `"subject":"bench_…"`.

@@ -84,6 +84,15 @@ impl fmt::Display for Report {
             "{} events of {} bytes, {} publishers, {} endpoints, {load}",
             self.events, self.args.data_bytes, self.args.publishers, self.args.endpoints
         )?;
+        let set = [
+            (self.args.fan_out > 1, format!("to {} endpoints each", self.args.fan_out)),
+            (self.args.held > 0, format!("{} waiting for a paused endpoint", self.args.held)),
+            (self.args.idle_endpoints > 0, format!("{} idle endpoints", self.args.idle_endpoints)),
+            (self.args.pinned_snapshot, "an old snapshot open".to_owned()),
+        ];
+        for (_, what) in set.iter().filter(|(is_set, _)| *is_set) {
+            writeln!(f, "with {what}")?;
+        }
         writeln!(f, "delivered          {:>10.0} /s end to end", self.delivered_per_second())?;
         writeln!(f, "accepted           {:>10.0} /s, {} refused", self.accepted_per_second(), self.refused)?;
         writeln!(f, "CPU                {:>10.1} µs a delivery, all processes", self.cpu_us_per_delivery())?;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::usage::{Database, Usage};
+use crate::cli::BenchArgs;
 use crate::client::Client;
 
 /// For databases that are thrown away.
@@ -92,36 +93,61 @@ impl Server {
         )
     }
 
-    /// Makes a tenant with one endpoint for each target.
+    /// Makes a tenant for each target, with its endpoints.
     pub(super) async fn set_up(
         &self,
-        endpoints: u32,
+        args: &BenchArgs,
         receiver: SocketAddr,
         hanging: Option<SocketAddr>,
     ) -> anyhow::Result<Vec<Target>> {
-        let client = Client::new(&format!("http://{}", self.address), &self.key)?;
+        let client = self.client()?;
         let mut targets = Vec::new();
-        for number in 0..endpoints {
-            targets.push(Self::add(&client, format!("tenant-{number}"), receiver, true).await?);
+        for number in 0..args.endpoints {
+            let tenant = format!("tenant-{number}");
+            add_tenant(&client, &tenant).await?;
+            for branch in 0..args.fan_out {
+                add_endpoint(&client, &tenant, format!("http://{receiver}/hook/{branch}"), "enabled").await?;
+            }
+            targets.push(Target { tenant, answers: true });
             // One in five never answers.
             if let Some(hanging) = hanging.filter(|_| number % 4 == 3) {
-                targets.push(Self::add(&client, "hanging".to_owned(), hanging, false).await?);
+                let tenant = "hanging".to_owned();
+                if number == 3 {
+                    add_tenant(&client, &tenant).await?;
+                    add_endpoint(&client, &tenant, format!("http://{hanging}/hook"), "enabled").await?;
+                }
+                targets.push(Target { tenant, answers: false });
             }
+        }
+        for number in 0..args.idle_endpoints {
+            let tenant = format!("idle-{}", number / 100);
+            if number % 100 == 0 {
+                add_tenant(&client, &tenant).await?;
+            }
+            add_endpoint(&client, &tenant, format!("http://{receiver}/idle/{number}"), "enabled").await?;
         }
         Ok(targets)
     }
 
-    async fn add(client: &Client, tenant: String, url: SocketAddr, answers: bool) -> anyhow::Result<Target> {
-        let path = format!("/v1/tenants/{tenant}");
-        let known: Option<Tenant> = client.get(&path).await?;
-        if known.is_none() {
-            let _: Tenant = client.send_json(Method::PUT, &path, &TenantRequest::default()).await?;
-            let endpoint =
-                EndpointRequest { url: format!("http://{url}/hook"), ..EndpointRequest::default() };
-            let _: EndpointWithSecret =
-                client.send_json(Method::POST, &format!("{path}/endpoints"), &endpoint).await?;
-        }
-        Ok(Target { tenant, answers })
+    /// A target whose endpoint is paused.
+    pub(super) async fn add_held(&self, receiver: SocketAddr) -> anyhow::Result<Target> {
+        let (client, tenant) = (self.client()?, "held".to_owned());
+        add_tenant(&client, &tenant).await?;
+        add_endpoint(&client, &tenant, format!("http://{receiver}/hook"), "paused").await?;
+        Ok(Target { tenant, answers: false })
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        Client::new(&format!("http://{}", self.address), &self.key)
+    }
+
+    /// Keeps an old snapshot open in the database until the answer is dropped.
+    pub(super) fn pin_snapshot(&self) -> anyhow::Result<Child> {
+        let database = self.database.as_ref().context("a snapshot is pinned beside with-postgres alone")?;
+        let pin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM configuration; SELECT pg_sleep(3600)";
+        let psql =
+            Command::new("psql").args(["-Xq", "-d", database.url(), "-c", pin]).kill_on_drop(true).spawn();
+        psql.context("cannot run psql")
     }
 
     /// What the server and its database have used so far.
@@ -161,4 +187,17 @@ impl Server {
         self.folder.close()?;
         Ok(())
     }
+}
+
+async fn add_tenant(client: &Client, tenant: &str) -> anyhow::Result<()> {
+    let path = format!("/v1/tenants/{tenant}");
+    let _: Tenant = client.send_json(Method::PUT, &path, &TenantRequest::default()).await?;
+    Ok(())
+}
+
+async fn add_endpoint(client: &Client, tenant: &str, url: String, status: &str) -> anyhow::Result<()> {
+    let endpoint = EndpointRequest { url, status: Some(status.to_owned()), ..EndpointRequest::default() };
+    let path = format!("/v1/tenants/{tenant}/endpoints");
+    let _: EndpointWithSecret = client.send_json(Method::POST, &path, &endpoint).await?;
+    Ok(())
 }

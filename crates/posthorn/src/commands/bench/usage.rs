@@ -39,6 +39,11 @@ impl Database {
         Some(Self { first_process, url: url.to_owned() })
     }
 
+    /// Its address.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     fn usage(&self) -> anyhow::Result<DatabaseUsage> {
         let sql = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements";
         let output = Command::new("psql").args(["-XqAt", "-d", &self.url, "-c", sql]).output();
