@@ -72,6 +72,8 @@ pub struct PostgresStore {
     ear: PgPool,
     outbox: announce::Outbox,
     writer: writer::WriterHandle,
+    /// For signs of life, which must not wait behind anything else.
+    pulse: tokio::sync::Mutex<link::Link>,
     shared: Arc<Shared>,
     /// How often lanes with work were looked for.
     looks: AtomicU32,
@@ -137,6 +139,20 @@ impl PostgresStore {
             .await
     }
 
+    /// Runs `change` in a transaction, on the connection for signs of life.
+    async fn pulse<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut link = self.pulse.lock().await;
+        let done = match link.get().await {
+            Ok(connection) => link::within(in_transaction(connection, change)).await,
+            Err(error) => Err(error),
+        };
+        link.checked(done).map_err(store_error("give a sign of life"))
+    }
+
     /// Runs `work` on a connection, which is dropped if the answer does not
     /// come in time.
     async fn with_connection<T, F>(&self, attempted: &'static str, work: F) -> Result<T>
@@ -163,6 +179,7 @@ impl PostgresStore {
     async fn close_rest(&self) {
         self.ear.close().await;
         self.editors.close().await;
+        self.pulse.lock().await.close().await;
     }
 }
 

@@ -34,6 +34,9 @@ const SHARE_OF_FREE: usize = 8;
 const LOW: usize = 32;
 /// How many are claimed at a time.
 const CLAIM: usize = 128;
+/// So many claims are under way at a time: the store has few connections, and a
+/// claim that waits too long for one is in doubt.
+const MAX_CLAIMS: usize = 64;
 /// The share of all slots that one endpoint may hold: one in so many.
 const SHARE: usize = 8;
 /// The share of all slots that retries may hold: one in so many.
@@ -89,6 +92,8 @@ pub(crate) struct Lanes {
     ready_bytes: usize,
     /// How many deliveries claims under way may still bring.
     promised: usize,
+    /// Claims under way.
+    claims: usize,
     stopping: bool,
 }
 
@@ -111,6 +116,7 @@ impl Lanes {
             ready: 0,
             ready_bytes: 0,
             promised: 0,
+            claims: 0,
             stopping: false,
         }
     }
@@ -276,6 +282,10 @@ impl Lanes {
         }
         let mut wishes = Vec::new();
         for endpoint in std::mem::take(&mut self.hungry) {
+            if self.claims >= MAX_CLAIMS {
+                self.hungry.insert(endpoint);
+                continue;
+            }
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             let held = lane.is_held(now) || standing(endpoint) != Standing::Enabled;
             let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
@@ -292,6 +302,7 @@ impl Lanes {
                 continue;
             }
             lane.begin_claim();
+            self.claims += 1;
             self.promised += limit;
             wishes.push(ClaimWish {
                 endpoint,
@@ -306,6 +317,7 @@ impl Lanes {
 
     /// What came of a claim.
     pub(crate) fn claimed(&mut self, wish: &ClaimWish, claimed: ClaimedDeliveries, now: Timestamp) {
+        self.claims -= 1;
         self.promised -= wish.limit as usize;
         for delivery in &claimed.ready {
             self.ready += 1;
@@ -328,6 +340,7 @@ impl Lanes {
     /// A claim failed. It may have been committed all the same: given back
     /// and taken again, the lane has nothing claimed that is not in hand.
     pub(crate) fn claim_failed(&mut self, wish: &ClaimWish) {
+        self.claims -= 1;
         self.promised -= wish.limit as usize;
         if let Some(lane) = self.lane_of(wish.endpoint, wish.epoch) {
             lane.claiming = false;
@@ -492,7 +505,8 @@ impl Lanes {
 
     /// Whether there is something to ask of the store, or a timer is new.
     pub(crate) fn wants_attention(&mut self) -> bool {
-        std::mem::take(&mut self.timer_changed) || !self.hungry.is_empty() || !self.wanted.is_empty()
+        let may_claim = !self.hungry.is_empty() && self.claims < MAX_CLAIMS;
+        std::mem::take(&mut self.timer_changed) || may_claim || !self.wanted.is_empty()
     }
 
     /// When the next thing happens by itself.

@@ -84,6 +84,25 @@ async fn a_standby_and_a_wrong_or_missing_master_key_are_refused() {
 }
 
 #[tokio::test]
+async fn a_server_proves_who_it_is_before_it_is_told_anything() {
+    let server = Postgres::start_with_tls();
+    let url = server.new_database();
+    let with = |host: &str, options: &str| format!("{}?{options}", url.replace("127.0.0.1", host));
+    let authority = server.directory().join("data/ca.crt").display().to_string();
+    let known = format!("sslmode=verify-full&sslrootcert={authority}");
+    testkit::migrate(&on(&with("localhost", &known))).await;
+    let start = on(&with("localhost", &known));
+    let program = Program::start_beside(start, "").await;
+    program.create_key(&["--project", "test", "--scopes", "*"]).await;
+
+    let message = refusal(&on(&with("localhost", "sslmode=verify-full"))).await;
+    assert!(message.contains("cannot connect to PostgreSQL") && message.contains("certificate"), "{message}");
+    // The certificate is for another name.
+    let message = refusal(&on(&with("127.0.0.1", &known))).await;
+    assert!(message.contains("cannot connect to PostgreSQL") && message.contains("certificate"), "{message}");
+}
+
+#[tokio::test]
 async fn a_role_needs_a_database_that_can_be_shared() {
     let start = Start { role: "api", store: Store::Embedded, ..settings() };
     let output = testkit::run(&start, &["serve", "--role", "dispatcher"]).await;

@@ -35,10 +35,30 @@ pub struct Postgres {
 /// Makes the files of a new server.
 const NEW: &str = r#"initdb -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb""#;
 
+/// Makes an authority of its own, and a certificate for `localhost`.
+const CERTIFICATES: &str = r#"
+cd "$dir/data"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Test-Authority \
+    -keyout ca.key -out ca.crt 2>"$dir/openssl"
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+    -keyout server.key -out server.csr 2>"$dir/openssl"
+printf 'subjectAltName=DNS:localhost\n' >names
+openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names \
+    -out server.crt 2>"$dir/openssl"
+chmod 600 server.key
+cd /
+"#;
+
 impl Postgres {
     /// Starts a server with these settings beside the usual ones.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_on(NEW, settings)
+    }
+
+    /// Starts a server that speaks TLS as `localhost`. Its authority is
+    /// `ca.crt` in its data directory.
+    pub fn start_with_tls() -> Self {
+        Self::start_on(&format!("{NEW}\n{CERTIFICATES}"), &[("fsync", "off"), ("ssl", "on")])
     }
 
     /// Starts a server that only repeats what this one writes.

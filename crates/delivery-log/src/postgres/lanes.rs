@@ -45,20 +45,20 @@ const FORGOTTEN_EVERY: u32 = 10;
 #[async_trait]
 impl Lanes for PostgresStore {
     async fn join(&self, process: ProcessId) -> Result<()> {
-        self.transact(move |connection| processes::join(connection, process).boxed()).await
+        self.pulse(move |connection| processes::join(connection, process).boxed()).await
     }
 
     async fn beat(&self, process: ProcessId) -> Result<Beat> {
-        self.transact(move |connection| processes::beat(connection, process).boxed()).await
+        self.pulse(move |connection| processes::beat(connection, process).boxed()).await
     }
 
     async fn leave(&self, process: ProcessId) -> Result<()> {
-        self.transact(move |connection| processes::leave(connection, process).boxed()).await
+        self.pulse(move |connection| processes::leave(connection, process).boxed()).await
     }
 
     async fn take_over_dead(&self) -> Result<u64> {
         let shared = Arc::clone(&self.shared);
-        self.transact(move |connection| {
+        self.pulse(move |connection| {
             async move { processes::take_over_dead(connection, &shared).await }.boxed()
         })
         .await

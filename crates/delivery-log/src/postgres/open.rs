@@ -150,7 +150,8 @@ impl PostgresStore {
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
         let writer = writer::start(Link::new(writer_options(&connect_options)), Arc::clone(&shared));
         let looks = Default::default();
-        let store = Self { readers, editors, ear, outbox, writer, shared, looks };
+        let pulse = tokio::sync::Mutex::new(Link::new(connect_options));
+        let store = Self { readers, editors, ear, outbox, writer, pulse, shared, looks };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));
         Ok(store)
     }
