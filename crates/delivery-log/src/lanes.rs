@@ -61,6 +61,17 @@ pub enum Beat {
     GivenUp,
 }
 
+/// A lane as the store has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReviewedLane {
+    /// Whose lane.
+    pub endpoint: EndpointId,
+    /// The epoch of its owner.
+    pub epoch: Epoch,
+    /// Something is due that is in nobody's hands.
+    pub has_work: bool,
+}
+
 /// Lanes.
 #[async_trait]
 pub trait Lanes: Send + Sync {
@@ -76,6 +87,10 @@ pub trait Lanes: Send + Sync {
     /// Frees the lanes of processes that are no more, and gives how many
     /// deliveries were in their hands.
     async fn take_over_dead(&self) -> Result<u64>;
+
+    /// The lanes that the store says this process owns, where they may differ
+    /// from what the process knows: an answer can be lost, and news as well.
+    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Vec<ReviewedLane>>;
 
     /// Endpoints whose lanes nobody owns and which have work that is due.
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>>;

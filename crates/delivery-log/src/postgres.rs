@@ -59,15 +59,21 @@ use sqlx::postgres::PgRow as Row;
 use crate::configuration::Configuration;
 use crate::hand_off::HandOff;
 use crate::{Result, Surroundings};
-use model::ids::ProjectId;
+use model::ids::{DeliveryId, ProjectId};
 use model::vault::Vault;
 
 /// The oldest server that is used, as `server_version_num`.
 pub const OLDEST_POSTGRES: i32 = 140_000;
 
+/// How long connections may take to be closed.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
     readers: PgPool,
+    /// For what must not wait behind the lists of callers: the configuration,
+    /// and lanes with work.
+    lookouts: PgPool,
     editors: PgPool,
     ear: PgPool,
     outbox: announce::Outbox,
@@ -147,7 +153,7 @@ impl PostgresStore {
     {
         let mut link = self.pulse.lock().await;
         let done = match link.get().await {
-            Ok(connection) => link::within(in_transaction(connection, change)).await,
+            Ok(connection) => link::within_briefly(in_transaction(connection, change)).await,
             Err(error) => Err(error),
         };
         link.checked(done).map_err(store_error("give a sign of life"))
@@ -170,6 +176,11 @@ impl PostgresStore {
         done.map_err(store_error(attempted))
     }
 
+    /// Where the configuration is read.
+    fn lookouts(&self) -> &PgPool {
+        &self.lookouts
+    }
+
     /// Tells this process, and the others.
     fn announce_to(&self, local: Arc<dyn HandOff>) {
         self.shared.local.set(Arc::clone(&local));
@@ -177,9 +188,16 @@ impl PostgresStore {
     }
 
     async fn close_rest(&self) {
-        self.ear.close().await;
-        self.editors.close().await;
-        self.pulse.lock().await.close().await;
+        // A connection that does not answer is not waited for.
+        let closing = async {
+            self.lookouts.close().await;
+            self.ear.close().await;
+            self.editors.close().await;
+            self.pulse.lock().await.close().await;
+        };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::warn!("the database does not answer: its connections are dropped");
+        }
     }
 }
 
@@ -203,6 +221,13 @@ async fn lock_key(connection: &mut Connection, project: ProjectId, key: &str) ->
         .execute(connection)
         .await
         .map(|_| ())
+}
+
+/// Waits for a finish that is just being written, and keeps the next one away
+/// until this transaction ends.
+async fn lock_delivery(connection: &mut Connection, id: DeliveryId) -> sqlx::Result<()> {
+    let lock = sqlx::query("SELECT 1 FROM waiting WHERE id = $1 FOR UPDATE").bind(id.0);
+    lock.fetch_optional(connection).await.map(|_| ())
 }
 
 /// What to tell about a failed statement.

@@ -48,7 +48,7 @@ pub use open::{OpenError, Options, Ownership};
 use crate::Surroundings;
 use crate::configuration::Configuration;
 use crate::hand_off::HandOff;
-use model::ids::ProjectId;
+use model::ids::{DeliveryId, ProjectId};
 use model::vault::Vault;
 
 /// The oldest SQLite that is used. Before it, a database in WAL mode could
@@ -98,6 +98,11 @@ impl SqliteStore {
         self.writer.edit(change).await
     }
 
+    /// Where the configuration is read.
+    fn lookouts(&self) -> &SqlitePool {
+        &self.readers
+    }
+
     /// There is nobody else to tell.
     fn announce_to(&self, local: Arc<dyn HandOff>) {
         self.shared.hand_off.set(local);
@@ -109,6 +114,11 @@ impl SqliteStore {
 /// Keeps others from working under the same idempotency key. There are no
 /// others: one connection writes.
 async fn lock_key(_: &mut Connection, _: ProjectId, _: &str) -> sqlx::Result<()> {
+    Ok(())
+}
+
+/// Keeps others from finishing a delivery: one connection writes, so there are none.
+async fn lock_delivery(_: &mut Connection, _: DeliveryId) -> sqlx::Result<()> {
     Ok(())
 }
 

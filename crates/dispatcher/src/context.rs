@@ -103,7 +103,7 @@ pub(crate) struct Intake(pub(crate) Arc<Context>);
 
 impl HandOff for Intake {
     fn owns(&self, endpoint: EndpointId) -> bool {
-        self.0.lanes().owns(endpoint)
+        self.0.lease.is_valid() && self.0.lanes().owns(endpoint)
     }
 
     fn reserve(&self, endpoint: EndpointId, bytes: usize) -> Option<Epoch> {

@@ -51,7 +51,7 @@ impl Lease {
     }
 }
 
-/// Joins, beats, and looks whether others have stopped to, until `stop`.
+/// Joins and beats until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let pause = match step(&context).await {
@@ -85,14 +85,28 @@ async fn step(context: &Arc<Context>) -> delivery_log::Result<()> {
     }
     // What was held back while the lease was uncertain may go.
     context.start_ready();
-    let interrupted = context.store.take_over_dead().await?;
-    if interrupted > 0 {
-        tracing::info!(
-            interrupted,
-            "deliveries that a process without sign of life had in hand are due again"
-        );
-    }
     Ok(())
+}
+
+/// Looks whether others have stopped to beat. Beside the beat, because taking
+/// over much takes a while.
+pub(crate) async fn watch_others(context: Arc<Context>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match context.store.take_over_dead().await {
+            Ok(0) => {}
+            Ok(interrupted) => {
+                tracing::info!(
+                    interrupted,
+                    "deliveries that a process without sign of life had in hand are due"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "lanes of others cannot be taken over"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
 }
 
 async fn join(context: &Context, asked: Instant) -> delivery_log::Result<()> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use delivery_log::hand_off::{Fate, ReadyDelivery, Reservation};
-use delivery_log::lanes::{ClaimedDeliveries, Epoch, TakenLane};
+use delivery_log::lanes::{ClaimedDeliveries, Epoch, ReviewedLane, TakenLane};
 use model::attempt::ErrorClass;
 use model::clock::Timestamp;
 use model::ids::{DeliveryId, EndpointId, TenantId};
@@ -232,6 +232,32 @@ impl Lanes {
     }
 
     // What is wanted from the store.
+
+    /// Looks at every lane again: an endpoint may have been enabled since its
+    /// lane was told of work.
+    pub(crate) fn reconsider(&mut self) {
+        let wants = |lane: &Lane| lane.behind || lane.test_waits || !lane.ready.is_empty();
+        let with_work = self.lanes.iter().filter(|(_, lane)| wants(lane));
+        let endpoints: Vec<EndpointId> = with_work.map(|(endpoint, _)| *endpoint).collect();
+        for endpoint in endpoints {
+            self.hungry.insert(endpoint);
+            self.queue(endpoint);
+        }
+    }
+
+    /// Compares with what the store says that this process owns: lanes with
+    /// work are told of it, and those that are not known here are given.
+    pub(crate) fn review(&mut self, reviewed: &[ReviewedLane]) -> Vec<(EndpointId, Epoch)> {
+        let mut unknown = Vec::new();
+        for lane in reviewed {
+            match self.lane_of(lane.endpoint, lane.epoch) {
+                Some(_) if lane.has_work => self.wake(lane.endpoint),
+                Some(_) => {}
+                None => unknown.push((lane.endpoint, lane.epoch)),
+            }
+        }
+        unknown
+    }
 
     /// Lanes to be taken, if there are any.
     pub(crate) fn take_wanted(&mut self, limit: usize) -> Vec<EndpointId> {

@@ -1,10 +1,13 @@
 //! The dispatcher's life: a loop around a step, and an orderly end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery_log::lanes::Epoch;
 use delivery_log::{SharedStore, Surroundings};
 use model::clock::Timestamp;
+use model::ids::{EndpointId, TenantId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +51,7 @@ impl Dispatcher {
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(watch(Arc::clone(&context), stop.clone()));
+        context.tasks.spawn(heartbeat::watch_others(Arc::clone(&context), stop.clone()));
         let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));
         let beating = tokio::spawn(heartbeat::run(Arc::clone(&context), stop_beating.clone()));
         Ok(Self { context, stop, main, stop_beating, beating })
@@ -134,11 +138,16 @@ fn until_next_timer(context: &Context) -> Duration {
 
 /// Looks around at intervals, beside the loop that sends.
 async fn watch(context: Arc<Context>, stop: CancellationToken) {
+    let mut review = Review::default();
     loop {
-        look_around(&context).await;
+        let look = async {
+            look_around(&context).await;
+            review.step(&context).await;
+            tokio::time::sleep(context.settings.poll_interval).await;
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(context.settings.poll_interval) => {}
+            () = look => {}
         }
     }
 }
@@ -164,6 +173,8 @@ async fn look_around(context: &Arc<Context>) {
         }
         Err(error) => tracing::warn!(%error, "lanes with work cannot be looked for"),
     }
+    context.lanes().reconsider();
+    context.start_ready();
     let idle =
         context.lanes().take_idle(now, context.settings.idle_after, |endpoint| context.standing(endpoint));
     if !idle.is_empty() {
@@ -171,7 +182,50 @@ async fn look_around(context: &Arc<Context>) {
     }
 }
 
-async fn take(context: Arc<Context>, wanted: Vec<model::ids::EndpointId>) {
+/// Compares now and then what this process knows of its lanes with what the
+/// store says: news can be lost, and the answer to a take as well.
+#[derive(Default)]
+struct Review {
+    looks: u32,
+    /// Lanes that the store gives to this process and that it does not know,
+    /// and how often they were seen.
+    unknown: HashMap<(EndpointId, Epoch), u32>,
+}
+
+impl Review {
+    /// One look in so many is for this.
+    const EVERY: u32 = 10;
+    /// An answer may still be on its way; so often seen, it is lost.
+    const SEEN: u32 = 3;
+
+    async fn step(&mut self, context: &Arc<Context>) {
+        self.looks += 1;
+        let Some(process) = context.lease.process() else { return };
+        if !self.looks.is_multiple_of(Self::EVERY) {
+            return;
+        }
+        let reviewed = match context.store.review_lanes(process, context.surroundings.now()).await {
+            Ok(reviewed) => reviewed,
+            Err(error) => return tracing::warn!(%error, "lanes cannot be reviewed"),
+        };
+        let unknown = context.lanes().review(&reviewed);
+        context.start_ready();
+        let before = std::mem::take(&mut self.unknown);
+        let mut lost = Vec::new();
+        for lane in unknown {
+            match before.get(&lane).map_or(1, |seen| seen + 1) {
+                seen if seen >= Self::SEEN => lost.push(lane),
+                seen => drop(self.unknown.insert(lane, seen)),
+            }
+        }
+        if !lost.is_empty() {
+            tracing::warn!(lanes = lost.len(), "lanes that were taken without an answer are given back");
+            release(Arc::clone(context), lost).await;
+        }
+    }
+}
+
+async fn take(context: Arc<Context>, wanted: Vec<EndpointId>) {
     let Some(process) = context.lease.process() else { return };
     match context.store.take_lanes(process, &wanted).await {
         Ok(taken) => {
@@ -189,12 +243,11 @@ async fn take(context: Arc<Context>, wanted: Vec<model::ids::EndpointId>) {
             for lane in taken {
                 // One that was deleted meanwhile has no tenant; its lane is given back.
                 let live = context.store.configuration().endpoint(lane.endpoint);
-                let tenant =
-                    live.map_or(model::ids::TenantId(Default::default()), |live| live.endpoint.tenant);
+                let tenant = live.map_or(TenantId(Default::default()), |live| live.endpoint.tenant);
                 lanes.own(lane, tenant, now);
             }
         }
-        // The lanes still have work, so the next look around finds them.
+        // If it was done all the same, the review finds lanes that nobody knows.
         Err(error) => tracing::warn!(%error, "lanes cannot be taken"),
     }
     context.start_ready();
@@ -215,7 +268,7 @@ async fn claim(context: Arc<Context>, wish: ClaimWish) {
     context.start_ready();
 }
 
-async fn release(context: Arc<Context>, idle: Vec<(model::ids::EndpointId, delivery_log::lanes::Epoch)>) {
+async fn release(context: Arc<Context>, idle: Vec<(EndpointId, Epoch)>) {
     for some in idle.chunks(LANES_AT_ONCE) {
         let mut wait = AFTER_FAILURE;
         while let Err(error) = context.store.release_lanes(some).await {

@@ -240,3 +240,76 @@ async fn every_tenant_is_served(
     .await;
     told
 }
+
+/// One process that answers and one that delivers, with an endpoint of `acme`.
+struct Pair {
+    database: String,
+    api: Program,
+    _dispatcher: Program,
+    receiver: Receiver,
+    endpoint: String,
+}
+
+impl Pair {
+    async fn start(status: &str) -> Self {
+        let url = Postgres::shared().new_database();
+        let start = |role| settings().on(&url, role);
+        testkit::migrate(&start("api")).await;
+        let mut api = Program::start_beside(start("api"), "").await;
+        let key = api.create_key(&["--project", "test", "--scopes", "*"]).await;
+        api.use_key(&key);
+        let dispatcher = Program::start_beside(start("dispatcher"), &key).await;
+        let receiver = Receiver::always(Behaviour::Answer(204)).await;
+        api.api().create_tenant("acme").await;
+        let new = json!({ "url": receiver.url(), "status": status });
+        let (endpoint, _) = api.api().create_endpoint("acme", new).await;
+        let database = url.rsplit('/').next().unwrap().to_owned();
+        Self { database, api, _dispatcher: dispatcher, receiver, endpoint }
+    }
+
+    fn sql(&self, statement: &str) -> String {
+        Postgres::shared().sql(&self.database, statement)
+    }
+}
+
+#[tokio::test]
+async fn what_was_held_goes_out_when_another_process_enables_the_endpoint() {
+    let pair = Pair::start("paused").await;
+    let api = pair.api.api();
+    let path = format!("/v1/tenants/acme/endpoints/{}", pair.endpoint);
+    for round in 1..=5 {
+        api.publish("acme", "order.paid", "held").await;
+        api.patch(&path, json!({ "status": "enabled" })).await.expect(200);
+        pair.receiver.wait_for(round).await;
+        api.patch(&path, json!({ "status": "paused" })).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn work_that_its_owner_was_not_told_of_is_found() {
+    let pair = Pair::start("enabled").await;
+    let api = pair.api.api();
+    let event = api.publish("acme", "order.paid", "ord_1").await;
+    api.delivery_with_status(&event, "delivered").await;
+    // As if the process that replays it had died before it could tell.
+    pair.sql(
+        "WITH d AS (DELETE FROM deliveries RETURNING *) INSERT INTO waiting (id, project, tenant, endpoint, \
+         event, due_at, schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload) \
+         SELECT id, project, tenant, endpoint, event, 1, created_at, created_at, created_at, attempts, 0, 0, 0, 1, \
+         payload FROM d",
+    );
+    pair.receiver.wait_for(2).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_was_taken_without_an_answer_is_given_back() {
+    let pair = Pair::start("enabled").await;
+    until("the dispatcher has joined", || async {
+        (pair.sql("SELECT count(*) FROM processes") == "1").then_some(())
+    })
+    .await;
+    // As if the connection had ended between the commit and its answer.
+    pair.sql("UPDATE lanes SET owner = (SELECT id FROM processes), epoch = epoch + 1, wake_at = 0");
+    pair.api.api().publish("acme", "order.paid", "ord_1").await;
+    pair.receiver.wait_for(1).await;
+}

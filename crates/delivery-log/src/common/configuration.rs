@@ -125,8 +125,11 @@ impl Configured for Store {
 
     async fn refresh(&self) -> Result<()> {
         // One transaction, so that the rows are those of the version.
-        let mut snapshot =
-            self.readers.begin_with(statements::BEGIN_READING).await.map_err(store_error("begin to read"))?;
+        let mut snapshot = self
+            .lookouts()
+            .begin_with(statements::BEGIN_READING)
+            .await
+            .map_err(store_error("begin to read"))?;
         self.shared.refresh_through(&mut snapshot).await.map_err(store_error("read the configuration"))?;
         snapshot.rollback().await.map_err(store_error("end reading"))
     }
@@ -147,7 +150,7 @@ impl Configured for Store {
             return Err(crate::StoreError::Unavailable("nothing is written any more".to_owned()));
         }
         let row = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success")
-            .fetch_one(&self.readers)
+            .fetch_one(self.lookouts())
             .await
             .map_err(store_error("read the migrations"))?;
         let applied: i64 = row.try_get(0).map_err(store_error("read the migrations"))?;

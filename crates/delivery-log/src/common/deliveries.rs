@@ -14,7 +14,7 @@ use model::ids::{DeliveryId, EndpointId};
 
 use super::idempotency::Outcome;
 use super::moves::{cancel, replay};
-use super::{Connection, Store, filter, rows, statements, store_error};
+use super::{Connection, Store, filter, lock_delivery, rows, statements, store_error};
 use crate::deliveries::{Canceled, Deliveries, DeliveryFilter, Finished, Recorded, Replayed};
 use crate::events::Events;
 use crate::idempotency::{Once, Performed};
@@ -52,6 +52,7 @@ async fn replay_if_allowed(
     force: bool,
     now: Timestamp,
 ) -> sqlx::Result<Outcome<(Replayed, Option<EndpointId>)>> {
+    lock_delivery(connection, id).await?;
     let Some(delivery) = find(connection, view, id, now).await? else {
         return Ok(Outcome::Refused((Replayed::NotFound, None)));
     };
@@ -72,6 +73,7 @@ async fn cancel_if_waiting(
     id: DeliveryId,
     now: Timestamp,
 ) -> sqlx::Result<Outcome<(Canceled, Option<EndpointId>)>> {
+    lock_delivery(connection, id).await?;
     let Some(delivery) = find(connection, view, id, now).await? else {
         return Ok(Outcome::Refused((Canceled::NotFound, None)));
     };

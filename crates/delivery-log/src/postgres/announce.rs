@@ -17,6 +17,7 @@ use uuid::Uuid;
 use model::ids::{DeliveryId, EndpointId};
 
 use super::Shared;
+use super::link::within;
 use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::lanes::Epoch;
 
@@ -27,6 +28,8 @@ const QUEUE: usize = 8_192;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A notification holds less than 8,000 bytes.
 const MAX_BYTES: usize = 7_900;
+/// After so long without a word, the listener is made anew.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Before the next try to listen.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -155,7 +158,8 @@ pub(super) async fn send(database: PgPool, mut news: Inbox) {
             }
             next = if text.len() < MAX_BYTES - 70 { news.try_recv().ok() } else { None };
         }
-        let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(&database).await;
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text);
+        let sent = within(notify.execute(&database)).await;
         if let Err(error) = sent {
             tracing::debug!(%error, "a notification was not sent: its work will be found");
         }
@@ -176,15 +180,17 @@ pub(super) async fn listen(connect: PgPool, shared: Weak<Shared>) {
 async fn listen_once(connect: &PgPool, shared: &Weak<Shared>) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(connect).await?;
     listener.listen(CHANNEL).await?;
-    // After an interruption nothing is missing for long: looking around finds it.
-    while let Some(notification) = listener.try_recv().await? {
+    // What was missed meanwhile is found by looking around.
+    loop {
+        // One that hears nothing for so long may have been cut off without a word.
+        let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else { return Ok(()) };
+        let Some(notification) = heard? else { return Ok(()) };
         let Some(shared) = shared.upgrade() else { return Ok(()) };
         let local = shared.local.get();
         let news = notification.payload().split(' ').filter_map(News::read);
         // What this process announces itself is not its own affair, but it may become it.
         news.for_each(|one| one.tell(local.as_ref()));
     }
-    Ok(())
 }
 
 /// A pool of one, for the listener alone.

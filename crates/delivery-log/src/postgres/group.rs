@@ -93,7 +93,8 @@ impl Group {
                     partitioned = true;
                     continue;
                 }
-                Err(error) if transient_cause(&error).is_none() => {
+                // What takes too long in company may be done in smaller groups.
+                Err(error) if transient_cause(&error).is_none() || is_canceled(&error) => {
                     plan.give_up(shared, Fate::NotWritten);
                     return Err(Trouble::Row(error));
                 }
@@ -216,6 +217,11 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
     database.is_some_and(|error| {
         error.is_unique_violation() && error.constraint() == Some("idempotency_keys_pkey")
     })
+}
+
+/// The statement took longer than `statement_timeout`, and nothing of it was done.
+fn is_canceled(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
 }
 
 /// An attempt is in the log already, as interrupted or because the answer to

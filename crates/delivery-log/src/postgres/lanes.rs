@@ -18,11 +18,11 @@ use model::ids::{DeliveryId, EndpointId, EventId, ProcessId};
 
 use super::columns::int;
 use super::rows::{self, coded, count, time, uuid};
-use super::{PostgresStore, processes, store_error};
+use super::{PostgresStore, link, processes, store_error};
 use crate::Result;
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, LaneHealth, Lanes, ReviewedLane, TakenLane};
 
 const IDLE: &str =
     "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
@@ -57,17 +57,40 @@ impl Lanes for PostgresStore {
     }
 
     async fn take_over_dead(&self) -> Result<u64> {
-        let shared = Arc::clone(&self.shared);
-        self.pulse(move |connection| {
-            async move { processes::take_over_dead(connection, &shared).await }.boxed()
-        })
-        .await
+        let mut interrupted = 0;
+        // Step by step: a process may have had thousands of lanes.
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let step = self.transact(move |connection| {
+                async move { processes::take_over_some(connection, &shared).await }.boxed()
+            });
+            match step.await? {
+                Some(count) => interrupted += count,
+                None => return Ok(interrupted),
+            }
+        }
+    }
+
+    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Vec<ReviewedLane>> {
+        let sql = "SELECT l.endpoint, l.epoch, EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = l.endpoint \
+             AND w.due_at <= $2 AND w.claimed IS DISTINCT FROM l.epoch) AS has_work FROM lanes l WHERE l.owner = $1";
+        let rows = sqlx::query(sql).bind(process.0).bind(now.as_micros()).fetch_all(&self.lookouts);
+        let rows = link::within(rows).await.map_err(store_error("review lanes"))?;
+        let reviewed = |row: &PgRow| {
+            Ok(ReviewedLane {
+                endpoint: EndpointId(uuid(row, "endpoint")?),
+                epoch: Epoch(row.try_get("epoch")?),
+                has_work: row.try_get("has_work")?,
+            })
+        };
+        rows.iter().map(reviewed).collect::<sqlx::Result<_>>().map_err(store_error("review lanes"))
     }
 
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
         let find = async |sql: &'static str| {
             let found = sqlx::query_scalar::<_, Uuid>(sql).bind(now.as_micros()).bind(i64::from(limit));
-            found.fetch_all(&self.readers).await.map_err(store_error("find lanes with work"))
+            let found = found.fetch_all(&self.lookouts);
+            link::within(found).await.map_err(store_error("find lanes with work"))
         };
         let mut found = find(IDLE).await?;
         if self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGOTTEN_EVERY) {
@@ -116,7 +139,8 @@ async fn take(
     endpoints: Vec<Uuid>,
 ) -> sqlx::Result<Vec<TakenLane>> {
     let rows = sqlx::query(
-        "WITH me AS (SELECT id FROM processes WHERE id = $1 FOR KEY SHARE), \
+        "WITH me AS (SELECT id FROM processes WHERE id = $1 \
+           AND beat_at >= clock_timestamp() - make_interval(secs => $3) FOR KEY SHARE), \
          free AS (SELECT endpoint FROM lanes WHERE endpoint = ANY($2) AND owner IS NULL \
            ORDER BY endpoint FOR UPDATE SKIP LOCKED) \
          UPDATE lanes l SET owner = me.id, epoch = l.epoch + 1, wake_at = 0 FROM me, free \
@@ -124,6 +148,7 @@ async fn take(
     )
     .bind(process.0)
     .bind(endpoints)
+    .bind(LEASE.as_secs_f64())
     .fetch_all(connection)
     .await?;
     rows.iter().map(taken).collect()

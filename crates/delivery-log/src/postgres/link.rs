@@ -12,11 +12,18 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer may take. The server gives up a little earlier
 /// (`statement_timeout`), so that it does not go on unheard.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long the answer to a sign of life may take.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Waits for the database, but not for ever: a connection can be cut without
 /// a word.
 pub(super) async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     bounded(ANSWER, work).await
+}
+
+/// The same for a sign of life, which is of no use when it is late.
+pub(super) async fn within_briefly<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    bounded(SIGN_OF_LIFE, work).await
 }
 
 async fn bounded<T>(time: Duration, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {

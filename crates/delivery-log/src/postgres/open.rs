@@ -22,6 +22,8 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgr
 
 /// How many connections read for the API.
 const READERS: u32 = 4;
+/// How many connections look at the configuration and at lanes.
+const LOOKOUTS: u32 = 2;
 /// How many connections make changes, claim and give back.
 const EDITORS: u32 = 4;
 /// How long to wait for a connection.
@@ -144,14 +146,14 @@ impl PostgresStore {
                 .acquire_timeout(ACQUIRE)
                 .connect_lazy_with(connect_options.clone())
         };
-        let (readers, editors) = (pool(READERS), pool(EDITORS));
+        let (readers, lookouts, editors) = (pool(READERS), pool(LOOKOUTS), pool(EDITORS));
         let ear = announce::ear(connect_options.clone());
         tokio::spawn(announce::send(editors.clone(), news));
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
         let writer = writer::start(Link::new(writer_options(&connect_options)), Arc::clone(&shared));
         let looks = Default::default();
         let pulse = tokio::sync::Mutex::new(Link::new(connect_options));
-        let store = Self { readers, editors, ear, outbox, writer, pulse, shared, looks };
+        let store = Self { readers, lookouts, editors, ear, outbox, writer, pulse, shared, looks };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));
         Ok(store)
     }

@@ -16,6 +16,8 @@ use crate::surroundings::next_id;
 
 /// So many deliveries are logged as interrupted in one statement.
 const STEP: usize = 1_000;
+/// So many lanes are taken over in one transaction.
+const LANES: i64 = 64;
 
 pub(super) async fn join(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<()> {
     sqlx::query(
@@ -28,10 +30,14 @@ pub(super) async fn join(connection: &mut PgConnection, process: ProcessId) -> s
 }
 
 pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<Beat> {
-    let done = sqlx::query("UPDATE processes SET beat_at = clock_timestamp() WHERE id = $1")
-        .bind(process.0)
-        .execute(connection)
-        .await?;
+    let done = sqlx::query(
+        "UPDATE processes SET beat_at = clock_timestamp() \
+         WHERE id = $1 AND beat_at >= clock_timestamp() - make_interval(secs => $2)",
+    )
+    .bind(process.0)
+    .bind(LEASE.as_secs_f64())
+    .execute(connection)
+    .await?;
     Ok(if done.rows_affected() == 1 { Beat::Alive } else { Beat::GivenUp })
 }
 
@@ -44,37 +50,50 @@ pub(super) async fn leave(connection: &mut PgConnection, process: ProcessId) -> 
         .map(|_| ())
 }
 
-/// Gives up processes whose heartbeat has ended, and frees their lanes: what
-/// was in their hands may have been sent, is logged as interrupted, and is
-/// due now.
+/// Frees some lanes of a process whose heartbeat has ended: what was in its
+/// hands may have been sent, is logged as interrupted, and is due now. Gives
+/// how many deliveries that were, or `None` when there is no such process.
 ///
 /// An interrupted attempt costs no try. It is logged for everything that
 /// was in hand, because nobody can know any more what had been sent.
-pub(super) async fn take_over_dead(connection: &mut PgConnection, shared: &Shared) -> sqlx::Result<u64> {
-    let dead: Vec<Uuid> = sqlx::query_scalar(
-        "DELETE FROM processes WHERE id IN (SELECT id FROM processes \
-         WHERE beat_at < clock_timestamp() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED) RETURNING id",
+pub(super) async fn take_over_some(
+    connection: &mut PgConnection,
+    shared: &Shared,
+) -> sqlx::Result<Option<u64>> {
+    // Locked, so that a beat of this very moment is seen, or comes too late.
+    let dead: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM processes WHERE beat_at < clock_timestamp() - make_interval(secs => $1) \
+         ORDER BY beat_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     )
     .bind(LEASE.as_secs_f64())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(dead) = dead else { return Ok(None) };
+    let lanes = sqlx::query(
+        "SELECT endpoint, epoch FROM lanes WHERE owner = $1 ORDER BY endpoint LIMIT $2 FOR UPDATE",
+    )
+    .bind(dead)
+    .bind(LANES)
     .fetch_all(&mut *connection)
     .await?;
-    let lanes =
-        sqlx::query("SELECT endpoint, epoch FROM lanes WHERE owner = ANY($1) ORDER BY endpoint FOR UPDATE")
-            .bind(&dead)
-            .fetch_all(&mut *connection)
-            .await?;
+    if lanes.is_empty() {
+        sqlx::query("DELETE FROM processes WHERE id = $1").bind(dead).execute(connection).await?;
+        return Ok(Some(0));
+    }
     let now = shared.surroundings.now();
     let mut interrupted = 0;
+    let mut endpoints = Vec::with_capacity(lanes.len());
     for lane in &lanes {
         let endpoint = EndpointId(uuid(lane, "endpoint")?);
         interrupted += interrupt(connection, shared, endpoint, lane.try_get("epoch")?, now).await?;
+        endpoints.push(endpoint.0);
     }
-    sqlx::query("UPDATE lanes SET owner = NULL, epoch = epoch + 1, wake_at = $2 WHERE owner = ANY($1)")
-        .bind(&dead)
+    sqlx::query("UPDATE lanes SET owner = NULL, epoch = epoch + 1, wake_at = $2 WHERE endpoint = ANY($1)")
+        .bind(endpoints)
         .bind(now.as_micros())
         .execute(connection)
         .await?;
-    Ok(interrupted)
+    Ok(Some(interrupted))
 }
 
 async fn interrupt(

@@ -188,8 +188,11 @@ impl<'a> Plan<'a> {
             arguments,
             deliveries.map(|(of, new)| DeliveryRow { new, event: &self.events[*of].event, now: self.now }),
         )?;
-        let woken: Vec<Uuid> =
+        let mut woken: Vec<Uuid> =
             self.wake.endpoints.iter().chain(&self.wake.for_test).map(|endpoint| endpoint.0).collect();
+        // Rows are locked in one order by all.
+        woken.sort_unstable();
+        woken.dedup();
         arguments.add(woken).map_err(sqlx::Error::Encode)
     }
 

@@ -103,8 +103,10 @@ async fn purge_project(
     // The oldest id that is kept bounds what is looked at, and an event's
     // deliveries follow it within a second.
     let old: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM events e WHERE project = $1 AND id < $2 AND NOT EXISTS \
-         (SELECT 1 FROM waiting w WHERE w.event = e.id) ORDER BY id LIMIT $3",
+        "WITH old AS MATERIALIZED (SELECT e.id FROM tenants t CROSS JOIN LATERAL \
+           (SELECT id FROM events WHERE tenant = t.id AND id < $2 ORDER BY id LIMIT $3) e \
+           WHERE t.project = $1 LIMIT $3) \
+         SELECT id FROM old WHERE NOT EXISTS (SELECT 1 FROM waiting w WHERE w.event = old.id) ORDER BY id",
     )
     .bind(project)
     .bind(oldest_kept)

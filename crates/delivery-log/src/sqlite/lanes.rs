@@ -23,7 +23,7 @@ use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, ReviewedLane, TakenLane};
 use crate::surroundings::next_id;
 
 #[async_trait]
@@ -45,6 +45,10 @@ impl Lanes for SqliteStore {
 
     async fn take_over_dead(&self) -> Result<u64> {
         Ok(0)
+    }
+
+    async fn review_lanes(&self, _: ProcessId, _: Timestamp) -> Result<Vec<ReviewedLane>> {
+        Ok(Vec::new())
     }
 
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {

@@ -292,3 +292,59 @@ fn a_retry_at_the_front_lets_new_ones_pass_while_retries_are_crowded() {
     hand_over(&mut lanes, 5, 50);
     assert_eq!(started(&mut lanes), [1, 2, 3, 4, 50]);
 }
+
+#[test]
+fn a_lane_that_was_told_of_work_while_it_was_held_claims_when_it_is_enabled() {
+    let mut lanes = Lanes::new(100);
+    lanes.own(taken(1, LaneHealth::default()), tenant(1), NOW);
+    let held = |_| Standing::Held;
+    // It looks for tests, finds none, and has nothing more to ask.
+    for wish in lanes.claims(NOW, held) {
+        assert!(wish.tests_only);
+        lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+    }
+    assert!(lanes.claims(NOW, held).is_empty());
+    // Nobody tells it that the endpoint is enabled now.
+    lanes.reconsider();
+    let wishes = lanes.claims(NOW, enabled);
+    assert_eq!(wishes.len(), 1);
+    assert!(!wishes[0].tests_only);
+}
+
+#[test]
+fn what_ends_in_a_lane_that_was_lost_and_taken_again_is_no_longer_its_own() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    hand_over(&mut lanes, 1, 1);
+    assert_eq!(started(&mut lanes), [1]);
+    lanes.lose_all();
+    lanes.own(TakenLane { epoch: Epoch(3), ..taken(1, LaneHealth::default()) }, tenant(1), NOW);
+    lanes.ended(&delivery(1, 1), ErrorClass::None, None, NOW);
+    lanes.recorded(endpoint(1), Epoch(1), None);
+    assert_eq!(lanes.under_way(), 0);
+    let lane = lanes.lane_of(endpoint(1), Epoch(3)).expect("owned");
+    assert!(lane.is_quiet(), "nothing of the earlier epoch is counted in this one");
+}
+
+#[test]
+fn so_many_claims_are_under_way_at_a_time() {
+    let mut lanes = Lanes::new(100);
+    for n in 0..100 {
+        lanes.own(taken(n, LaneHealth::default()), tenant(1), NOW);
+    }
+    let first = lanes.claims(NOW, enabled);
+    assert_eq!(first.len(), MAX_CLAIMS);
+    assert!(lanes.claims(NOW, enabled).is_empty());
+    for wish in &first {
+        lanes.claimed(wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+    }
+    assert_eq!(lanes.claims(NOW, enabled).len(), 100 - MAX_CLAIMS);
+}
+
+#[test]
+fn a_review_tells_of_work_and_of_lanes_that_nobody_knows() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    let reviewed = |n, epoch, has_work| ReviewedLane { endpoint: endpoint(n), epoch: Epoch(epoch), has_work };
+    let unknown = lanes.review(&[reviewed(1, 1, true), reviewed(2, 5, false)]);
+    assert_eq!(unknown, [(endpoint(2), Epoch(5))]);
+    assert_eq!(lanes.claims(NOW, enabled).len(), 1);
+}
