@@ -227,7 +227,7 @@ CREATE TABLE attempts (
 -- What the writer's statement takes: one array of each
 -- (crates/delivery-log/src/postgres/composite.rs).
 
-CREATE TYPE tenant_count AS (tenant uuid, events bigint);
+CREATE TYPE tenant_count AS (tenant uuid, events bigint, place text);
 CREATE TYPE new_event AS (
     id uuid, project uuid, tenant uuid, place integer, back bigint, occurred_at bigint, revision bigint,
     schema_version integer, test boolean, type text, subject text, ordering_key text, labels text,

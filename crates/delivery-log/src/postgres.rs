@@ -11,6 +11,7 @@ mod columns;
 mod composite;
 #[path = "common/configuration.rs"]
 mod configuration;
+mod counters;
 #[path = "common/deliveries.rs"]
 mod deliveries;
 #[path = "common/endpoints.rs"]

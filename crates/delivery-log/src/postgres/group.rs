@@ -8,9 +8,10 @@ use sqlx::postgres::PgArguments;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use super::counters::Counters;
 use super::finish;
 use super::link::{Link, within};
-use super::publish::{self, Effects, PUBLISH, Plan};
+use super::publish::{self, Effects, Plan};
 use super::writer::Job;
 use super::{Shared, partitions, transient_cause};
 use crate::deliveries::{Finished, Recorded};
@@ -39,6 +40,8 @@ pub(super) enum Trouble {
 struct Answer {
     /// The last numbers of the tenants; `None` if the plan was not written.
     lasts: Option<Vec<i64>>,
+    /// Where their counters stand now, if that is known.
+    places: Vec<String>,
     /// Deliveries that went on.
     advanced: Vec<Uuid>,
     /// If some did not: the deliveries whose attempts were not in the log before.
@@ -47,7 +50,12 @@ struct Answer {
 
 impl Group {
     /// Writes the jobs, all or none.
-    pub(super) async fn write(link: &mut Link, shared: &Shared, jobs: &[Job]) -> Result<Self, Trouble> {
+    pub(super) async fn write(
+        link: &mut Link,
+        shared: &Shared,
+        counters: &mut Counters,
+        jobs: &[Job],
+    ) -> Result<Self, Trouble> {
         let mut publishes: Vec<&Publish> = Vec::new();
         let mut finished: Vec<&Finished> = Vec::new();
         for job in jobs {
@@ -62,7 +70,8 @@ impl Group {
         let mut to_finish = finished.as_slice();
         let (mut refreshed, mut partitioned, mut careful) = (false, false, false);
         for _ in 0..ATTEMPTS {
-            let plan = Plan::new(shared, &publishes, known.clone());
+            let mut plan = Plan::new(shared, &publishes, known.clone());
+            plan.place_by(counters);
             if plan.lacks_something() && !refreshed {
                 // It may have been made elsewhere, a moment ago.
                 plan.give_up(shared, Fate::NotWritten);
@@ -80,6 +89,11 @@ impl Group {
                     plan.give_up(shared, Fate::NotWritten);
                     let now = shared.surroundings.now();
                     known = repeated(link, &publishes, now).await.map_err(Trouble::Database)?;
+                    continue;
+                }
+                Err(error) if is_elsewhere(&error) && plan.counts_in_place() => {
+                    plan.give_up(shared, Fate::NotWritten);
+                    counters.missed();
                     continue;
                 }
                 Err(error) if is_known_attempt(&error) && !careful => {
@@ -116,6 +130,7 @@ impl Group {
                 return Ok(group);
             }
             if let Some(lasts) = answer.lasts {
+                counters.moved(plan.tenants(), answer.places);
                 group.publish(plan, &lasts);
                 return Ok(group);
             }
@@ -169,26 +184,30 @@ async fn execute(
     if !finished.is_empty() {
         finish::add_to(finished, &mut arguments)?;
     }
-    let sql = statement(!plan.is_empty(), !finished.is_empty(), careful);
+    let sql = statement(!plan.is_empty(), plan.counts_in_place(), !finished.is_empty(), careful);
     let row = within(sqlx::query_with(sql, arguments).fetch_one(link.get().await?)).await;
     let row = link.checked(row)?;
     Ok(Answer {
         lasts: row.try_get("lasts")?,
+        places: row.try_get::<Option<_>, _>("places")?.unwrap_or_default(),
         advanced: row.try_get("advanced")?,
         logged: row.try_get("logged")?,
     })
 }
 
 /// The text for a group with or without publishes and finished attempts.
-fn statement(publishes: bool, finishes: bool, careful: bool) -> &'static str {
-    static TEXTS: [OnceLock<String>; 8] = [const { OnceLock::new() }; 8];
-    let place = usize::from(publishes) + usize::from(finishes) * 2 + usize::from(careful) * 4;
+fn statement(publishes: bool, in_place: bool, finishes: bool, careful: bool) -> &'static str {
+    static TEXTS: [OnceLock<String>; 16] = [const { OnceLock::new() }; 16];
+    let flags = [publishes, in_place, finishes, careful];
+    let place = flags.into_iter().rev().fold(0, |place, flag| place * 2 + usize::from(flag));
     TEXTS[place].get_or_init(|| {
         let mut parts = Vec::new();
-        let (mut lasts, mut advanced, mut logged) = ("NULL::bigint[]", "'{}'::uuid[]", "NULL::uuid[]");
+        let (mut lasts, mut places) = ("NULL::bigint[]", "NULL::text[]");
+        let (mut advanced, mut logged) = ("'{}'::uuid[]", "NULL::uuid[]");
         if publishes {
-            parts.push(PUBLISH.to_owned());
-            lasts = "(SELECT last FROM lasts)";
+            parts.push(publish::parts(in_place));
+            lasts = "(SELECT last FROM lasts WHERE all_found = 1)";
+            places = "(SELECT places FROM lasts)";
         }
         if finishes {
             parts.push(finish::parts(careful));
@@ -197,7 +216,7 @@ fn statement(publishes: bool, finishes: bool, careful: bool) -> &'static str {
                       THEN ARRAY(SELECT delivery FROM logged) END";
         }
         let parts = parts.join(", ");
-        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {advanced} AS advanced, {logged} AS logged");
+        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {places} AS places, {advanced} AS advanced, {logged} AS logged");
         numbered(&sql)
     })
 }
@@ -217,6 +236,11 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
     database.is_some_and(|error| {
         error.is_unique_violation() && error.constraint() == Some("idempotency_keys_pkey")
     })
+}
+
+/// A counter was not where it was last.
+fn is_elsewhere(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("22012"))
 }
 
 /// The statement took longer than `statement_timeout`, and nothing of it was done.
@@ -304,6 +328,7 @@ async fn look(
     }
     Ok(Some(Answer {
         lasts,
+        places: Vec::new(),
         advanced: finished.iter().map(|finished| finished.attempt.delivery.0).collect(),
         logged: None,
     }))

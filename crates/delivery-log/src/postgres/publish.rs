@@ -18,6 +18,7 @@ use model::names::OrderingKey;
 
 use super::Shared;
 use super::composite::{Composite, Fields, add_rows};
+use super::counters::Counters;
 use super::matching::{NewDelivery, ToWake, find_targets, new_event};
 use super::rows;
 use crate::events::{Publish, Published, Unmatched};
@@ -25,14 +26,29 @@ use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 use crate::idempotency::Claim;
 
 /// The part of the statement that writes a plan. Each `?` is an argument, in
-/// the order of [`Plan::add_to`].
-pub(super) const PUBLISH: &str = "given AS (SELECT ?::bigint AS version, ?::bigint AS now), \
-    ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version), \
-    counted AS (INSERT INTO tenant_sequences AS s (tenant, last) \
+/// the order of [`Plan::add_to`]. First what is compared, then the counters,
+/// then the rest.
+const COMPARE: &str = "given AS (SELECT ?::bigint AS version, ?::bigint AS now), \
+    ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version), ";
+
+/// Counts by key, and makes the counters of new tenants.
+const COUNT_BY_KEY: &str = "counted AS (INSERT INTO tenant_sequences AS s (tenant, last) \
       SELECT t.tenant, t.events FROM unnest(?::tenant_count[]) AS t, ok \
-      ON CONFLICT (tenant) DO UPDATE SET last = s.last + excluded.last RETURNING tenant, last), \
-    lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last FROM counted), \
-    new_events AS (INSERT INTO events (id, project, tenant, sequence, occurred_at, created_at, revision, \
+      ON CONFLICT (tenant) DO UPDATE SET last = s.last + excluded.last RETURNING tenant, last, s.ctid AS place), \
+    lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last, \
+      array_agg(place::text ORDER BY tenant) AS places, 1 AS all_found FROM counted), ";
+
+/// Counts where the counters were last. If one is there no longer, the whole
+/// statement fails, by a division by zero: there is no other way to say so.
+const COUNT_IN_PLACE: &str = "tenants AS MATERIALIZED (SELECT * FROM unnest(?::tenant_count[])), \
+    counted AS (UPDATE tenant_sequences s SET last = s.last + t.events FROM tenants t, ok \
+      WHERE s.ctid = t.place::tid AND s.tenant = t.tenant RETURNING s.tenant, s.last, s.ctid AS place), \
+    lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last, \
+      array_agg(place::text ORDER BY tenant) AS places, \
+      1 / CASE WHEN count(*) IN (0, (SELECT count(*) FROM tenants)) \
+        AND (count(*) > 0 OR NOT EXISTS (SELECT 1 FROM ok)) THEN 1 ELSE 0 END AS all_found FROM counted), ";
+
+const WRITE: &str = "new_events AS (INSERT INTO events (id, project, tenant, sequence, occurred_at, created_at, revision, \
         schema_version, test, type, subject, ordering_key, labels, unmatched, data) \
       SELECT n.id, n.project, n.tenant, l.last[n.place] - n.back, n.occurred_at, ok.now, n.revision, \
         n.schema_version, n.test, n.type, n.subject, n.ordering_key, n.labels, n.unmatched, n.data \
@@ -46,6 +62,12 @@ pub(super) const PUBLISH: &str = "given AS (SELECT ?::bigint AS version, ?::bigi
         0, 0, 0, 0, d.trigger, d.payload, d.public_url FROM unnest(?::new_delivery[]) AS d, ok), \
     woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
       WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)";
+
+/// The parts together.
+pub(super) fn parts(in_place: bool) -> String {
+    let count = if in_place { COUNT_IN_PLACE } else { COUNT_BY_KEY };
+    format!("{COMPARE}{count}{WRITE}")
+}
 
 /// What a group of publishes becomes.
 pub(super) struct Plan<'a> {
@@ -61,6 +83,8 @@ pub(super) struct Plan<'a> {
     /// In the order in which their rows are locked.
     tenants: Vec<TenantId>,
     counts: Vec<i64>,
+    /// Where their counters stand, if that is known of all.
+    places: Option<Vec<String>>,
     wake: ToWake,
 }
 
@@ -98,6 +122,7 @@ impl<'a> Plan<'a> {
             deliveries: Vec::with_capacity(publishes.len()),
             tenants: Vec::new(),
             counts: Vec::new(),
+            places: None,
             wake: ToWake::default(),
         };
         for (index, result) in known {
@@ -167,6 +192,21 @@ impl<'a> Plan<'a> {
         self.results.iter().any(lacks)
     }
 
+    /// Looks where the counters of its tenants stand.
+    pub(super) fn place_by(&mut self, counters: &mut Counters) {
+        self.places = counters.places(&self.tenants);
+    }
+
+    /// Whether it counts where the counters were last.
+    pub(super) fn counts_in_place(&self) -> bool {
+        self.places.is_some()
+    }
+
+    /// Whose events it has.
+    pub(super) fn tenants(&self) -> &[TenantId] {
+        &self.tenants
+    }
+
     /// The ids of the events.
     pub(super) fn event_ids(&self) -> Vec<Uuid> {
         self.events.iter().map(|new| new.event.id.0).collect()
@@ -178,7 +218,10 @@ impl<'a> Plan<'a> {
         add(self.version)?;
         add(self.now.as_micros())?;
         let counts = self.tenants.iter().zip(&self.counts);
-        add_rows(arguments, counts.map(|(tenant, events)| TenantCount(*tenant, *events)))?;
+        let place = |index: usize| self.places.as_ref().map(|places| places[index].as_str());
+        let counts = counts.enumerate();
+        let counts = counts.map(|(index, (tenant, events))| TenantCount(*tenant, *events, place(index)));
+        add_rows(arguments, counts)?;
         let publish = |new: &NewEvent| self.publishes[new.publish];
         add_rows(arguments, self.events.iter().map(|new| EventRow { new, publish: publish(new) }))?;
         let keyed = |new| Some(KeyRow { new, claim: publish(new).claim.as_ref()? });
@@ -245,13 +288,13 @@ impl<'a> Plan<'a> {
     }
 }
 
-struct TenantCount(TenantId, i64);
+struct TenantCount<'a>(TenantId, i64, Option<&'a str>);
 
-impl Composite for TenantCount {
+impl Composite for TenantCount<'_> {
     const TYPE: &'static str = "tenant_count";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        fields.encode(self.0.0)?.encode(self.1)?;
+        fields.encode(self.0.0)?.encode(self.1)?.encode(self.2)?;
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counters::Counters;
 use super::group::{Group, Trouble};
 use super::link::Link;
 use super::{Shared, store_error};
@@ -90,13 +91,14 @@ impl WriterHandle {
 /// Starts the writer.
 pub(super) fn start(link: Link, shared: Arc<Shared>) -> WriterHandle {
     let (tasks, inbox) = mpsc::channel(QUEUE);
-    tokio::spawn(async move { Writer { link, shared }.run(inbox).await });
+    tokio::spawn(async move { Writer { link, shared, counters: Counters::default() }.run(inbox).await });
     WriterHandle { tasks }
 }
 
 struct Writer {
     link: Link,
     shared: Arc<Shared>,
+    counters: Counters,
 }
 
 impl Writer {
@@ -133,7 +135,7 @@ impl Writer {
             if jobs.is_empty() {
                 continue;
             }
-            match Group::write(&mut self.link, &self.shared, &jobs).await {
+            match Group::write(&mut self.link, &self.shared, &mut self.counters, &jobs).await {
                 Ok(group) => group.answer(jobs, &self.shared),
                 Err(Trouble::Row(error)) if jobs.len() > 1 => {
                     tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed and is split");
