@@ -77,8 +77,8 @@ async fn main() {
     }
 }
 
-/// Copies the one delivery: to its own endpoint one time in a thousand, to
-/// others that nobody reads the rest of the time.
+/// Copies the one delivery, whose id is the greatest: to its own endpoint one
+/// time in a thousand, to others that nobody reads the rest of the time.
 async fn fill(sql: &mut PgConnection, first: i64, count: i64) {
     sqlx::query(
         "INSERT INTO deliveries (id, project, tenant, endpoint, event, created_at, updated_at, attempts, status, \
@@ -87,7 +87,7 @@ async fn fill(sql: &mut PgConnection, first: i64, count: i64) {
          CASE WHEN n % 1000 = 0 THEN o.endpoint ELSE (lpad(to_hex(n % 1000), 32, '0'))::uuid END, \
          o.event, o.created_at, o.updated_at, 1, CASE WHEN n / 1000 % 100 = 0 THEN 3 ELSE 2 END, \
          CASE WHEN n / 1000 % 100 = 0 THEN 1 END, 0, 0, 200, o.payload \
-         FROM (SELECT * FROM deliveries ORDER BY id LIMIT 1) o, generate_series($1, $2) AS n",
+         FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 1) o, generate_series($1, $2) AS n",
     )
     .bind(first + 1)
     .bind(first + count)
