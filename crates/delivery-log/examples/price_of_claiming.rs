@@ -4,46 +4,21 @@
 //! PostgreSQL database with deliveries that are due tomorrow, and prints the
 //! median time of a claim at each size.
 
+#[path = "support/database.rs"]
+mod database;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use delivery_log::conformance::{Backend, Scene};
-use delivery_log::postgres::{Options, PostgresStore, migrate};
-use delivery_log::{SharedStore, Surroundings};
+use database::Database;
+use delivery_log::conformance::Scene;
 use model::delivery::DeliveryStatus;
-use model::entropy::SeededEntropy;
-use model::vault::MasterKey;
 use sqlx::{Connection as _, PgConnection};
 
 /// How many deliveries are due tomorrow.
 const SIZES: [i64; 4] = [0, 10_000, 100_000, 1_000_000];
 /// How many claims are timed at each size.
 const CLAIMS: usize = 500;
-
-struct Database(String);
-
-impl Database {
-    fn options(&self) -> Options {
-        Options {
-            url: self.0.as_str().into(),
-            master_key: MasterKey::generate(&SeededEntropy::new(1)),
-            public_url: String::new(),
-        }
-    }
-}
-
-#[async_trait]
-impl Backend for Database {
-    async fn open(&self, surroundings: Surroundings) -> SharedStore {
-        migrate(self.options(), surroundings.clone()).await.expect("migrates");
-        Arc::new(PostgresStore::open(self.options(), surroundings).await.expect("opens"))
-    }
-
-    async fn reopen_after_crash(&self, store: SharedStore, _: Surroundings) -> SharedStore {
-        store
-    }
-}
 
 #[tokio::main]
 async fn main() {

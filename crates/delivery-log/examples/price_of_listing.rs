@@ -4,48 +4,23 @@
 //! empty PostgreSQL database with so many ended deliveries of a thousand
 //! endpoints, one in a hundred failed, and prints how long pages take.
 
+#[path = "support/database.rs"]
+mod database;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use delivery_log::conformance::{Backend, Scene};
+use database::Database;
+use delivery_log::conformance::Scene;
 use delivery_log::deliveries::DeliveryFilter;
 use delivery_log::page::PageRequest;
-use delivery_log::postgres::{Options, PostgresStore, migrate};
-use delivery_log::{SharedStore, Surroundings};
 use model::delivery::{DeliveryStatus, VisibleStatus};
-use model::entropy::SeededEntropy;
-use model::vault::MasterKey;
 use sqlx::{Connection as _, PgConnection};
 
 /// How often each page is read.
 const PAGES: usize = 200;
 /// So many rows are made in one statement.
 const STEP: i64 = 500_000;
-
-struct Database(String);
-
-impl Database {
-    fn options(&self) -> Options {
-        Options {
-            url: self.0.as_str().into(),
-            master_key: MasterKey::generate(&SeededEntropy::new(1)),
-            public_url: String::new(),
-        }
-    }
-}
-
-#[async_trait]
-impl Backend for Database {
-    async fn open(&self, surroundings: Surroundings) -> SharedStore {
-        migrate(self.options(), surroundings.clone()).await.expect("migrates");
-        Arc::new(PostgresStore::open(self.options(), surroundings).await.expect("opens"))
-    }
-
-    async fn reopen_after_crash(&self, store: SharedStore, _: Surroundings) -> SharedStore {
-        store
-    }
-}
 
 #[tokio::main]
 async fn main() {

@@ -24,6 +24,8 @@ mod finish;
 mod group;
 #[path = "common/idempotency.rs"]
 mod idempotency;
+#[path = "common/lane_rows.rs"]
+mod lane_rows;
 mod lanes;
 mod link;
 #[path = "common/matching.rs"]

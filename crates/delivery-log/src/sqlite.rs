@@ -21,6 +21,8 @@ mod filter;
 mod finish;
 #[path = "common/idempotency.rs"]
 mod idempotency;
+#[path = "common/lane_rows.rs"]
+mod lane_rows;
 mod lanes;
 #[path = "common/matching.rs"]
 mod matching;

@@ -23,7 +23,7 @@ use model::vault::Vault;
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, json, parsed, time, to_json, uuid};
-use super::{Connection, Db, Row, Store, filter, lanes, store_error};
+use super::{Connection, Db, Row, Store, filter, lane_rows, lanes, store_error};
 use crate::endpoints::{Endpoints, SecretEndpoint};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -142,7 +142,7 @@ async fn insert(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    lanes::create(connection, endpoint.id).await?;
+    lane_rows::create(connection, endpoint.id).await?;
     Ok(true)
 }
 
@@ -187,7 +187,7 @@ async fn update(
     .await?;
     let moved = before.try_get::<&str, _>(0)? != new.url.as_str();
     if moved {
-        lanes::lift_hold(connection, new.id).await?;
+        lane_rows::lift_hold(connection, new.id).await?;
     }
     // What was held may go now.
     lanes::wake(connection, &[new.id], new.updated_at).await?;

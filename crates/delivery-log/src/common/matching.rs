@@ -14,7 +14,7 @@ use model::payload::PayloadForm;
 use super::Shared;
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::{ReadyDelivery, Reservation};
+use crate::hand_off::{HandOff, ReadyDelivery, Reservation};
 use crate::lanes::Epoch;
 use crate::surroundings::next_id;
 
@@ -163,5 +163,39 @@ impl ToWake {
             endpoints
         };
         Self { endpoints: distinct(others), for_test: distinct(tests) }
+    }
+}
+
+/// What is to be told when events are committed.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Deliveries with a reserved place in a lane of this process.
+    pub(super) ready: Vec<ReadyDelivery>,
+    /// Endpoints with new work in the store.
+    pub(super) wake: ToWake,
+}
+
+impl Effects {
+    pub(super) fn tell(self, hand_off: &dyn HandOff) {
+        if !self.ready.is_empty() {
+            hand_off.hand_over(self.ready);
+        }
+        if !self.wake.endpoints.is_empty() {
+            hand_off.wake(&self.wake.endpoints);
+        }
+        for endpoint in self.wake.for_test {
+            hand_off.wake_for_test(endpoint);
+        }
+    }
+}
+
+/// What becomes of a publish whose key another of the same group has as well.
+pub(super) fn twin(publish: &Publish, first: &Publish, result: Option<&Published>) -> Published {
+    let fingerprint = |publish: &Publish| publish.claim.as_ref().map(|claim| claim.fingerprint);
+    match result {
+        Some(Published::Accepted { event, sequence, .. }) if fingerprint(publish) == fingerprint(first) => {
+            Published::Repeated { event: *event, sequence: *sequence }
+        }
+        _ => Published::KeyReused,
     }
 }

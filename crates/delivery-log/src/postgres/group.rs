@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::counters::Counters;
 use super::finish;
 use super::link::{Link, within};
-use super::publish::{self, Effects, Plan};
+use super::matching::Effects;
+use super::publish::{self, Plan};
 use super::writer::Job;
 use super::{Shared, partitions, transient_cause};
 use crate::deliveries::{Finished, Recorded};
@@ -157,16 +158,8 @@ impl Group {
                 Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
             }
         }
-        let Some(effects) = self.effects else { return };
-        let hand_off = shared.hand_off.get();
-        if !effects.ready.is_empty() {
-            hand_off.hand_over(effects.ready);
-        }
-        if !effects.wake.endpoints.is_empty() {
-            hand_off.wake(&effects.wake.endpoints);
-        }
-        for endpoint in effects.wake.for_test {
-            hand_off.wake_for_test(endpoint);
+        if let Some(effects) = self.effects {
+            effects.tell(shared.hand_off.get().as_ref());
         }
     }
 }
@@ -231,6 +224,10 @@ fn numbered(sql: &str) -> String {
     text
 }
 
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(code))
+}
+
 fn is_repeated_key(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();
     database.is_some_and(|error| {
@@ -240,12 +237,12 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
 
 /// A counter was not where it was last.
 fn is_elsewhere(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("22012"))
+    has_code(error, "22012")
 }
 
 /// The statement took longer than `statement_timeout`, and nothing of it was done.
 fn is_canceled(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("57014"))
+    has_code(error, "57014")
 }
 
 /// An attempt is in the log already, as interrupted or because the answer to

@@ -10,19 +10,15 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use model::attempt::{ErrorClass, Trigger};
 use model::clock::Timestamp;
-use model::event::{Event, EventData};
-use model::failure::Spent;
-use model::ids::{DeliveryId, EndpointId, EventId, ProcessId};
+use model::event::Event;
+use model::ids::{EndpointId, ProcessId};
 
-use super::columns::int;
-use super::rows::{self, coded, count, time, uuid};
+use super::lane_rows::{ClaimDue, ready_delivery, taken};
+use super::rows::uuid;
 use super::{PostgresStore, link, processes, store_error};
 use crate::Result;
-use crate::deliveries::Finished;
-use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, LaneHealth, Lanes, ReviewedLane, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, Lanes, ReviewedLane, TakenLane};
 
 const IDLE: &str =
     "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
@@ -122,15 +118,6 @@ impl Lanes for PostgresStore {
     }
 }
 
-/// What is due for an endpoint, to be claimed.
-struct ClaimDue {
-    endpoint: EndpointId,
-    epoch: Epoch,
-    now: Timestamp,
-    limit: u32,
-    max_bytes: usize,
-}
-
 /// Only a process that is not given up for dead may take a lane. Its row is
 /// locked meanwhile, so that nobody gives it up at this very moment.
 async fn take(
@@ -152,18 +139,6 @@ async fn take(
     .fetch_all(connection)
     .await?;
     rows.iter().map(taken).collect()
-}
-
-fn taken(row: &PgRow) -> sqlx::Result<TakenLane> {
-    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
-    Ok(TakenLane {
-        endpoint: EndpointId(uuid(row, "endpoint")?),
-        epoch: Epoch(row.try_get("epoch")?),
-        health: LaneHealth {
-            hold_until: rows::time_option(row, "hold_until")?,
-            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
-        },
-    })
 }
 
 /// Gives lanes back: first what was claimed in them, then the lanes.
@@ -199,16 +174,6 @@ async fn release(connection: &mut PgConnection, lanes: Vec<(EndpointId, Epoch)>)
     .map(|_| ())
 }
 
-/// A lane for a new endpoint, with nothing in it.
-pub(super) async fn create(connection: &mut PgConnection, endpoint: EndpointId) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES ($1, 0, $2)")
-        .bind(endpoint.0)
-        .bind(Timestamp::FAR_FUTURE.as_micros())
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
 /// Makes sure that somebody owns these lanes soon.
 pub(super) async fn wake(
     connection: &mut PgConnection,
@@ -218,28 +183,6 @@ pub(super) async fn wake(
     sqlx::query("UPDATE lanes SET wake_at = $2 WHERE endpoint = ANY($1) AND wake_at > $2")
         .bind(endpoints.iter().map(|endpoint| endpoint.0).collect::<Vec<_>>())
         .bind(now.as_micros())
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
-/// Ends a hold: the receiver moved, or someone knows better.
-pub(super) async fn lift_hold(connection: &mut PgConnection, endpoint: EndpointId) -> sqlx::Result<()> {
-    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = $1")
-        .bind(endpoint.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
-pub(super) async fn store_health(connection: &mut PgConnection, finished: &Finished) -> sqlx::Result<()> {
-    let Some(health) = &finished.health else { return Ok(()) };
-    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
-    sqlx::query("UPDATE lanes SET hold_until = $1, gone = $2 WHERE endpoint = $3 AND epoch = $4")
-        .bind(health.hold_until.map(Timestamp::as_micros))
-        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
-        .bind(finished.endpoint.0)
-        .bind(finished.epoch.0)
         .execute(connection)
         .await
         .map(|_| ())
@@ -288,33 +231,4 @@ async fn claim_due(connection: &mut PgConnection, claim: &ClaimDue) -> sqlx::Res
     .fetch_optional(connection)
     .await?;
     Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
-}
-
-fn ready_delivery(
-    row: &PgRow,
-    claim: &ClaimDue,
-    events: &mut HashMap<Uuid, Arc<Event>>,
-) -> sqlx::Result<ReadyDelivery> {
-    let event = match events.entry(uuid(row, "id")?) {
-        std::collections::hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
-        std::collections::hash_map::Entry::Vacant(place) => {
-            Arc::clone(place.insert(Arc::new(rows::event(row)?)))
-        }
-    };
-    Ok(ReadyDelivery {
-        id: DeliveryId(uuid(row, "delivery_id")?),
-        endpoint: claim.endpoint,
-        epoch: claim.epoch,
-        event,
-        data: EventData::from_stored(row.try_get("data")?),
-        form: rows::form(row)?,
-        attempts: count(row, "attempts")?,
-        spent: Spent {
-            tries: count(row, "tries")?,
-            rejections: count(row, "rejections")?,
-            since: time(row, "schedule_since")?,
-        },
-        trigger: coded(row, "trigger", Trigger::from_code)?,
-        last_error: int(row, "last_error")?.and_then(ErrorClass::from_code),
-    })
 }

@@ -19,10 +19,10 @@ use model::names::OrderingKey;
 use super::Shared;
 use super::composite::{Composite, Fields, add_rows};
 use super::counters::Counters;
-use super::matching::{NewDelivery, ToWake, find_targets, new_event};
+use super::matching::{Effects, NewDelivery, ToWake, find_targets, new_event, twin};
 use super::rows;
 use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::{Fate, ReadyDelivery, Reservation};
+use crate::hand_off::{Fate, Reservation};
 use crate::idempotency::Claim;
 
 /// The part of the statement that writes a plan. Each `?` is an argument, in
@@ -97,12 +97,6 @@ struct NewEvent {
     place: i32,
     /// How many of the tenant's events in the group come after it.
     back: i64,
-}
-
-/// What is to be told when a plan is written.
-pub(super) struct Effects {
-    pub(super) ready: Vec<ReadyDelivery>,
-    pub(super) wake: ToWake,
 }
 
 impl<'a> Plan<'a> {
@@ -274,15 +268,7 @@ impl<'a> Plan<'a> {
             ready.extend(delivery.ready(event, &publishes[*publish].data));
         }
         for (index, first) in twins {
-            let fingerprint = |of: usize| publishes[of].claim.as_ref().map(|claim| claim.fingerprint);
-            results[index] = Some(match &results[first] {
-                Some(Published::Accepted { event, sequence, .. })
-                    if fingerprint(index) == fingerprint(first) =>
-                {
-                    Published::Repeated { event: *event, sequence: *sequence }
-                }
-                _ => Published::KeyReused,
-            });
+            results[index] = Some(twin(publishes[index], publishes[first], results[first].as_ref()));
         }
         let results = results.into_iter().map(|result| result.expect("every publish was decided"));
         (results.collect(), Effects { ready, wake })

@@ -61,7 +61,7 @@ pub(super) async fn record(
         }
     };
     for finished in finished.iter().filter(|finished| finished.health.is_some()) {
-        super::lanes::store_health(connection, finished).await?;
+        super::lane_rows::store_health(connection, finished).await?;
     }
     let recorded = |late| if late { Recorded::Late } else { Recorded::Advanced };
     Ok(Some(late.into_iter().map(recorded).collect()))

@@ -11,19 +11,17 @@ use uuid::Uuid;
 
 use model::attempt::{Attempt, ErrorClass, Phases, Trigger};
 use model::clock::Timestamp;
-use model::event::{Event, EventData};
-use model::failure::Spent;
-use model::ids::{AttemptId, DeliveryId, EndpointId, EventId, ProcessId};
+use model::event::Event;
+use model::ids::{AttemptId, DeliveryId, EndpointId, ProcessId};
 use model::retry::NextReason;
 
+use super::lane_rows::{ClaimDue, ready_delivery, taken};
 use super::multi_row::{MultiRow, Part, Piece, bind_rows};
-use super::rows::{self, broken, time, uuid};
-use super::writer::ClaimDue;
+use super::rows::{broken, uuid};
 use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
-use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LaneHealth, Lanes, ReviewedLane, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, Lanes, ReviewedLane, TakenLane};
 use crate::surroundings::next_id;
 
 #[async_trait]
@@ -114,25 +112,13 @@ async fn take(
 ) -> sqlx::Result<Option<TakenLane>> {
     let row = sqlx::query(
         "UPDATE lanes SET owner = ?, epoch = epoch + 1, wake_at = 0 \
-         WHERE endpoint = ? AND owner IS NULL RETURNING epoch, hold_until, gone",
+         WHERE endpoint = ? AND owner IS NULL RETURNING endpoint, epoch, hold_until, gone",
     )
     .bind(process.0)
     .bind(endpoint.0)
     .fetch_optional(connection)
     .await?;
-    row.map(|row| taken(&row, endpoint)).transpose()
-}
-
-fn taken(row: &SqliteRow, endpoint: EndpointId) -> sqlx::Result<TakenLane> {
-    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
-    Ok(TakenLane {
-        endpoint,
-        epoch: Epoch(row.try_get("epoch")?),
-        health: LaneHealth {
-            hold_until: rows::time_option(row, "hold_until")?,
-            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
-        },
-    })
+    row.as_ref().map(taken).transpose()
 }
 
 async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch: Epoch) -> sqlx::Result<()> {
@@ -163,16 +149,6 @@ async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch:
     .map(|_| ())
 }
 
-/// A lane for a new endpoint, with nothing in it.
-pub(super) async fn create(connection: &mut SqliteConnection, endpoint: EndpointId) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES (?, 0, ?)")
-        .bind(endpoint.0)
-        .bind(Timestamp::FAR_FUTURE.as_micros())
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
 /// Makes sure that somebody owns these lanes soon.
 pub(super) async fn wake(
     connection: &mut SqliteConnection,
@@ -193,28 +169,6 @@ pub(super) async fn wake(
         query.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-/// Ends a hold: the receiver moved, or someone knows better.
-pub(super) async fn lift_hold(connection: &mut SqliteConnection, endpoint: EndpointId) -> sqlx::Result<()> {
-    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = ?")
-        .bind(endpoint.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
-pub(super) async fn store_health(connection: &mut SqliteConnection, finished: &Finished) -> sqlx::Result<()> {
-    let Some(health) = &finished.health else { return Ok(()) };
-    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
-    sqlx::query("UPDATE lanes SET hold_until = ?, gone = ? WHERE endpoint = ? AND epoch = ?")
-        .bind(health.hold_until.map(Timestamp::as_micros))
-        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
-        .bind(finished.endpoint.0)
-        .bind(finished.epoch.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
 }
 
 /// Marks what is due as claimed, and reads all that its calls need.
@@ -258,37 +212,6 @@ pub(super) async fn claim_due(
     .fetch_one(connection)
     .await?;
     Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
-}
-
-fn ready_delivery(
-    row: &SqliteRow,
-    claim: &ClaimDue,
-    events: &mut HashMap<Uuid, Arc<Event>>,
-) -> sqlx::Result<ReadyDelivery> {
-    let event = match events.entry(uuid(row, "id")?) {
-        std::collections::hash_map::Entry::Occupied(known) => Arc::clone(known.get()),
-        std::collections::hash_map::Entry::Vacant(place) => {
-            Arc::clone(place.insert(Arc::new(rows::event(row)?)))
-        }
-    };
-    let trigger: i64 = row.try_get("trigger")?;
-    let last_error: Option<i64> = row.try_get("last_error")?;
-    Ok(ReadyDelivery {
-        id: DeliveryId(uuid(row, "delivery_id")?),
-        endpoint: claim.endpoint,
-        epoch: claim.epoch,
-        event,
-        data: EventData::from_stored(row.try_get("data")?),
-        form: rows::form(row)?,
-        attempts: row.try_get("attempts")?,
-        spent: Spent {
-            tries: row.try_get("tries")?,
-            rejections: row.try_get("rejections")?,
-            since: time(row, "schedule_since")?,
-        },
-        trigger: Trigger::from_code(trigger).ok_or_else(|| broken("trigger", trigger))?,
-        last_error: last_error.and_then(ErrorClass::from_code),
-    })
 }
 
 async fn mark_claimed(

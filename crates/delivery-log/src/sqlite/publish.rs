@@ -14,21 +14,11 @@ use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
 use super::Shared;
-use super::matching::{NewDelivery, Targets, ToWake, find_targets, new_event};
+use super::matching::{Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
 use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
 use super::sequences::{SEQUENCES, Sequences};
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::ReadyDelivery;
-
-/// What is to be told when the transaction is committed.
-#[derive(Default)]
-pub(super) struct Effects {
-    /// Deliveries with a reserved place in a lane of this process.
-    pub(super) ready: Vec<ReadyDelivery>,
-    /// Endpoints with new work in the store.
-    pub(super) wake: ToWake,
-}
 
 /// An event of the group with all that is decided about it.
 struct NewEvent<'a> {
@@ -115,14 +105,7 @@ pub(super) async fn publish(
     super::lanes::wake(connection, &effects.wake.for_test, now).await?;
 
     for (index, first) in twins {
-        let same = publishes[index].claim.as_ref().map(|claim| claim.fingerprint)
-            == publishes[first].claim.as_ref().map(|claim| claim.fingerprint);
-        results[index] = Some(match &results[first] {
-            Some(Published::Accepted { event, sequence, .. }) if same => {
-                Published::Repeated { event: *event, sequence: *sequence }
-            }
-            _ => Published::KeyReused,
-        });
+        results[index] = Some(twin(publishes[index], publishes[first], results[first].as_ref()));
     }
     Ok(results.into_iter().map(|result| result.expect("every publish was decided")).collect())
 }

@@ -18,16 +18,17 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 
-use model::clock::Timestamp;
-use model::ids::{EndpointId, EventId, ProjectId};
+use model::ids::{EventId, ProjectId};
 
-use super::publish::{self, Effects};
+use super::lane_rows::ClaimDue;
+use super::matching::Effects;
+use super::publish;
 use super::sequences::Sequences;
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
-use crate::lanes::{ClaimedDeliveries, Epoch};
+use crate::lanes::ClaimedDeliveries;
 use crate::{Result, StoreError};
 
 /// How many jobs may wait to be written. Publishing is refused beyond it.
@@ -40,15 +41,6 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 type Reply<T> = oneshot::Sender<Result<T>>;
-
-/// What is due for an endpoint, to be claimed.
-pub(super) struct ClaimDue {
-    pub(super) endpoint: EndpointId,
-    pub(super) epoch: Epoch,
-    pub(super) now: Timestamp,
-    pub(super) limit: u32,
-    pub(super) max_bytes: usize,
-}
 
 /// Work that can be done in company, and again if the company failed.
 enum Job {
@@ -425,16 +417,7 @@ impl Group {
                 Job::Claim(_, reply) => drop(reply.send(Ok(self.claimed.pop_front().expect(ONE_EACH)))),
             }
         }
-        let hand_off = shared.hand_off.get();
-        if !self.effects.ready.is_empty() {
-            hand_off.hand_over(self.effects.ready);
-        }
-        if !self.effects.wake.endpoints.is_empty() {
-            hand_off.wake(&self.effects.wake.endpoints);
-        }
-        for endpoint in self.effects.wake.for_test {
-            hand_off.wake_for_test(endpoint);
-        }
+        self.effects.tell(shared.hand_off.get().as_ref());
     }
 
     fn withdraw(&mut self, shared: &Shared) {

@@ -1,0 +1,104 @@
+//! Lanes and their deliveries, row by row.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use model::attempt::{ErrorClass, Trigger};
+use model::clock::Timestamp;
+use model::event::{Event, EventData};
+use model::failure::Spent;
+use model::ids::{DeliveryId, EndpointId, EventId};
+
+use super::columns::int;
+use super::rows::{self, coded, count, time, uuid};
+use super::{Connection, Row};
+use crate::deliveries::Finished;
+use crate::hand_off::ReadyDelivery;
+use crate::lanes::{Epoch, LaneHealth, TakenLane};
+
+/// What is due for an endpoint, to be claimed.
+pub(super) struct ClaimDue {
+    pub(super) endpoint: EndpointId,
+    pub(super) epoch: Epoch,
+    pub(super) now: Timestamp,
+    pub(super) limit: u32,
+    pub(super) max_bytes: usize,
+}
+
+/// A lane that was just taken.
+pub(super) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
+    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
+    Ok(TakenLane {
+        endpoint: EndpointId(uuid(row, "endpoint")?),
+        epoch: Epoch(row.try_get("epoch")?),
+        health: LaneHealth {
+            hold_until: rows::time_option(row, "hold_until")?,
+            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
+        },
+    })
+}
+
+/// A lane for a new endpoint, with nothing in it.
+pub(super) async fn create(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES ($1, 0, $2)")
+        .bind(endpoint.0)
+        .bind(Timestamp::FAR_FUTURE.as_micros())
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Ends a hold: the receiver moved, or someone knows better.
+pub(super) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = $1")
+        .bind(endpoint.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// Keeps what an attempt told of the endpoint, for the lane's next owner.
+pub(super) async fn store_health(connection: &mut Connection, finished: &Finished) -> sqlx::Result<()> {
+    let Some(health) = &finished.health else { return Ok(()) };
+    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
+    sqlx::query("UPDATE lanes SET hold_until = $1, gone = $2 WHERE endpoint = $3 AND epoch = $4")
+        .bind(health.hold_until.map(Timestamp::as_micros))
+        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
+        .bind(finished.endpoint.0)
+        .bind(finished.epoch.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+/// A delivery that is being claimed. Those of one event share it.
+pub(super) fn ready_delivery(
+    row: &Row,
+    claim: &ClaimDue,
+    events: &mut HashMap<Uuid, Arc<Event>>,
+) -> sqlx::Result<ReadyDelivery> {
+    let event = match events.entry(uuid(row, "id")?) {
+        Entry::Occupied(known) => Arc::clone(known.get()),
+        Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(rows::event(row)?))),
+    };
+    Ok(ReadyDelivery {
+        id: DeliveryId(uuid(row, "delivery_id")?),
+        endpoint: claim.endpoint,
+        epoch: claim.epoch,
+        event,
+        data: EventData::from_stored(row.try_get("data")?),
+        form: rows::form(row)?,
+        attempts: count(row, "attempts")?,
+        spent: Spent {
+            tries: count(row, "tries")?,
+            rejections: count(row, "rejections")?,
+            since: time(row, "schedule_since")?,
+        },
+        trigger: coded(row, "trigger", Trigger::from_code)?,
+        last_error: int(row, "last_error")?.and_then(ErrorClass::from_code),
+    })
+}
