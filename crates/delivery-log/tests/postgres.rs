@@ -13,6 +13,7 @@ use model::clock::{ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
 use model::entropy::SeededEntropy;
 use model::vault::MasterKey;
+use sqlx::{Connection as _, PgConnection};
 use testkit::Postgres;
 
 struct Database {
@@ -108,6 +109,22 @@ async fn days_that_no_project_keeps_are_dropped_whole_unless_something_waits() {
     // A publish on a day that nobody has made yet makes it.
     scene.advance(30 * 24 * 3_600);
     scene.publish_one("later").await;
+}
+
+#[tokio::test]
+async fn what_is_just_being_sent_again_is_not_purged() {
+    let (database, scene) = scene().await;
+    let lane = scene.take_lane().await;
+    scene.deliver(lane.epoch, "old", 200, DeliveryStatus::Delivered).await;
+    scene.advance(100 * 24 * 3_600);
+    // As a replay does it that has not committed yet.
+    let mut replaying = PgConnection::connect(&database.url).await.expect("connects");
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM events FOR KEY SHARE").execute(&mut replaying).await.expect("locks");
+    scene.store.purge(scene.now(), 100).await.expect_err("the day is in use");
+    assert_eq!(database.sql("SELECT count(*) FROM events"), "1");
+    sqlx::raw_sql("ROLLBACK").execute(&mut replaying).await.expect("ends");
+    scene.store.purge(scene.now(), 100).await.expect("purges");
+    assert_eq!(database.sql("SELECT count(*) FROM events"), "0");
 }
 
 #[tokio::test]

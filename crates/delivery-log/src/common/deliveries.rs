@@ -62,7 +62,9 @@ async fn replay_if_allowed(
     if delivery.status == DeliveryStatus::Delivered && !force {
         return Ok(Outcome::Refused((Replayed::AlreadyDelivered, None)));
     }
-    replay(connection, &delivery, now).await?;
+    if !replay(connection, &delivery, now).await? {
+        return Ok(Outcome::Refused((Replayed::NotFound, None)));
+    }
     Ok(Outcome::Done((Replayed::Due, Some(delivery.endpoint))))
 }
 

@@ -10,11 +10,16 @@ use model::ids::DeliveryId;
 use super::{lanes, rows};
 
 /// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
+/// Tells whether the delivery is still there: it may just have been purged.
 pub(super) async fn replay(
     connection: &mut PgConnection,
     delivery: &Delivery,
     now: Timestamp,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
+    let kept = sqlx::query("SELECT 1 FROM events WHERE id = $1 FOR KEY SHARE").bind(delivery.event.0);
+    if kept.fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(false);
+    }
     let sql = match delivery.status.is_waiting() {
         // What is in an owner's hands is due already, and may be under way.
         true => {
@@ -34,7 +39,8 @@ pub(super) async fn replay(
         .bind(Trigger::Manual.code() as i16)
         .execute(&mut *connection)
         .await?;
-    lanes::wake(connection, &[delivery.endpoint], now).await
+    lanes::wake(connection, &[delivery.endpoint], now).await?;
+    Ok(true)
 }
 
 /// Withdraws a delivery that waits.

@@ -3,7 +3,7 @@
 //! Days to come are made in advance, by every server at its start and by
 //! housekeeping; days that no project keeps any more are dropped whole.
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
@@ -77,30 +77,40 @@ pub(super) async fn drop_before(connection: &mut PgConnection, before: Timestamp
     let present = present(connection).await?;
     let oldest = present.iter().filter_map(|name| day_in(name)).min().unwrap_or(i64::MAX);
     for day in oldest..day_of(before) {
-        // A delivery that waits needs its event and its attempts.
-        let waits: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM waiting WHERE (id >= $1 AND id < $2) OR (event >= $1 AND event < $2))",
-        )
-        .bind(first_id(day))
-        .bind(first_id(day + 1))
-        .fetch_one(&mut *connection)
-        .await?;
-        if waits {
-            continue;
-        }
-        for table in TABLES {
-            let name = name(table, day);
-            if present.contains(&name) {
-                let sql = format!("BEGIN; {LOCK_TIMEOUT}; DROP TABLE IF EXISTS {name}; COMMIT");
-                if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await {
-                    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-                    return Err(error);
-                }
-                dropped += 1;
-            }
+        let mut transaction = connection.begin().await?;
+        if drop_one(&mut transaction, day, &present).await? {
+            transaction.commit().await?;
+            dropped += 1;
+        } else {
+            transaction.rollback().await?;
         }
     }
     Ok(dropped)
+}
+
+/// Drops a day, unless a delivery waits that needs its event or its attempts.
+async fn drop_one(connection: &mut PgConnection, day: Day, present: &[String]) -> sqlx::Result<bool> {
+    let names: Vec<String> = TABLES.map(|table| name(table, day)).into_iter().collect();
+    let names: Vec<String> = names.into_iter().filter(|name| present.contains(name)).collect();
+    if names.is_empty() {
+        return Ok(false);
+    }
+    let names = names.join(", ");
+    // Locked before it is looked whether anything waits: a replay holds a lock
+    // on its event until its delivery waits. Names are made of numbers.
+    let lock = format!("{LOCK_TIMEOUT}; LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *connection).await?;
+    let waits: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM waiting WHERE (id >= $1 AND id < $2) OR (event >= $1 AND event < $2))",
+    )
+    .bind(first_id(day))
+    .bind(first_id(day + 1))
+    .fetch_one(&mut *connection)
+    .await?;
+    if !waits {
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {names}"))).execute(&mut *connection).await?;
+    }
+    Ok(!waits)
 }
 
 fn day_in(name: &str) -> Option<Day> {

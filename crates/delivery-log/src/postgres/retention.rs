@@ -1,7 +1,7 @@
 //! What is given up and what is forgotten, in small steps.
 
 use futures_util::FutureExt as _;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
@@ -100,20 +100,30 @@ async fn purge_project(
 ) -> sqlx::Result<u64> {
     // Ids begin with their time, so the oldest stand first.
     let oldest_kept = Uuid::from_u128((before.as_millis().max(0) as u128) << 80);
-    // The oldest id that is kept bounds what is looked at, and an event's
-    // deliveries follow it within a second.
+    let mut transaction = connection.begin().await?;
+    // Locked before it is looked whether anything waits: a replay holds a lock
+    // on its event until its delivery waits.
     let old: Vec<Uuid> = sqlx::query_scalar(
-        "WITH old AS MATERIALIZED (SELECT e.id FROM tenants t CROSS JOIN LATERAL \
-           (SELECT id FROM events WHERE tenant = t.id AND id < $2 ORDER BY id LIMIT $3) e \
-           WHERE t.project = $1 LIMIT $3) \
-         SELECT id FROM old WHERE NOT EXISTS (SELECT 1 FROM waiting w WHERE w.event = old.id) ORDER BY id",
+        "SELECT e.id FROM tenants t CROSS JOIN LATERAL \
+           (SELECT id FROM events WHERE tenant = t.id AND id < $2 ORDER BY id LIMIT $3 \
+            FOR UPDATE SKIP LOCKED) e \
+         WHERE t.project = $1 LIMIT $3",
     )
     .bind(project)
     .bind(oldest_kept)
     .bind(i64::from(limit))
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let old: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT old.id FROM unnest($1::uuid[]) AS old (id) \
+         WHERE NOT EXISTS (SELECT 1 FROM waiting w WHERE w.event = old.id) ORDER BY old.id",
+    )
+    .bind(old)
+    .fetch_all(&mut *transaction)
     .await?;
     let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(0) };
+    // The oldest id bounds what is looked at, and an event's deliveries follow
+    // it within a second.
     sqlx::query(
         "WITH ended AS (DELETE FROM deliveries WHERE id > $2 AND id < $3 AND event = ANY($1) RETURNING id), \
          made AS (DELETE FROM attempts a USING ended WHERE a.delivery = ended.id) \
@@ -122,8 +132,8 @@ async fn purge_project(
     .bind(&old)
     .bind(first)
     .bind(last_delivery(*last))
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
-    let purged = old.len();
-    Ok(purged as u64)
+    transaction.commit().await?;
+    Ok(old.len() as u64)
 }

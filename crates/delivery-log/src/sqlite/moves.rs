@@ -9,11 +9,12 @@ use model::delivery::Delivery;
 use super::lanes;
 
 /// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
+/// Tells whether the delivery is still there: with one writer, it is.
 pub(super) async fn replay(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
     now: Timestamp,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let sql = match delivery.status.is_waiting() {
         // What is in an owner's hands is due already, and may be under way.
         true => {
@@ -32,7 +33,8 @@ pub(super) async fn replay(
         .bind(delivery.id.0)
         .execute(&mut *connection)
         .await?;
-    lanes::wake(connection, &[delivery.endpoint], now).await
+    lanes::wake(connection, &[delivery.endpoint], now).await?;
+    Ok(true)
 }
 
 pub(super) async fn cancel(
