@@ -72,6 +72,27 @@ pub struct ReviewedLane {
     pub has_work: bool,
 }
 
+/// What the store says of this process and the others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reviewed {
+    /// The lanes of this process.
+    pub lanes: Vec<ReviewedLane>,
+    /// Lanes that any process owns.
+    pub owned_by_all: usize,
+    /// Processes that take lanes, this one included.
+    pub processes: usize,
+}
+
+impl Reviewed {
+    /// How many lanes more than its part this process owns, if that is worth
+    /// the trouble of moving them.
+    pub fn too_many(&self) -> usize {
+        let fair = self.owned_by_all.div_ceil(self.processes.max(1));
+        let too_many = self.lanes.len().saturating_sub(fair);
+        if too_many > fair / 8 { too_many } else { 0 }
+    }
+}
+
 /// Lanes.
 #[async_trait]
 pub trait Lanes: Send + Sync {
@@ -90,7 +111,7 @@ pub trait Lanes: Send + Sync {
 
     /// The lanes that the store says this process owns, where they may differ
     /// from what the process knows: an answer can be lost, and news as well.
-    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Vec<ReviewedLane>>;
+    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Reviewed>;
 
     /// Endpoints whose lanes nobody owns and which have work that is due.
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>>;

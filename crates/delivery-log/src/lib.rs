@@ -23,6 +23,7 @@ pub mod idempotency;
 pub mod lanes;
 pub mod page;
 pub mod postgres;
+mod queue;
 pub mod sqlite;
 mod surroundings;
 pub mod tenants;

@@ -7,6 +7,7 @@
 #[path = "common/access.rs"]
 mod access;
 mod announce;
+mod claims;
 mod columns;
 mod composite;
 #[path = "common/configuration.rs"]
@@ -61,6 +62,7 @@ use sqlx::postgres::PgRow as Row;
 
 use crate::configuration::Configuration;
 use crate::hand_off::HandOff;
+use crate::queue::HandIn;
 use crate::{Result, Surroundings};
 use model::ids::{DeliveryId, ProjectId};
 use model::vault::Vault;
@@ -81,6 +83,7 @@ pub struct PostgresStore {
     ear: PgPool,
     outbox: announce::Outbox,
     writer: writer::WriterHandle,
+    claims: HandIn<claims::Claim>,
     /// For signs of life, which must not wait behind anything else.
     pulse: tokio::sync::Mutex<link::Link>,
     shared: Arc<Shared>,
@@ -193,6 +196,7 @@ impl PostgresStore {
     async fn close_rest(&self) {
         // A connection that does not answer is not waited for.
         let closing = async {
+            self.claims.close().await;
             self.lookouts.close().await;
             self.ear.close().await;
             self.editors.close().await;

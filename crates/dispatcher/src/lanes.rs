@@ -7,17 +7,20 @@
 //! tenant nor a busy endpoint delays the others. It decides and does
 //! nothing: no I/O, no clock, no async.
 
+mod claims;
+mod intake;
 mod lane;
+mod ownership;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use delivery_log::hand_off::{Fate, ReadyDelivery, Reservation};
-use delivery_log::lanes::{ClaimedDeliveries, Epoch, ReviewedLane, TakenLane};
+use delivery_log::hand_off::ReadyDelivery;
+use delivery_log::lanes::Epoch;
 use model::attempt::ErrorClass;
 use model::clock::Timestamp;
-use model::ids::{DeliveryId, EndpointId, TenantId};
+use model::ids::EndpointId;
 
 pub(crate) use lane::Lane;
 use turns::Turns;
@@ -33,7 +36,7 @@ const SHARE_OF_FREE: usize = 8;
 /// A lane with fewer in hand than this asks the store for more.
 const LOW: usize = 32;
 /// How many are claimed at a time.
-const CLAIM: usize = 128;
+const CLAIM: usize = 256;
 /// So many claims are under way at a time: the store has few connections, and a
 /// claim that waits too long for one is in doubt.
 const MAX_CLAIMS: usize = 64;
@@ -92,6 +95,8 @@ pub(crate) struct Lanes {
     ready_bytes: usize,
     /// How many deliveries claims under way may still bring.
     promised: usize,
+    /// And how many bytes of their data.
+    promised_bytes: usize,
     /// Claims under way.
     claims: usize,
     stopping: bool,
@@ -116,14 +121,10 @@ impl Lanes {
             ready: 0,
             ready_bytes: 0,
             promised: 0,
+            promised_bytes: 0,
             claims: 0,
             stopping: false,
         }
-    }
-
-    /// How many lanes are owned.
-    pub(crate) fn owned(&self) -> usize {
-        self.lanes.len()
     }
 
     /// How many calls are under way.
@@ -135,246 +136,6 @@ impl Lanes {
     pub(crate) fn ready(&self) -> usize {
         self.ready
     }
-
-    // What the writer says, through `HandOff`.
-
-    pub(crate) fn reserve(&mut self, endpoint: EndpointId, bytes: usize) -> Option<Epoch> {
-        if self.stopping {
-            return None;
-        }
-        let (count, size) = self.free();
-        let lane = self.lanes.get_mut(&endpoint)?;
-        let fits = lane.in_hand < count / SHARE_OF_FREE && lane.in_hand_bytes + bytes <= size / SHARE_OF_FREE;
-        let epoch = if fits { lane.reserve(bytes)? } else { return None };
-        self.ready += 1;
-        self.ready_bytes += bytes;
-        Some(epoch)
-    }
-
-    /// Deliveries and bytes for which there is room.
-    fn free(&self) -> (usize, usize) {
-        let count = MAX_READY.saturating_sub(self.ready + self.promised);
-        (count, MAX_READY_BYTES.saturating_sub(self.ready_bytes))
-    }
-
-    pub(crate) fn give_up(&mut self, place: &Reservation, fate: Fate) {
-        self.ready -= 1;
-        self.ready_bytes -= place.bytes;
-        if let Some(lane) = self.lane_of(place.endpoint, place.epoch) {
-            lane.give_up(place.bytes, fate);
-        }
-    }
-
-    pub(crate) fn hand_over(&mut self, delivery: ReadyDelivery) {
-        let endpoint = delivery.endpoint;
-        let Some(lane) = self.lane_of(endpoint, delivery.epoch) else {
-            // Lost between reservation and commit: the next owner finds it in the store.
-            self.ready -= 1;
-            self.ready_bytes -= delivery.data.as_bytes().len();
-            return;
-        };
-        lane.accept(delivery);
-        self.queue(endpoint);
-    }
-
-    /// The store has due work for the endpoint.
-    pub(crate) fn wake(&mut self, endpoint: EndpointId) {
-        match self.lanes.get_mut(&endpoint) {
-            Some(lane) => {
-                lane.has_more_in_store();
-                self.hungry.insert(endpoint);
-                // It may just have been enabled.
-                self.queue(endpoint);
-            }
-            // Another process had it a moment ago: it was told as well.
-            None if self.elsewhere.contains_key(&endpoint) => {}
-            None => drop(self.wanted.insert(endpoint)),
-        }
-    }
-
-    /// A lane could not be taken: another process has it. For a while, news of
-    /// its work are left to that one.
-    pub(crate) fn refused(&mut self, endpoint: EndpointId, now: Timestamp) {
-        self.elsewhere.insert(endpoint, now.plus(LEFT_ALONE));
-    }
-
-    /// Forgets who had what a while ago.
-    pub(crate) fn forget_refusals(&mut self, now: Timestamp) {
-        self.elsewhere.retain(|_, until| *until > now);
-    }
-
-    pub(crate) fn wake_for_test(&mut self, endpoint: EndpointId) {
-        self.wake(endpoint);
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.test_waits = true;
-        }
-    }
-
-    /// A hold has ended before its time.
-    pub(crate) fn lift_hold(&mut self, endpoint: EndpointId) {
-        if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.health = Default::default();
-        }
-        self.wake(endpoint);
-    }
-
-    pub(crate) fn withdraw(&mut self, endpoint: EndpointId, delivery: DeliveryId) {
-        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
-        if let Some(place) = lane.ready.iter().position(|ready| ready.id == delivery)
-            && let Some(withdrawn) = lane.ready.remove(place)
-        {
-            lane.let_go(&withdrawn);
-            if lane.behind {
-                self.hungry.insert(endpoint);
-            }
-            self.drop_ready(&withdrawn);
-        }
-    }
-
-    // What is wanted from the store.
-
-    /// Looks at every lane again: an endpoint may have been enabled since its
-    /// lane was told of work.
-    pub(crate) fn reconsider(&mut self) {
-        let wants = |lane: &Lane| lane.behind || lane.test_waits || !lane.ready.is_empty();
-        let with_work = self.lanes.iter().filter(|(_, lane)| wants(lane));
-        let endpoints: Vec<EndpointId> = with_work.map(|(endpoint, _)| *endpoint).collect();
-        for endpoint in endpoints {
-            self.hungry.insert(endpoint);
-            self.queue(endpoint);
-        }
-    }
-
-    /// Compares with what the store says that this process owns: lanes with
-    /// work are told of it, and those that are not known here are given.
-    pub(crate) fn review(&mut self, reviewed: &[ReviewedLane]) -> Vec<(EndpointId, Epoch)> {
-        let mut unknown = Vec::new();
-        for lane in reviewed {
-            match self.lane_of(lane.endpoint, lane.epoch) {
-                Some(_) if lane.has_work => self.wake(lane.endpoint),
-                Some(_) => {}
-                None => unknown.push((lane.endpoint, lane.epoch)),
-            }
-        }
-        unknown
-    }
-
-    /// Lanes to be taken, if there are any.
-    pub(crate) fn take_wanted(&mut self, limit: usize) -> Vec<EndpointId> {
-        if self.stopping {
-            return Vec::new();
-        }
-        let mut taken = Vec::new();
-        while taken.len() < limit
-            && let Some(endpoint) = self.wanted.pop_first()
-        {
-            taken.push(endpoint);
-        }
-        taken
-    }
-
-    /// A lane is owned from now on. What it has is found in the store.
-    pub(crate) fn own(&mut self, taken: TakenLane, tenant: TenantId, now: Timestamp) {
-        let endpoint = taken.endpoint;
-        let mut lane = Lane::new(taken, tenant, (self.slots / SHARE).max(1), now);
-        lane.test_waits = true;
-        self.lanes.insert(endpoint, lane);
-        self.hungry.insert(endpoint);
-        self.set_hold_timer(endpoint, now);
-    }
-
-    /// The deliveries that lanes want claimed. `standing` tells how their
-    /// endpoints stand.
-    pub(crate) fn claims(
-        &mut self,
-        now: Timestamp,
-        standing: impl Fn(EndpointId) -> Standing,
-    ) -> Vec<ClaimWish> {
-        while let Some((due, endpoint)) = self.timers.first().copied()
-            && due <= now
-        {
-            self.timers.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&endpoint) {
-                lane.timer = None;
-                lane.has_more_in_store();
-                self.hungry.insert(endpoint);
-                self.queue(endpoint);
-                // The timer may have stood for a retry before the end of a hold.
-                self.set_hold_timer(endpoint, now);
-            }
-        }
-        if self.stopping {
-            return Vec::new();
-        }
-        let mut wishes = Vec::new();
-        for endpoint in std::mem::take(&mut self.hungry) {
-            if self.claims >= MAX_CLAIMS {
-                self.hungry.insert(endpoint);
-                continue;
-            }
-            let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
-            let held = lane.is_held(now) || standing(endpoint) != Standing::Enabled;
-            let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
-            if lane.claiming || lane.doubtful || !wants {
-                continue;
-            }
-            let count = MAX_READY.saturating_sub(self.ready + self.promised) / SHARE_OF_FREE;
-            let size = MAX_READY_BYTES.saturating_sub(self.ready_bytes) / SHARE_OF_FREE;
-            // A lane with nothing at all may always have one.
-            let least = usize::from(lane.is_empty_handed());
-            let limit = CLAIM.min(count.saturating_sub(lane.in_hand)).max(least);
-            if limit == 0 || (lane.in_hand_bytes >= size && least == 0) {
-                self.starving.insert(endpoint);
-                continue;
-            }
-            lane.begin_claim();
-            self.claims += 1;
-            self.promised += limit;
-            wishes.push(ClaimWish {
-                endpoint,
-                epoch: lane.epoch,
-                limit: limit as u32,
-                max_bytes: size.saturating_sub(lane.in_hand_bytes),
-                tests_only: held,
-            });
-        }
-        wishes
-    }
-
-    /// What came of a claim.
-    pub(crate) fn claimed(&mut self, wish: &ClaimWish, claimed: ClaimedDeliveries, now: Timestamp) {
-        self.claims -= 1;
-        self.promised -= wish.limit as usize;
-        for delivery in &claimed.ready {
-            self.ready += 1;
-            self.ready_bytes += delivery.data.as_bytes().len();
-        }
-        let Some(lane) = self.lane_of(wish.endpoint, wish.epoch) else {
-            claimed.ready.iter().for_each(|delivery| self.drop_ready(delivery));
-            return;
-        };
-        let next_due = lane.end_claim(claimed, wish.tests_only, wish.limit as usize, now);
-        if lane.behind || lane.test_waits {
-            self.hungry.insert(wish.endpoint);
-        }
-        if let Some(due) = next_due {
-            self.set_timer(wish.endpoint, due);
-        }
-        self.queue(wish.endpoint);
-    }
-
-    /// A claim failed. It may have been committed all the same: given back
-    /// and taken again, the lane has nothing claimed that is not in hand.
-    pub(crate) fn claim_failed(&mut self, wish: &ClaimWish) {
-        self.claims -= 1;
-        self.promised -= wish.limit as usize;
-        if let Some(lane) = self.lane_of(wish.endpoint, wish.epoch) {
-            lane.claiming = false;
-            lane.doubtful = true;
-        }
-    }
-
-    // What goes out.
 
     /// The next delivery to send, if a slot is free.
     pub(crate) fn next(
@@ -481,52 +242,9 @@ impl Lanes {
         self.lanes.get_mut(&endpoint).filter(|lane| lane.epoch == epoch)
     }
 
-    /// Whether an endpoint's lane is owned here.
-    pub(crate) fn owns(&self, endpoint: EndpointId) -> bool {
-        self.lanes.contains_key(&endpoint)
-    }
-
-    /// All lanes were taken from this process. What is under way there goes on
-    /// to its end, and is late.
-    pub(crate) fn lose_all(&mut self) {
-        let endpoints: Vec<EndpointId> = self.lanes.keys().copied().collect();
-        for endpoint in endpoints {
-            self.remove(endpoint);
-        }
-    }
-
-    // What is given back.
-
-    /// Removes lanes that have had nothing to do for `idle_after`, or whose
-    /// endpoint is not called any more, and gives them to be released.
-    pub(crate) fn take_idle(
-        &mut self,
-        now: Timestamp,
-        idle_after: Duration,
-        standing: impl Fn(EndpointId) -> Standing,
-    ) -> Vec<(EndpointId, Epoch)> {
-        let idle = |(endpoint, lane): (&EndpointId, &Lane)| {
-            let resting = lane.is_resting(now, idle_after);
-            let blocked = lane.is_quiet() && !lane.has_test() && standing(*endpoint) != Standing::Enabled;
-            let doubtful = lane.is_quiet() && lane.doubtful;
-            (resting || blocked || doubtful).then_some(*endpoint)
-        };
-        let endpoints: Vec<EndpointId> = self.lanes.iter().filter_map(idle).collect();
-        endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
-    }
-
     /// Starts nothing more.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-    }
-
-    /// Removes all lanes in which everything that was begun is in the log, to
-    /// be released. The others stay claimed: what was under way there is
-    /// logged as interrupted by whoever takes them over.
-    pub(crate) fn take_all(&mut self) -> Vec<(EndpointId, Epoch)> {
-        let quiet = self.lanes.iter().filter(|(_, lane)| lane.is_quiet());
-        let endpoints: Vec<EndpointId> = quiet.map(|(endpoint, _)| *endpoint).collect();
-        endpoints.into_iter().filter_map(|endpoint| self.remove(endpoint)).collect()
     }
 
     /// Whether there is something to ask of the store, or a timer is new.

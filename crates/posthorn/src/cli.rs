@@ -212,6 +212,13 @@ pub(crate) struct BenchArgs {
     /// Have so many endpoints that get nothing, of one tenant for every hundred
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub(crate) idle_endpoints: u32,
+    /// Have one process that answers and so many that deliver, instead of one for both (PostgreSQL)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) dispatchers: Option<u32>,
+    /// Crash the database when a third of the events have arrived, and compare
+    /// the rate before with the rate from 30 s after (beside with-postgres)
+    #[arg(long)]
+    pub(crate) crash_database: bool,
     /// Keep an old snapshot open in the database while the count runs (PostgreSQL, with psql)
     #[arg(long)]
     pub(crate) pinned_snapshot: bool,

@@ -1,24 +1,23 @@
 //! Lanes: taking, claiming and giving back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, TryStreamExt as _};
+use futures_util::FutureExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
-use model::event::Event;
 use model::ids::{EndpointId, ProcessId};
 
-use super::lane_rows::{ClaimDue, ready_delivery, taken};
+use super::claims::Claim;
+use super::lane_rows::{ClaimDue, taken};
 use super::rows::uuid;
 use super::{PostgresStore, link, processes, store_error};
 use crate::Result;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, Lanes, ReviewedLane, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, Lanes, Reviewed, ReviewedLane, TakenLane};
 
 const IDLE: &str =
     "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
@@ -67,11 +66,16 @@ impl Lanes for PostgresStore {
         }
     }
 
-    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Vec<ReviewedLane>> {
+    async fn review_lanes(&self, process: ProcessId, now: Timestamp) -> Result<Reviewed> {
         let sql = "SELECT l.endpoint, l.epoch, EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = l.endpoint \
              AND w.due_at <= $2 AND w.claimed IS DISTINCT FROM l.epoch) AS has_work FROM lanes l WHERE l.owner = $1";
         let rows = sqlx::query(sql).bind(process.0).bind(now.as_micros()).fetch_all(&self.lookouts);
         let rows = link::within(rows).await.map_err(store_error("review lanes"))?;
+        let counts = sqlx::query_as::<_, (i64, i64)>(
+            "SELECT (SELECT count(*) FROM lanes WHERE owner IS NOT NULL), (SELECT count(*) FROM processes)",
+        );
+        let counts = link::within(counts.fetch_one(&self.lookouts)).await;
+        let (owned_by_all, processes) = counts.map_err(store_error("review lanes"))?;
         let reviewed = |row: &PgRow| {
             Ok(ReviewedLane {
                 endpoint: EndpointId(uuid(row, "endpoint")?),
@@ -79,7 +83,12 @@ impl Lanes for PostgresStore {
                 has_work: row.try_get("has_work")?,
             })
         };
-        rows.iter().map(reviewed).collect::<sqlx::Result<_>>().map_err(store_error("review lanes"))
+        let lanes = rows.iter().map(reviewed).collect::<sqlx::Result<_>>();
+        Ok(Reviewed {
+            lanes: lanes.map_err(store_error("review lanes"))?,
+            owned_by_all: owned_by_all as usize,
+            processes: processes as usize,
+        })
     }
 
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {
@@ -109,7 +118,7 @@ impl Lanes for PostgresStore {
         max_bytes: usize,
     ) -> Result<ClaimedDeliveries> {
         let claim = ClaimDue { endpoint, epoch, now, limit, max_bytes };
-        self.transact(move |connection| async move { claim_due(connection, &claim).await }.boxed()).await
+        self.claims.ask(|reply| Claim(claim, reply)).await
     }
 
     async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()> {
@@ -186,49 +195,4 @@ pub(super) async fn wake(
         .execute(connection)
         .await
         .map(|_| ())
-}
-
-/// Marks what is due as claimed, and reads all that its calls need.
-///
-/// What an earlier owner had claimed may be claimed again; what this one has
-/// in hand may not.
-async fn claim_due(connection: &mut PgConnection, claim: &ClaimDue) -> sqlx::Result<ClaimedDeliveries> {
-    let sql = "SELECT w.id AS delivery_id, w.payload, w.public_url, w.attempts, w.tries, w.rejections, \
-           w.schedule_since, w.trigger, w.last_error, e.* FROM ( \
-           SELECT * FROM waiting WHERE endpoint = $1 AND due_at <= $2 AND claimed IS DISTINCT FROM $4 \
-             AND EXISTS (SELECT 1 FROM lanes WHERE endpoint = $1 AND epoch = $4 AND owner IS NOT NULL) \
-           ORDER BY due_at, id LIMIT $3 FOR UPDATE) w \
-         JOIN events e ON e.id = w.event ORDER BY w.due_at, w.id";
-    let found = sqlx::query(sql)
-        .bind(claim.endpoint.0)
-        .bind(claim.now.as_micros())
-        .bind(i64::from(claim.limit))
-        .bind(claim.epoch.0);
-    let mut bytes = 0;
-    let mut ready = Vec::new();
-    let mut events: HashMap<Uuid, Arc<Event>> = HashMap::new();
-    let mut rows = found.fetch(&mut *connection);
-    while let Some(row) = rows.try_next().await? {
-        // At least one, however large it is. The rest is read, and left.
-        if bytes > claim.max_bytes {
-            continue;
-        }
-        let delivery = ready_delivery(&row, claim, &mut events)?;
-        bytes += delivery.data.as_bytes().len();
-        if bytes <= claim.max_bytes || ready.is_empty() {
-            ready.push(delivery);
-        }
-    }
-    drop(rows);
-    let next: Option<i64> = sqlx::query_scalar(
-        "WITH taken AS (UPDATE waiting SET claimed = $2 WHERE id = ANY($3)) \
-         SELECT due_at FROM waiting WHERE endpoint = $1 AND claimed IS DISTINCT FROM $2 AND id <> ALL($3) \
-         ORDER BY due_at LIMIT 1",
-    )
-    .bind(claim.endpoint.0)
-    .bind(claim.epoch.0)
-    .bind(ready.iter().map(|delivery| delivery.id.0).collect::<Vec<_>>())
-    .fetch_optional(connection)
-    .await?;
-    Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
 }

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, PgConnection, Row as _};
 use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
 use super::link::Link;
-use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, partitions, writer};
+use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
 use crate::Surroundings;
 use crate::configuration::Configuration;
 
@@ -151,9 +151,10 @@ impl PostgresStore {
         tokio::spawn(announce::send(editors.clone(), news));
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
         let writer = writer::start(Link::new(writer_options(&connect_options)), Arc::clone(&shared));
+        let claims = claims::start(Link::new(writer_options(&connect_options)));
         let looks = Default::default();
         let pulse = tokio::sync::Mutex::new(Link::new(connect_options));
-        let store = Self { readers, lookouts, editors, ear, outbox, writer, pulse, shared, looks };
+        let store = Self { readers, lookouts, editors, ear, outbox, writer, claims, pulse, shared, looks };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));
         Ok(store)
     }

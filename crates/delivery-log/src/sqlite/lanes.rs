@@ -21,7 +21,7 @@ use super::rows::{broken, uuid};
 use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, Lanes, ReviewedLane, TakenLane};
+use crate::lanes::{Beat, ClaimedDeliveries, Epoch, Lanes, Reviewed, TakenLane};
 use crate::surroundings::next_id;
 
 #[async_trait]
@@ -45,8 +45,8 @@ impl Lanes for SqliteStore {
         Ok(0)
     }
 
-    async fn review_lanes(&self, _: ProcessId, _: Timestamp) -> Result<Vec<ReviewedLane>> {
-        Ok(Vec::new())
+    async fn review_lanes(&self, _: ProcessId, _: Timestamp) -> Result<Reviewed> {
+        Ok(Reviewed::default())
     }
 
     async fn find_idle_lanes_with_work(&self, now: Timestamp, limit: u32) -> Result<Vec<EndpointId>> {

@@ -1,9 +1,8 @@
 //! The one connection that writes, and group commit.
 //!
 //! Publishes, finished attempts and claims of due deliveries that wait at
-//! the same time are written in one transaction. Nothing waits for company:
-//! while one group is on its way to the disk, the next one gathers by
-//! itself. A caller is answered after the commit, never before.
+//! the same time are written in one transaction. A caller is answered after the
+//! commit, never before.
 //!
 //! If a group fails because of one of its rows, it is split and tried again,
 //! so that one bad row fails alone.
@@ -11,12 +10,9 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{mpsc, oneshot};
 
 use model::ids::{EventId, ProjectId};
 
@@ -29,18 +25,11 @@ use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 use crate::lanes::ClaimedDeliveries;
+use crate::queue::{self, Halves, HandIn, Inbox, Reply};
 use crate::{Result, StoreError};
 
-/// How many jobs may wait to be written. Publishing is refused beyond it.
-const QUEUE: usize = 8_192;
 /// The greatest number of jobs in one transaction.
 const GROUP: usize = 512;
-/// The greatest number of bytes of data in one transaction, roughly.
-const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How long a caller waits for a place in the queue.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-type Reply<T> = oneshot::Sender<Result<T>>;
 
 /// Work that can be done in company, and again if the company failed.
 enum Job {
@@ -91,56 +80,36 @@ where
     }
 }
 
-enum Task {
+enum Work {
     Grouped(Job),
     Edit(Box<dyn Edit>),
-    /// The last one: what came before is written, then the file is closed.
-    Close(oneshot::Sender<()>),
 }
 
 /// Where the rest of the store hands in what is to be written.
-#[derive(Debug, Clone)]
-pub(super) struct WriterHandle {
-    tasks: mpsc::Sender<Task>,
-}
+#[derive(Debug)]
+pub(super) struct WriterHandle(HandIn<Work>);
 
 impl WriterHandle {
-    async fn hand_in<T>(&self, task: Task, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        let closed = || StoreError::Unavailable("the store is closed".to_owned());
-        self.tasks.send_timeout(task, PATIENCE).await.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => StoreError::Overloaded,
-            SendTimeoutError::Closed(_) => closed(),
-        })?;
-        answer.await.map_err(|_| closed())?
-    }
-
     /// Whether nothing is written any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.tasks.is_closed()
+        self.0.is_closed()
     }
 
     pub(super) async fn publish(&self, publish: Publish) -> Result<Published> {
-        let (reply, answer) = oneshot::channel();
-        self.hand_in(Task::Grouped(Job::Publish(Box::new(publish), reply)), answer).await
+        self.0.ask(|reply| Work::Grouped(Job::Publish(Box::new(publish), reply))).await
     }
 
     pub(super) async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
-        let (reply, answer) = oneshot::channel();
-        self.hand_in(Task::Grouped(Job::Finish(finished, reply)), answer).await
+        self.0.ask(|reply| Work::Grouped(Job::Finish(finished, reply))).await
     }
 
     pub(super) async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries> {
-        let (reply, answer) = oneshot::channel();
-        self.hand_in(Task::Grouped(Job::Claim(claim, reply)), answer).await
+        self.0.ask(|reply| Work::Grouped(Job::Claim(claim, reply))).await
     }
 
     /// Waits until all that was handed in is written and the file is closed.
     pub(super) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.tasks.send(Task::Close(done)).await.is_ok() {
-            // The writer drops its end when it is done.
-            let _ = closed.await;
-        }
+        self.0.close().await;
     }
 
     /// Runs `change` in a transaction of its own.
@@ -149,20 +118,18 @@ impl WriterHandle {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.hand_in(Task::Edit(Box::new(EditFn { change, reply })), answer).await
+        self.0.ask(|reply| Work::Edit(Box::new(EditFn { change, reply }))).await
     }
 }
 
 /// Starts the writer. `lock` is held until it has ended.
 pub(super) fn start(connection: SqliteConnection, lock: Option<File>, shared: Arc<Shared>) -> WriterHandle {
-    let (tasks, inbox) = mpsc::channel(QUEUE);
+    let (hand_in, mut inbox) = queue::queue();
     tokio::spawn(async move {
-        let closing = Writer { connection, shared, sequences: Sequences::default() }.run(inbox).await;
+        Writer { connection, shared, sequences: Sequences::default() }.run(&mut inbox).await;
         drop(lock);
-        drop(closing);
     });
-    WriterHandle { tasks }
+    WriterHandle(hand_in)
 }
 
 struct Writer {
@@ -172,47 +139,32 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Task>) -> Option<oneshot::Sender<()>> {
-        let mut closing = None;
-        while let Some(first) = inbox.recv().await {
+    async fn run(mut self, inbox: &mut Inbox<Work>) {
+        while let Some(works) = inbox.next_group(GROUP).await {
             let mut group = Vec::new();
-            let mut bytes = 0;
-            let mut next = Some(first);
-            loop {
-                match next {
-                    Some(Task::Grouped(job)) => {
-                        bytes += job.bytes();
-                        group.push(job);
-                    }
-                    Some(Task::Edit(edit)) => {
+            for work in works {
+                match work {
+                    Work::Grouped(job) => group.push(job),
+                    Work::Edit(edit) => {
                         self.commit_group(std::mem::take(&mut group)).await;
                         self.commit_edit(edit).await;
-                        bytes = 0;
                     }
-                    Some(Task::Close(done)) => {
-                        // No more is taken; what is in the queue is still done.
-                        inbox.close();
-                        closing = Some(done);
-                    }
-                    None => break,
                 }
-                next = if group.len() < GROUP && bytes < GROUP_BYTES { inbox.try_recv().ok() } else { None };
             }
             self.commit_group(group).await;
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database was not closed cleanly");
         }
-        closing
     }
 
     /// Commits the jobs in as few transactions as can be, and answers each.
     async fn commit_group(&mut self, jobs: Vec<Job>) {
-        let mut groups = VecDeque::from([jobs]);
-        while let Some(mut jobs) = groups.pop_front() {
-            if jobs.is_empty() {
-                continue;
-            }
+        if jobs.is_empty() {
+            return;
+        }
+        let mut groups = Halves::new(jobs);
+        while let Some(jobs) = groups.next() {
             let mut group = Group::default();
             match self.try_group(&jobs, &mut group).await {
                 Ok(()) => group.answer(jobs, &self.shared),
@@ -225,9 +177,7 @@ impl Writer {
                         jobs.into_iter().for_each(|job| job.refuse(told.clone()));
                     } else {
                         tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed and is split");
-                        let half = jobs.split_off(jobs.len() / 2);
-                        groups.push_front(half);
-                        groups.push_front(jobs);
+                        groups.split(jobs);
                     }
                 }
             }
@@ -307,17 +257,24 @@ async fn roll_back(connection: &mut SqliteConnection) {
     }
 }
 
-impl Job {
+impl queue::Job for Work {
     fn bytes(&self) -> usize {
         match self {
-            Self::Publish(publish, _) => publish.data.as_bytes().len(),
-            Self::Finish(finished, _) => {
+            Self::Grouped(Job::Publish(publish, _)) => publish.data.as_bytes().len(),
+            Self::Grouped(Job::Finish(finished, _)) => {
                 finished.attempt.answer.as_ref().map_or(0, |answer| answer.body.len())
             }
-            Self::Claim(claim, _) => claim.max_bytes / 8,
+            Self::Grouped(Job::Claim(claim, _)) => claim.max_bytes / 8,
+            Self::Edit(_) => 0,
         }
     }
 
+    fn is_patient(&self) -> bool {
+        matches!(self, Self::Grouped(Job::Finish(..)))
+    }
+}
+
+impl Job {
     fn refuse(self, error: StoreError) {
         // A caller that has gone away needs no answer.
         match self {

@@ -38,6 +38,8 @@ pub(crate) struct Lane {
     woken_while_claiming: bool,
     /// Something may be claimed in the store that is not in hand.
     pub(super) doubtful: bool,
+    /// Starts nothing more: it is given back when it is quiet.
+    pub(super) leaving: bool,
     /// Whether it stands in the turns.
     pub(super) queued: bool,
     /// Whether it waits for a retry's slot.
@@ -64,6 +66,7 @@ impl Lane {
             claiming: false,
             woken_while_claiming: false,
             doubtful: false,
+            leaving: false,
             queued: false,
             crowded: false,
             timer: None,
@@ -73,7 +76,8 @@ impl Lane {
 
     /// A place for one more, unless older ones wait in the store: those go first.
     pub(super) fn reserve(&mut self, bytes: usize) -> Option<Epoch> {
-        if self.behind || self.claiming || self.doubtful || self.health.hold_until.is_some() {
+        let unsure = self.behind || self.claiming || self.doubtful || self.leaving;
+        if unsure || self.health.hold_until.is_some() {
             return None;
         }
         self.reserved += 1;
@@ -153,7 +157,7 @@ impl Lane {
 
     /// Whether something may be sent, as far as the limit goes.
     pub(super) fn is_runnable(&self) -> bool {
-        !self.ready.is_empty() && self.under_way < self.limit.allowed()
+        !self.leaving && !self.ready.is_empty() && self.under_way < self.limit.allowed()
     }
 
     /// Moves the first delivery that is not a retry to the front, if there is one.
@@ -227,6 +231,10 @@ impl Lane {
     /// What the next owner should know.
     pub(crate) fn health(&self) -> &LaneHealth {
         &self.health
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way
     }
 
     /// Whether nothing is under way or about to come.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use delivery_log::lanes::LaneHealth;
+use delivery_log::lanes::{ClaimedDeliveries, LaneHealth, Reviewed, ReviewedLane, TakenLane};
 use model::attempt::Trigger;
 use model::event::{Event, EventData, Labels};
 use model::event_type::EventType;
 use model::failure::Spent;
-use model::ids::{EventId, ProjectId};
+use model::ids::{DeliveryId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject};
 use model::payload::PayloadForm;
 use uuid::Uuid;
@@ -344,7 +344,32 @@ fn so_many_claims_are_under_way_at_a_time() {
 fn a_review_tells_of_work_and_of_lanes_that_nobody_knows() {
     let mut lanes = owning(100, &[(1, 1)]);
     let reviewed = |n, epoch, has_work| ReviewedLane { endpoint: endpoint(n), epoch: Epoch(epoch), has_work };
-    let unknown = lanes.review(&[reviewed(1, 1, true), reviewed(2, 5, false)]);
+    let lanes_in_store = vec![reviewed(1, 1, true), reviewed(2, 5, false)];
+    let unknown = lanes.review(&Reviewed { lanes: lanes_in_store, owned_by_all: 2, processes: 1 });
     assert_eq!(unknown, [(endpoint(2), Epoch(5))]);
     assert_eq!(lanes.claims(NOW, enabled).len(), 1);
+}
+
+#[test]
+fn lanes_beyond_the_fair_part_are_left_to_others_when_they_are_quiet() {
+    let mut lanes = owning(100, &[(1, 1), (2, 2), (3, 3), (4, 4)]);
+    for n in 1..=4 {
+        hand_over(&mut lanes, n, n);
+    }
+    assert_eq!(started(&mut lanes).len(), 4);
+    let in_store = |n| ReviewedLane { endpoint: endpoint(n), epoch: Epoch(1), has_work: false };
+    let reviewed = Reviewed { lanes: (1..=4).map(in_store).collect(), owned_by_all: 4, processes: 2 };
+    for _ in 0..2 {
+        lanes.review(&reviewed);
+    }
+    let refused: Vec<u128> = (1..=4).filter(|n| lanes.reserve(endpoint(*n), 2).is_none()).collect();
+    assert_eq!(refused.len(), 2, "two of four are left, however often it is looked");
+    assert!(lanes.take_idle(NOW, Duration::from_secs(60), enabled).is_empty(), "calls are under way");
+    for n in 1..=4 {
+        lanes.ended(&delivery(n, n), ErrorClass::None, None, NOW);
+        lanes.recorded(endpoint(n), Epoch(1), None);
+    }
+    assert_eq!(lanes.take_idle(NOW, Duration::from_secs(60), enabled).len(), 2);
+    lanes.wake(endpoint(refused[0]));
+    assert!(lanes.take_wanted(10).is_empty(), "the others are first");
 }

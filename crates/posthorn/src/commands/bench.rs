@@ -5,6 +5,7 @@
 //! `--rate` the load is open: an event is sent when it is due, and its
 //! latency counts from then, also when the server was not ready for it.
 
+mod crash;
 mod http1;
 mod latency;
 mod publishers;
@@ -38,7 +39,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Re
     let fsync_ms = report::probe_fsync()?;
     let receiver = Receiver::start(args.hold_back, args.fan_out).await?;
     let hanging = if args.hang_every_fifth { Some(Hanging::start().await?) } else { None };
-    let server = Server::start(postgres_url(settings)?.as_deref()).await?;
+    let server = Server::start(postgres_url(settings)?.as_deref(), args.dispatchers).await?;
     let targets = server.set_up(args, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
     let targets = Arc::new(targets);
     if args.held > 0 {
@@ -61,7 +62,15 @@ pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Re
     let idle_kib = server.memory_kib()?;
     let before = server.usage()?;
     let started = Instant::now();
-    let published = publishers::publish(&server, &targets, args, receiver.log()).await?;
+    let publishing = publishers::publish(&server, &targets, args, receiver.log());
+    let (published, crash) = if args.crash_database {
+        // What was refused while the database was away never arrives.
+        let watching = crash::watch(&server, &receiver, args.events / 3, args.events * 19 / 20);
+        let (published, rates) = tokio::try_join!(publishing, watching)?;
+        (published, Some(rates))
+    } else {
+        (publishing.await?, None)
+    };
     let publishing = started.elapsed();
     let queued_kib = server.memory_kib()?;
     receiver.let_go();
@@ -84,6 +93,7 @@ pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Re
         queued_kib,
         end_kib: server.memory_kib()?,
         fsync_ms,
+        crash,
         args: args.clone(),
     };
     server.stop().await?;

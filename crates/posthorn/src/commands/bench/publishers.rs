@@ -14,6 +14,9 @@ use super::latency::ArrivalLog;
 use super::server::{Server, Target};
 use crate::cli::BenchArgs;
 
+/// How long a publisher waits that was refused.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
 /// Numbers run through all phases of a run, so that none stands twice.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -123,6 +126,7 @@ impl Publisher {
                 published.healthy += u64::from(target.answers) * self.fan_out;
             } else {
                 published.refused += 1;
+                tokio::time::sleep(AFTER_REFUSAL).await;
             }
         }
         Ok(published)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::crash::Rates;
 use super::latency::Percentiles;
 use super::usage::Usage;
 use crate::cli::BenchArgs;
@@ -25,6 +26,7 @@ pub(super) struct Report {
     pub(super) queued_kib: u64,
     pub(super) end_kib: u64,
     pub(super) fsync_ms: f64,
+    pub(super) crash: Option<Rates>,
     pub(super) args: BenchArgs,
 }
 
@@ -67,6 +69,9 @@ impl Report {
             "queued_kib": self.queued_kib,
             "end_kib": self.end_kib,
             "fsync_p50_ms": self.fsync_ms,
+            "per_second_before_crash": self.crash.map(|rates| rates.before.round()),
+            "per_second_after_crash": self.crash.map(|rates| rates.after.round()),
+            "silence_ms": self.crash.map(|rates| ms(rates.silence)),
         })
         .to_string()
     }
@@ -89,6 +94,10 @@ impl fmt::Display for Report {
             (self.args.held > 0, format!("{} waiting for a paused endpoint", self.args.held)),
             (self.args.idle_endpoints > 0, format!("{} idle endpoints", self.args.idle_endpoints)),
             (self.args.pinned_snapshot, "an old snapshot open".to_owned()),
+            (
+                self.args.dispatchers.is_some(),
+                format!("one process that answers and {} that deliver", self.args.dispatchers.unwrap_or(0)),
+            ),
         ];
         for (_, what) in set.iter().filter(|(is_set, _)| *is_set) {
             writeln!(f, "with {what}")?;
@@ -120,6 +129,15 @@ impl fmt::Display for Report {
             mib(self.queued_kib),
             mib(self.end_kib)
         )?;
+        if let Some(crash) = self.crash {
+            writeln!(
+                f,
+                "database crashed   {:>10.0} /s in the 10 s before, {:.0} /s from 30 s after; {:.1} s of silence",
+                crash.before,
+                crash.after,
+                crash.silence.as_secs_f64()
+            )?;
+        }
         write!(f, "one fsync here     {:>10.2} ms (median)", self.fsync_ms)
     }
 }

@@ -26,18 +26,51 @@ pub(super) struct Target {
 
 /// A running server with a database of its own, which is removed at the end.
 pub(super) struct Server {
-    process: Child,
+    /// One, or one that answers and some that deliver.
+    processes: Vec<Process>,
     address: SocketAddr,
-    admin: SocketAddr,
     key: String,
     folder: tempfile::TempDir,
     database: Option<Database>,
 }
 
+/// One process of a server.
+struct Process {
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts it, and gives the addresses that it tells: the last one is for operators.
+    async fn start(mut command: Command) -> anyhow::Result<(Self, Vec<SocketAddr>)> {
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let output = child.stdout.take().context("the server has no output")?;
+        let line = BufReader::new(output).lines().next_line().await?;
+        let line = line.context("the server ended at once")?;
+        let addresses = line.split("http://").skip(1).map(|part| {
+            let end = part.find([' ', ')']).unwrap_or(part.len());
+            part[..end].parse::<SocketAddr>()
+        });
+        let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
+        let Some(admin) = addresses.last().copied() else {
+            bail!("the server does not say where it listens: {line}")
+        };
+        Ok((Self { child, admin }, addresses))
+    }
+
+    fn id(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+}
+
 impl Server {
     /// Starts a server on an embedded store, or on the empty PostgreSQL
     /// database at `url`.
-    pub(super) async fn start(url: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) async fn start(url: Option<&str>, dispatchers: Option<u32>) -> anyhow::Result<Self> {
+        ensure!(
+            url.is_some() || dispatchers.is_none(),
+            "--dispatchers needs a PostgreSQL database: one process at a time owns an embedded store"
+        );
         let folder = tempfile::Builder::new().prefix("posthorn-bench-").tempdir()?;
         let program = std::env::current_exe()?;
         if url.is_some() {
@@ -45,24 +78,22 @@ impl Server {
             let error = String::from_utf8_lossy(&migrated.stderr).into_owned();
             ensure!(migrated.status.success(), "the database could not be brought up to date: {error}");
         }
-        let mut serve = Self::command(&program, &folder, url);
-        let mut process = serve.arg("serve").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
-        let output = process.stdout.take().context("the server has no output")?;
-        let line = BufReader::new(output).lines().next_line().await?;
-        let line = line.context("the server ended at once")?;
-        let mut addresses = line.split("http://").skip(1).map(|part| {
-            let end = part.find([' ', ')']).unwrap_or(part.len());
-            part[..end].parse::<SocketAddr>()
-        });
-        let (Some(Ok(address)), Some(Ok(admin))) = (addresses.next(), addresses.next()) else {
-            bail!("the server does not say where it listens: {line}")
+        let serve = |role: &str| {
+            let mut command = Self::command(&program, &folder, url);
+            command.args(["serve", "--role", role]);
+            Process::start(command)
         };
+        let (first, addresses) = serve(if dispatchers.is_some() { "api" } else { "all" }).await?;
+        let mut processes = vec![first];
+        for _ in 0..dispatchers.unwrap_or(0) {
+            processes.push(serve("dispatcher").await?.0);
+        }
         let create = ["keys", "create", "--project", "bench", "--scopes", "*"];
         let key = Self::command(&program, &folder, url).args(create).output().await?;
         ensure!(key.status.success(), "no key was made");
         let key = String::from_utf8(key.stdout)?.trim().to_owned();
         let database = url.and_then(Database::from_environment);
-        Ok(Self { process, address, admin, key, folder, database })
+        Ok(Self { processes, address: addresses[0], key, folder, database })
     }
 
     fn command(program: &std::path::Path, folder: &tempfile::TempDir, url: Option<&str>) -> Command {
@@ -150,27 +181,40 @@ impl Server {
         psql.context("cannot run psql")
     }
 
-    /// What the server and its database have used so far.
-    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
-        Usage::now(self.id()?, self.database.as_ref())
+    /// Crashes the database: it ends all its processes and recovers by itself.
+    pub(super) fn crash_database(&self) -> anyhow::Result<()> {
+        self.database.as_ref().context("a database is crashed beside with-postgres alone")?.crash()
     }
 
-    /// Memory that the server holds now, in KiB.
+    /// What the server and its database have used so far.
+    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+        let ids: Vec<u32> = self.processes.iter().map(Process::id).collect::<anyhow::Result<_>>()?;
+        Usage::now(&ids, self.database.as_ref())
+    }
+
+    /// Memory that the server's processes hold now, in KiB.
     pub(super) fn memory_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
-        let line =
-            status.lines().find(|line| line.starts_with("VmRSS:")).context("/proc has another form")?;
-        let number = line.split_whitespace().nth(1).and_then(|number| number.parse().ok());
-        number.context("/proc has another form")
+        let mut all = 0;
+        for process in &self.processes {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()?))?;
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            all += number.context("/proc has another form")?;
+        }
+        Ok(all)
     }
 
     /// Waits until nothing is under way and everything that ended is in the log.
     pub(super) async fn wait_until_recorded(&self) -> anyhow::Result<()> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         for _ in 0..2_000 {
-            let text = http.get(format!("http://{}/metrics", self.admin)).send().await?.text().await?;
-            let line = text.lines().find_map(|line| line.strip_prefix("posthorn_attempts_unrecorded "));
-            if line == Some("0") {
+            let mut unrecorded = 0;
+            for process in &self.processes {
+                let text = http.get(format!("http://{}/metrics", process.admin)).send().await?.text().await?;
+                let line = text.lines().find_map(|line| line.strip_prefix("posthorn_attempts_unrecorded "));
+                unrecorded += line.and_then(|line| line.parse::<u64>().ok()).unwrap_or(0);
+            }
+            if unrecorded == 0 {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -178,12 +222,10 @@ impl Server {
         bail!("attempts were not recorded in time")
     }
 
-    fn id(&self) -> anyhow::Result<u32> {
-        self.process.id().context("the server has ended")
-    }
-
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        self.process.kill().await?;
+        for process in &mut self.processes {
+            process.child.kill().await?;
+        }
         self.folder.close()?;
         Ok(())
     }

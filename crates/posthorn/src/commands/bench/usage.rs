@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 /// Linux counts in hundredths of a second for user space (USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -44,6 +44,17 @@ impl Database {
         &self.url
     }
 
+    /// Kills one of its processes the hard way, after which the first one ends
+    /// all the others and recovers.
+    pub(super) fn crash(&self) -> anyhow::Result<()> {
+        let some = "SELECT pid FROM pg_stat_activity WHERE application_name = 'posthorn' LIMIT 1";
+        let output = Command::new("psql").args(["-XqAt", "-d", &self.url, "-c", some]).output();
+        let process = String::from_utf8(output.context("cannot run psql")?.stdout)?;
+        let killed = Command::new("kill").args(["-KILL", process.trim()]).status()?;
+        ensure!(killed.success(), "process {} was not killed", process.trim());
+        Ok(())
+    }
+
     fn usage(&self) -> anyhow::Result<DatabaseUsage> {
         let sql = "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements";
         let output = Command::new("psql").args(["-XqAt", "-d", &self.url, "-c", sql]).output();
@@ -69,8 +80,11 @@ impl Database {
 
 impl Usage {
     /// What was used so far.
-    pub(super) fn now(server: u32, database: Option<&Database>) -> anyhow::Result<Self> {
-        let server_seconds = Stat::read(server)?.own_seconds;
+    pub(super) fn now(servers: &[u32], database: Option<&Database>) -> anyhow::Result<Self> {
+        let mut server_seconds = 0.0;
+        for server in servers {
+            server_seconds += Stat::read(*server)?.own_seconds;
+        }
         Ok(Self { server_seconds, database: database.map(Database::usage).transpose()? })
     }
 
