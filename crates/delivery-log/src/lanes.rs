@@ -55,7 +55,11 @@ pub const LEASE: Duration = Duration::from_secs(6);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
     /// Its lanes are its own.
-    Alive,
+    Alive {
+        /// The store's clock. Where that is another's than this host's, the two
+        /// should differ by little: what is due is judged by this host's.
+        store_clock: Timestamp,
+    },
     /// It was given up, and owns nothing any more. It may join again under
     /// another id.
     GivenUp,

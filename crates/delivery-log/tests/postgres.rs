@@ -1,15 +1,17 @@
 //! PostgreSQL passes the suite, and keeps what only it promises.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use delivery_log::conformance::{Backend, Scene};
 use delivery_log::conformance_suite;
+use delivery_log::deliveries::Recorded;
 use delivery_log::events::Published;
 use delivery_log::lanes::Beat;
 use delivery_log::postgres::{OpenError, Options, PostgresStore, migrate};
 use delivery_log::{SharedStore, Surroundings};
-use model::clock::{ManualClock, Timestamp};
+use model::clock::{Clock as _, ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
 use model::entropy::SeededEntropy;
 use model::vault::MasterKey;
@@ -131,12 +133,45 @@ async fn what_is_just_being_sent_again_is_not_purged() {
 async fn a_process_that_was_given_up_learns_of_it_and_takes_nothing() {
     let (database, scene) = scene().await;
     let process = scene.new_process().await;
-    assert_eq!(scene.store.beat(process).await.expect("beats"), Beat::Alive);
+    assert!(matches!(scene.store.beat(process).await.expect("beats"), Beat::Alive { .. }));
     database.sql("UPDATE processes SET beat_at = beat_at - interval '1 hour'");
     assert_eq!(scene.store.take_over_dead().await.expect("takes over"), 0);
     assert_eq!(scene.store.beat(process).await.expect("beats"), Beat::GivenUp);
     let taken = scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("asks");
     assert!(taken.is_empty());
+}
+
+#[tokio::test]
+async fn hosts_whose_clocks_differ_by_an_hour_take_turns_all_the_same() {
+    let (_, scene) = scene().await;
+    let behind = Arc::new(ManualClock::new(scene.now().minus(Duration::from_secs(3_600))));
+    let clock = Arc::clone(&behind) as Arc<dyn model::clock::Clock>;
+    let late = scene.backend.open(Surroundings::new(clock, Arc::new(SeededEntropy::new(7)))).await;
+    let process = scene.new_process().await;
+    // Signs of life go by the database's clock, which both are told.
+    for store in [&scene.store, &late] {
+        assert!(matches!(store.beat(process).await.expect("beats"), Beat::Alive { .. }));
+        assert_eq!(store.take_over_dead().await.expect("looks"), 0);
+    }
+    let lane = scene.take_lane().await;
+    scene.publish_one("ord_1").await;
+    let ready = scene.claim(lane.epoch, 10).await;
+    // The other host neither takes what is owned nor finds what is not due by its clock.
+    assert!(late.take_lanes(process, &[scene.endpoint.id]).await.expect("asks").is_empty());
+    let finished = scene.finished(&ready[0], 200, DeliveryStatus::Delivered);
+    assert_eq!(late.finish(Arc::clone(&finished)).await.expect("finishes"), Recorded::Advanced);
+    scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("gives back");
+    let taken = late.take_lanes(process, &[scene.endpoint.id]).await.expect("takes");
+    assert!(taken[0].epoch > lane.epoch);
+    assert_eq!(scene.store.finish(finished).await.expect("is late"), Recorded::Late);
+    // What the host that is ahead publishes is sent by the other one an hour later.
+    scene.publish_one("ord_2").await;
+    let epoch = taken[0].epoch;
+    let claim =
+        async || late.claim_due(scene.endpoint.id, epoch, behind.now(), 10, 1 << 20).await.expect("claims");
+    assert!(claim().await.ready.is_empty());
+    behind.advance(Duration::from_secs(3_600));
+    assert_eq!(claim().await.ready.len(), 1);
 }
 
 #[tokio::test]

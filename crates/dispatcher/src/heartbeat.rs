@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use delivery_log::lanes::{Beat, LEASE};
+use model::clock::Timestamp;
 use model::ids::ProcessId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,9 @@ const BEAT: Duration = Duration::from_millis(1_500);
 const AGAIN: Duration = Duration::from_millis(300);
 /// How much earlier than the others this process thinks that its lease ends.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// Seconds by which clocks may differ before it is worth a warning.
+const CLOCKS_APART: f64 = 1.0;
 
 /// Who this process is to the others, and for how long it is sure of it.
 #[derive(Debug, Default)]
@@ -73,7 +77,10 @@ async fn step(context: &Arc<Context>) -> delivery_log::Result<()> {
     match context.lease.process() {
         None => join(context, asked).await?,
         Some(process) => match context.store.beat(process).await? {
-            Beat::Alive => context.lease.extend(process, asked),
+            Beat::Alive { store_clock } => {
+                context.lease.extend(process, asked);
+                compare_clocks(context, store_clock);
+            }
             Beat::GivenUp => {
                 tracing::warn!("this process was given up by the others, and begins anew");
                 context.lease.end();
@@ -106,6 +113,18 @@ pub(crate) async fn watch_others(context: Arc<Context>, stop: CancellationToken)
             () = stop.cancelled() => {}
             () = tokio::time::sleep(BEAT) => {}
         }
+    }
+}
+
+/// Tells operators when this host's clock and the store's drift apart: what is
+/// due by the one is late or early by the other. Nothing is lost by it.
+fn compare_clocks(context: &Context, store_clock: Timestamp) {
+    let ahead = context.surroundings.now().as_micros() - store_clock.as_micros();
+    let before = context.metrics.clock_ahead.get();
+    let seconds = ahead as f64 / 1e6;
+    context.metrics.clock_ahead.set(seconds);
+    if seconds.abs() >= CLOCKS_APART && before.abs() < CLOCKS_APART {
+        tracing::warn!(seconds, "this host's clock is ahead of the database's by so much");
     }
 }
 

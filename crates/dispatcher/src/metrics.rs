@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use model::attempt::ErrorClass;
 use model::delivery::DeliveryStatus;
@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) unrecorded: IntGauge,
     pub(crate) late: IntCounter,
     pub(crate) given_up: IntCounter,
+    pub(crate) clock_ahead: Gauge,
 }
 
 impl Metrics {
@@ -48,6 +49,10 @@ impl Metrics {
                 "posthorn_attempts_late_total",
                 "Calls whose delivery was taken over, sent again or canceled meanwhile.",
             )?,
+            clock_ahead: Gauge::new(
+                "posthorn_clock_ahead_seconds",
+                "By how much this host's clock is ahead of the database's; deliveries are late or early by it.",
+            )?,
             given_up: IntCounter::new(
                 "posthorn_process_given_up_total",
                 "How often other processes took this one for dead and took its lanes.",
@@ -58,6 +63,7 @@ impl Metrics {
         registry.register(Box::new(metrics.ended.clone()))?;
         registry.register(Box::new(metrics.late.clone()))?;
         registry.register(Box::new(metrics.given_up.clone()))?;
+        registry.register(Box::new(metrics.clock_ahead.clone()))?;
         for gauge in [&metrics.under_way, &metrics.ready, &metrics.lanes, &metrics.unrecorded] {
             registry.register(Box::new(gauge.clone()))?;
         }

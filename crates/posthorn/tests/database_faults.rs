@@ -7,7 +7,7 @@ mod common;
 
 use common::settings;
 use serde_json::json;
-use testkit::{Behaviour, Postgres, Program, Receiver, Start, Store, until};
+use testkit::{Behaviour, Postgres, Program, Proxy, Receiver, Start, Store, until};
 
 fn on(url: &str) -> Start {
     settings().on(url, "all")
@@ -55,6 +55,22 @@ async fn a_database_that_is_not_migrated_or_newer_is_refused() {
     let migrated = testkit::run(&on(&url), &["migrate"]).await;
     assert_eq!(migrated.status.code(), Some(1));
     assert!(String::from_utf8(migrated.stderr).unwrap().contains("a newer Posthorn"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused() {
+    let server = Postgres::shared();
+    let url = server.new_database();
+    // A real server, whose answer is changed on its way: it says that it is a 13.
+    let number: i32 = server.sql("postgres", "SHOW server_version_num").parse().unwrap();
+    let proxy = Proxy::rewriting(server.port(), &number.to_be_bytes(), &130_011_i32.to_be_bytes()).await;
+    let old = url.replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()));
+    for command in ["serve", "migrate"] {
+        let output = testkit::run(&on(&old), &[command]).await;
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("is too old; 14 or newer is needed"), "{message}");
+    }
 }
 
 #[tokio::test]

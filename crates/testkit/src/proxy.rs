@@ -35,6 +35,14 @@ impl Drop for Proxy {
 impl Proxy {
     /// A proxy to this port.
     pub async fn to(port: u16) -> Self {
+        Self::rewriting(port, &[], &[]).await
+    }
+
+    /// A proxy to this port that replaces `from` by `into`, as long as it, in
+    /// what comes back.
+    pub async fn rewriting(port: u16, from: &[u8], into: &[u8]) -> Self {
+        assert_eq!(from.len(), into.len());
+        let (from, into) = (from.to_vec(), into.to_vec());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (wire, watched) = watch::channel(Wire { stalled: false, cuts: 0 });
@@ -43,8 +51,9 @@ impl Proxy {
                 // A target that is down shows as a connection that ends at once.
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-                tokio::spawn(forward(near_read, far_write, watched.clone()));
-                tokio::spawn(forward(far_read, near_write, watched.clone()));
+                let rewrite = Rewrite { from: from.clone(), into: into.clone() };
+                tokio::spawn(forward(near_read, far_write, watched.clone(), Rewrite::default()));
+                tokio::spawn(forward(far_read, near_write, watched.clone(), rewrite));
             }
         });
         Self { address, wire, task }
@@ -71,7 +80,33 @@ impl Proxy {
     }
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watch::Receiver<Wire>) {
+/// What passes as something else.
+#[derive(Debug, Default)]
+struct Rewrite {
+    from: Vec<u8>,
+    into: Vec<u8>,
+}
+
+impl Rewrite {
+    /// Only what comes in one piece is found: good enough for short answers.
+    fn apply(&self, bytes: &mut [u8]) {
+        if self.from.is_empty() {
+            return;
+        }
+        for start in 0..bytes.len().saturating_sub(self.from.len() - 1) {
+            if bytes[start..].starts_with(&self.from) {
+                bytes[start..start + self.from.len()].copy_from_slice(&self.into);
+            }
+        }
+    }
+}
+
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut wire: watch::Receiver<Wire>,
+    rewrite: Rewrite,
+) {
     let cuts = wire.borrow().cuts;
     let mut watched = wire.clone();
     let is_cut = watched.wait_for(|wire| wire.cuts != cuts);
@@ -82,6 +117,7 @@ async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: watc
             if wire.wait_for(|wire| !wire.stalled).await.is_err() {
                 return;
             }
+            rewrite.apply(&mut buffer[..length]);
             if to.write_all(&buffer[..length]).await.is_err() {
                 return;
             }

@@ -30,15 +30,19 @@ pub(super) async fn join(connection: &mut PgConnection, process: ProcessId) -> s
 }
 
 pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<Beat> {
-    let done = sqlx::query(
+    let clock: Option<i64> = sqlx::query_scalar(
         "UPDATE processes SET beat_at = clock_timestamp() \
-         WHERE id = $1 AND beat_at >= clock_timestamp() - make_interval(secs => $2)",
+         WHERE id = $1 AND beat_at >= clock_timestamp() - make_interval(secs => $2) \
+         RETURNING (extract(epoch FROM beat_at) * 1000000)::bigint",
     )
     .bind(process.0)
     .bind(LEASE.as_secs_f64())
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(if done.rows_affected() == 1 { Beat::Alive } else { Beat::GivenUp })
+    Ok(match clock {
+        Some(micros) => Beat::Alive { store_clock: Timestamp::from_micros(micros) },
+        None => Beat::GivenUp,
+    })
 }
 
 /// Lanes that it still owns are taken over at once.

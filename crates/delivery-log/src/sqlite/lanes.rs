@@ -34,7 +34,7 @@ impl Lanes for SqliteStore {
     }
 
     async fn beat(&self, _: ProcessId) -> Result<Beat> {
-        Ok(Beat::Alive)
+        Ok(Beat::Alive { store_clock: self.shared.surroundings.now() })
     }
 
     async fn leave(&self, _: ProcessId) -> Result<()> {
