@@ -100,6 +100,11 @@ impl Labels {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The value of a label.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(known, value)| (known == name).then_some(value))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -10,10 +10,10 @@ use crate::retry::{NextReason, RetryPolicy};
 
 /// The longest `Retry-After` that is obeyed.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// So many different events answered 410 within [`GONE_WINDOW`] disable an endpoint.
-pub const GONE_EVENTS: usize = 3;
-/// See [`GONE_EVENTS`].
-pub const GONE_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// A delivery that has failed so often holds those that follow it in its order
+/// no longer: under the policy `standard` that is after about half an hour of
+/// tries, not counting the time for which it was held.
+pub const ORDER_RELEASED_AFTER: u32 = 6;
 
 /// What a delivery's schedule has used up before an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub struct Outcome {
     pub ended_at: Timestamp,
     /// What it was made for.
     pub trigger: Trigger,
+    /// Whether others wait for it, in their order.
+    pub ordered: bool,
+    /// Whether a test wants a second call.
+    pub twice: bool,
 }
 
 /// What follows for the delivery and its endpoint.
@@ -56,15 +60,9 @@ pub struct Verdict {
     pub hold_until: Option<Timestamp>,
 }
 
-/// Whether a status says that the request itself is wrong, so that sending
-/// the same bytes again will hardly help.
-fn is_rejection(status: Option<u16>) -> bool {
-    matches!(status, Some(400 | 413 | 415 | 422))
-}
-
 /// Decides what follows from an outcome.
 pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dyn Entropy) -> Verdict {
-    let rejected = is_rejection(outcome.http_status);
+    let rejected = policy.is_permanent(outcome.http_status);
     let spent_now = Spent {
         tries: spent.tries.saturating_add(1),
         rejections: spent.rejections.saturating_add(u32::from(rejected)),
@@ -77,6 +75,15 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
         spent: spent_now,
         hold_until,
     };
+    if outcome.trigger == Trigger::Test && outcome.twice && spent.tries == 0 {
+        return Verdict {
+            status: DeliveryStatus::Retrying,
+            next_attempt_at: Some(Timestamp::EPOCH),
+            reason: NextReason::Scenario,
+            spent: spent_now,
+            hold_until: None,
+        };
+    }
     if outcome.error_class == ErrorClass::None {
         return ended(DeliveryStatus::Delivered, NextReason::Delivered, None);
     }
@@ -101,7 +108,7 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
         return give_up(Failure::Exhausted);
     }
     let (wait, reason) = if rejected {
-        match policy.rejected_wait(spent_now.rejections, entropy) {
+        match policy.permanent_wait(spent_now.rejections, entropy) {
             Some(wait) => (wait, NextReason::Rejected),
             None => return give_up(Failure::Permanent),
         }
@@ -113,9 +120,14 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
         Some(hold) if hold > scheduled => (hold, NextReason::RetryAfter),
         _ => (scheduled, reason),
     };
-    if next > spent.since.plus(policy.max_age) {
+    let end = spent.since.plus(policy.max_age);
+    if outcome.ended_at >= end {
         return give_up(Failure::Exhausted);
     }
+    // Whatever held it: the last try is made at the end, and not skipped.
+    let (next, reason) = if next > end { (end, NextReason::LastTry) } else { (next, reason) };
+    let released = outcome.ordered && spent_now.tries == ORDER_RELEASED_AFTER;
+    let reason = if released { NextReason::OrderReleased } else { reason };
     Verdict {
         status: DeliveryStatus::Retrying,
         next_attempt_at: Some(next),
@@ -150,6 +162,8 @@ mod tests {
             retry_after: None,
             ended_at: START,
             trigger: Trigger::Automatic,
+            ordered: false,
+            twice: false,
         }
     }
 
@@ -176,11 +190,37 @@ mod tests {
     }
 
     #[test]
-    fn the_schedule_ends_after_120_hours() {
-        let late = Outcome { ended_at: START.plus(Duration::from_secs(119 * 3600)), ..outcome(500) };
-        let verdict = judge(Spent { tries: 20, ..fresh() }, late);
+    fn the_schedule_ends_after_120_hours_with_a_last_try() {
+        let at =
+            |hours: u64| Outcome { ended_at: START.plus(Duration::from_secs(hours * 3600)), ..outcome(500) };
+        let spent = Spent { tries: 20, ..fresh() };
+        let verdict = judge(spent, at(119));
+        assert_eq!((verdict.status, verdict.reason), (DeliveryStatus::Retrying, NextReason::LastTry));
+        assert_eq!(verdict.next_attempt_at, Some(START.plus(Duration::from_secs(120 * 3600))));
+        let verdict = judge(spent, at(120));
         assert_eq!(verdict.status, DeliveryStatus::Failed(Failure::Exhausted));
         assert_eq!(verdict.reason, NextReason::GivenUp);
+        // What was held beyond the end has had its last try with this one.
+        assert_eq!(judge(fresh(), at(200)).status, DeliveryStatus::Failed(Failure::Exhausted));
+    }
+
+    #[test]
+    fn what_follows_in_order_is_let_go_after_six_failures_and_that_is_said() {
+        let ordered = Outcome { ordered: true, ..outcome(500) };
+        let reasons: Vec<NextReason> =
+            (0..8).map(|tries| judge(Spent { tries, ..fresh() }, ordered).reason).collect();
+        let expected: Vec<NextReason> = (1..=8)
+            .map(|tries| if tries == 6 { NextReason::OrderReleased } else { NextReason::Backoff })
+            .collect();
+        assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn a_scenario_may_want_a_second_call() {
+        let twice = Outcome { trigger: Trigger::Test, twice: true, ..outcome(204) };
+        let verdict = judge(fresh(), twice);
+        assert_eq!((verdict.status, verdict.reason), (DeliveryStatus::Retrying, NextReason::Scenario));
+        assert_eq!(judge(verdict.spent, twice).status, DeliveryStatus::Delivered);
     }
 
     #[test]
