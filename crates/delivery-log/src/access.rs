@@ -42,6 +42,8 @@ pub struct Project {
     pub unknown_tenant: UnknownTenant,
     /// For how many days events and what became of them are kept.
     pub retention_days: u32,
+    /// Since when none of its endpoints is called, if that is so.
+    pub paused_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -71,6 +73,9 @@ pub trait Access: Send + Sync {
 
     /// Replaces a project's settings, if `expected` is still its last change.
     async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool>;
+
+    /// Holds what waits for all endpoints of a project from now on, or lets it go.
+    async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>>;
 
     /// Adds a key that answers to a token.
     async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>>;

@@ -7,16 +7,17 @@
 //! new endpoint misses no event, whoever made it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use model::access::{ApiKey, TokenHash};
 use model::clock::Timestamp;
-use model::endpoint::{CustomHeader, Endpoint};
+use model::endpoint::{CustomHeader, Endpoint, EndpointStatus};
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
+use model::retry::RetryPolicy;
 use model::signature::Signer;
 
 use crate::Result;
@@ -75,6 +76,8 @@ pub enum Change {
     Endpoint(Box<SecretEndpoint>),
     /// An endpoint that was deleted.
     NoEndpoint(TenantId, EndpointId),
+    /// A retry policy of a project, or that it is gone.
+    Policy(ProjectId, String, Option<RetryPolicy>),
     /// A key.
     Key(Box<KnownKey>),
     /// A key that was revoked.
@@ -89,6 +92,7 @@ struct State {
     handles: HashMap<(ProjectId, TenantHandle), TenantId>,
     endpoints: HashMap<EndpointId, Arc<LiveEndpoint>>,
     of_tenant: HashMap<TenantId, Vec<EndpointId>>,
+    policies: HashMap<(ProjectId, String), Arc<RetryPolicy>>,
     keys: HashMap<KeyId, Arc<KnownKey>>,
     tokens: HashMap<TokenHash, KeyId>,
 }
@@ -141,6 +145,29 @@ impl Configuration {
         self.read().endpoints.get(&id).cloned()
     }
 
+    /// Whether an endpoint is called: neither it nor its tenant nor its project
+    /// is paused, and it is not disabled. `None` if there is no such endpoint.
+    pub fn is_called(&self, id: EndpointId) -> Option<bool> {
+        let state = self.read();
+        let endpoint = &state.endpoints.get(&id)?.endpoint;
+        let tenant_paused =
+            state.tenants.get(&endpoint.tenant).is_some_and(|tenant| tenant.paused_at.is_some());
+        let project_paused =
+            state.projects.get(&endpoint.project).is_some_and(|project| project.paused_at.is_some());
+        Some(endpoint.status == EndpointStatus::Enabled && !tenant_paused && !project_paused)
+    }
+
+    /// A retry policy of a project; `None` if there is none of this name.
+    pub fn retry_policy(&self, project: ProjectId, name: &str) -> Option<Arc<RetryPolicy>> {
+        let built_in = || RetryPolicy::built_in(name).map(Arc::new);
+        // Read on every attempt, mostly for the first of them.
+        if name == "standard" {
+            static STANDARD: LazyLock<Arc<RetryPolicy>> = LazyLock::new(|| Arc::new(RetryPolicy::standard()));
+            return Some(Arc::clone(&STANDARD));
+        }
+        built_in().or_else(|| self.read().policies.get(&(project, name.to_owned())).cloned())
+    }
+
     /// All endpoints of a tenant, in the order in which they were made.
     /// `None` if there is no such tenant.
     pub fn endpoints_of(&self, tenant: TenantId) -> Option<Vec<Arc<LiveEndpoint>>> {
@@ -191,6 +218,10 @@ impl State {
                     ids.retain(|other| *other != id);
                 }
             }
+            Change::Policy(project, name, Some(policy)) => {
+                self.policies.insert((project, name), Arc::new(policy));
+            }
+            Change::Policy(project, name, None) => drop(self.policies.remove(&(project, name))),
             Change::Key(known) => {
                 self.forget_tokens(known.key.id);
                 self.tokens.insert(known.tokens.current, known.key.id);

@@ -6,6 +6,7 @@
 
 mod access;
 mod deliveries;
+mod engine;
 mod events;
 mod lanes;
 mod scene;
@@ -92,4 +93,12 @@ sentences! {
         a_publish_into_an_owned_lane_needs_no_claim,
         idle_lanes_with_due_work_are_found,
         a_test_call_can_be_claimed_alone_while_all_else_is_held;
+    engine:
+        those_of_one_key_are_claimed_one_after_the_other,
+        one_that_has_failed_too_often_holds_its_followers_no_longer,
+        a_lane_finds_what_may_go_behind_many_that_may_not,
+        a_pause_of_the_tenant_or_the_project_holds_all_of_its_endpoints,
+        a_filter_keeps_events_away_and_the_event_says_so,
+        how_an_endpoint_is_called_and_its_credentials_are_read_back,
+        policies_are_kept_by_name_and_not_removed_while_in_use;
 }

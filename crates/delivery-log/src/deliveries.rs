@@ -10,11 +10,12 @@ use model::delivery::{Delivery, VisibleStatus};
 use model::event::{Event, EventData};
 use model::event_type::EventType;
 use model::failure::Verdict;
+use model::health::Health;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::Subject;
 
 use crate::idempotency::{Once, Performed};
-use crate::lanes::{Epoch, LaneHealth};
+use crate::lanes::Epoch;
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
@@ -32,7 +33,7 @@ pub struct Finished {
     /// What follows for the delivery.
     pub verdict: Verdict,
     /// The lane's health, if the attempt changed it.
-    pub health: Option<LaneHealth>,
+    pub health: Option<Health>,
 }
 
 /// What became of a finished attempt.

@@ -58,6 +58,10 @@ pub trait Endpoints: Send + Sync {
     /// its owner will read.
     async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()>;
 
+    /// Forgets what the endpoint answered: its breaker is closed, and it may be
+    /// called at once.
+    async fn reset_endpoint(&self, id: EndpointId) -> Result<()>;
+
     /// Removes an endpoint; what waited is canceled. `false` if it was gone
     /// or changed since `expected`.
     async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool>;

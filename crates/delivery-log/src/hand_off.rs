@@ -39,6 +39,8 @@ pub struct ReadyDelivery {
     pub trigger: Trigger,
     /// How the last attempt ended, if there was one.
     pub last_error: Option<ErrorClass>,
+    /// Whether others of the same ordering key wait until it has ended.
+    pub ordered: bool,
 }
 
 /// A place in a lane that was promised to a delivery.

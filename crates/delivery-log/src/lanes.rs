@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use model::clock::Timestamp;
-use model::ids::{EndpointId, EventId, ProcessId};
+use model::health::Health;
+use model::ids::{EndpointId, ProcessId};
 
 use crate::Result;
 use crate::hand_off::ReadyDelivery;
@@ -17,15 +18,6 @@ use crate::hand_off::ReadyDelivery;
 /// Counts the owners of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub i64);
-
-/// What a lane's owner knows of its endpoint, stored for the next owner.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LaneHealth {
-    /// Nothing goes to the endpoint before this.
-    pub hold_until: Option<Timestamp>,
-    /// Events that the endpoint last answered with 410, and when.
-    pub gone: Vec<(EventId, Timestamp)>,
-}
 
 /// A lane that is owned now.
 #[derive(Debug, Clone)]
@@ -35,7 +27,7 @@ pub struct TakenLane {
     /// The epoch that begins.
     pub epoch: Epoch,
     /// What the owner before knew.
-    pub health: LaneHealth,
+    pub health: Health,
 }
 
 /// Deliveries that were due, now in this process's hands.
@@ -43,8 +35,48 @@ pub struct TakenLane {
 pub struct ClaimedDeliveries {
     /// The deliveries, oldest first.
     pub ready: Vec<ReadyDelivery>,
-    /// When the first of what is left is due; `None` if nothing is left.
+    /// When the first of what is left is due; `None` if nothing is left that
+    /// waits for a time only.
     pub next_due: Option<Timestamp>,
+    /// There may be more that is due, from here on: so many go in order that
+    /// not all were looked at.
+    pub more_after: Option<Cursor>,
+}
+
+/// How far a lane has looked through what is due: for the store to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// When the last one looked at was due.
+    pub(crate) due_at: Timestamp,
+    /// And which one that was, among those due then.
+    pub(crate) place: u128,
+}
+
+impl Cursor {
+    /// Before everything.
+    pub const START: Self = Self { due_at: Timestamp::from_micros(-1), place: 0 };
+}
+
+/// Among those that go in order, so many are looked at in one claim: many may
+/// wait behind one that is being retried.
+pub const LOOKED_AT: u32 = 1_024;
+
+/// What is to be claimed for a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimDue {
+    /// Whose lane.
+    pub endpoint: EndpointId,
+    /// The epoch of its owner.
+    pub epoch: Epoch,
+    /// What is due at this time. At [`Timestamp::EPOCH`] those are tests
+    /// alone, which may be sent during a hold.
+    pub now: Timestamp,
+    /// At most so many deliveries,
+    pub limit: u32,
+    /// and about so many bytes of data.
+    pub max_bytes: usize,
+    /// From here on.
+    pub after: Cursor,
 }
 
 /// A process without a heartbeat for so long is given up: its lanes are taken
@@ -123,17 +155,9 @@ pub trait Lanes: Send + Sync {
     /// Takes those of the lanes that nobody owns.
     async fn take_lanes(&self, process: ProcessId, endpoints: &[EndpointId]) -> Result<Vec<TakenLane>>;
 
-    /// Takes what is due at `now` into this process's hands: at most `limit`
-    /// deliveries, and about `max_bytes` of data. What is due at
-    /// [`Timestamp::EPOCH`] are tests alone, which may be sent during a hold.
-    async fn claim_due(
-        &self,
-        endpoint: EndpointId,
-        epoch: Epoch,
-        now: Timestamp,
-        limit: u32,
-        max_bytes: usize,
-    ) -> Result<ClaimedDeliveries>;
+    /// Takes what is due into this process's hands. Of those that go in the
+    /// order of their key, only the first of each key is taken.
+    async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries>;
 
     /// Gives lanes back. What was in hand and not sent can be claimed by the
     /// next owner at once, as if it had never been claimed.

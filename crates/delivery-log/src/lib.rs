@@ -22,6 +22,7 @@ pub mod hand_off;
 pub mod idempotency;
 pub mod lanes;
 pub mod page;
+pub mod policies;
 pub mod postgres;
 mod queue;
 pub mod sqlite;
@@ -49,6 +50,7 @@ pub trait Store:
     + events::Events
     + deliveries::Deliveries
     + lanes::Lanes
+    + policies::Policies
     + configuration::Configured
 {
 }
@@ -60,6 +62,7 @@ impl<T> Store for T where
         + events::Events
         + deliveries::Deliveries
         + lanes::Lanes
+        + policies::Policies
         + configuration::Configured
 {
 }

@@ -34,6 +34,8 @@ mod matching;
 mod moves;
 mod open;
 mod partitions;
+#[path = "common/policies.rs"]
+mod policies;
 mod processes;
 mod publish;
 mod retention;

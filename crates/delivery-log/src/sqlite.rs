@@ -29,6 +29,8 @@ mod matching;
 mod moves;
 mod multi_row;
 mod open;
+#[path = "common/policies.rs"]
+mod policies;
 mod publish;
 mod retention;
 #[path = "common/rows.rs"]

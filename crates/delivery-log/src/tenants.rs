@@ -23,6 +23,10 @@ pub struct Tenant {
     pub name: String,
     /// The caller's own notes: the text of a JSON object.
     pub metadata: String,
+    /// Mail addresses of those who want to know when an endpoint fails.
+    pub contacts: Vec<String>,
+    /// Since when none of its endpoints is called, if that is so.
+    pub paused_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -50,7 +54,11 @@ pub trait Tenants: Send + Sync {
     /// The tenants of a project.
     async fn list_tenants(&self, view: View, page: PageRequest) -> Result<Page<Tenant>>;
 
-    /// Replaces name and metadata, if `expected` is still its last change.
+    /// Holds what waits for the tenant's endpoints from now on, or lets it go.
+    /// `None` if there is no such tenant.
+    async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>>;
+
+    /// Replaces name, metadata and contacts, if `expected` is still its last change.
     async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<bool>;
 
     /// Removes a tenant, its endpoints and its keys. What waited is

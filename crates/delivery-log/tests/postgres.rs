@@ -1,5 +1,7 @@
 //! PostgreSQL passes the suite, and keeps what only it promises.
 
+mod fixture;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +81,26 @@ async fn scene() -> (Arc<Database>, Scene) {
     let database = Arc::new(Database::new());
     let scene = Scene::open(Arc::clone(&database) as Arc<dyn Backend>).await;
     (database, scene)
+}
+
+/// What servers of the first version left, with the master key that they had.
+#[tokio::test]
+async fn a_filled_database_of_the_first_version_is_migrated_while_it_is_in_use() {
+    let database = Database::new();
+    let mut connection = PgConnection::connect(&database.url).await.expect("connects");
+    sqlx::raw_sql(include_str!("fixtures/postgres-0001.sql"))
+        .execute(&mut connection)
+        .await
+        .expect("is filled");
+    // A reader that has not ended yet holds nobody up who only reads and writes.
+    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await.expect("sets");
+    let options = || Options { master_key: fixture::master_key(), ..database.options(1) };
+    let early = PostgresStore::open(options(), surroundings()).await;
+    assert!(matches!(early, Err(OpenError::NotMigrated)), "{early:?}");
+    migrate(options(), surroundings()).await.expect("migrates");
+    migrate(options(), surroundings()).await.expect("changes nothing the second time");
+    let store = PostgresStore::open(options(), surroundings()).await.expect("opens");
+    fixture::check(Arc::new(store)).await;
 }
 
 #[tokio::test]
@@ -167,8 +189,7 @@ async fn hosts_whose_clocks_differ_by_an_hour_take_turns_all_the_same() {
     // What the host that is ahead publishes is sent by the other one an hour later.
     scene.publish_one("ord_2").await;
     let epoch = taken[0].epoch;
-    let claim =
-        async || late.claim_due(scene.endpoint.id, epoch, behind.now(), 10, 1 << 20).await.expect("claims");
+    let claim = async || late.claim_due(scene.wish(epoch, behind.now(), 10)).await.expect("claims");
     assert!(claim().await.ready.is_empty());
     behind.advance(Duration::from_secs(3_600));
     assert_eq!(claim().await.ready.len(), 1);

@@ -1,5 +1,7 @@
 //! The embedded store passes the suite, and keeps what only it promises.
 
+mod fixture;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +12,8 @@ use delivery_log::{SharedStore, Surroundings};
 use model::clock::{ManualClock, Timestamp};
 use model::entropy::SeededEntropy;
 use model::vault::MasterKey;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 struct Sqlite {
@@ -49,6 +53,23 @@ conformance_suite!(Sqlite::new());
 fn surroundings() -> Surroundings {
     let clock = ManualClock::new(Timestamp::from_secs(1_795_262_400));
     Surroundings::new(Arc::new(clock), Arc::new(SeededEntropy::new(2)))
+}
+
+/// What a server of the first version left, with the master key that it had.
+#[tokio::test]
+async fn a_filled_store_of_the_first_version_is_migrated() {
+    let sqlite = Sqlite::new();
+    let path = sqlite.folder.path().join("posthorn.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("opens");
+    sqlx::raw_sql(include_str!("fixtures/sqlite-0001.sql"))
+        .execute(&mut connection)
+        .await
+        .expect("is filled");
+    connection.close().await.expect("closes");
+    let options = Options { master_key: fixture::master_key(), ..sqlite.options(1) };
+    let store = SqliteStore::open(options, surroundings()).await.expect("is migrated");
+    fixture::check(Arc::new(store)).await;
 }
 
 #[tokio::test]

@@ -122,17 +122,38 @@ impl fmt::Display for VisibleStatus {
 /// What holds the deliveries of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldBy {
-    /// The endpoint is paused or disabled.
+    /// The endpoint, its tenant or its project is paused, or it is disabled.
     Paused,
+    /// The endpoint's breaker is open.
+    Breaker,
     /// The receiver asked for time (`Retry-After`).
     RateLimit,
+    /// An earlier event of the same ordering key is still on its way.
+    Order,
 }
 
 impl HeldBy {
+    /// A small number that stands for it in a store, for ever.
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Paused => 0,
+            Self::Breaker => 1,
+            Self::RateLimit => 2,
+            Self::Order => 3,
+        }
+    }
+
+    /// What a store's number stands for.
+    pub fn from_code(code: i64) -> Option<Self> {
+        [Self::Paused, Self::Breaker, Self::RateLimit, Self::Order].into_iter().find(|by| by.code() == code)
+    }
+
     /// The name, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Paused => "paused",
+            Self::Breaker => "breaker",
+            Self::Order => "order",
             Self::RateLimit => "rate_limit",
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::calls::CallOptions;
 use crate::clock::Timestamp;
 use crate::event_type::{EventType, Subscription, WantedVersion};
 use crate::ids::{EndpointId, ProjectId, TenantId};
@@ -87,6 +88,24 @@ pub struct CustomHeader {
     pub value: SecretString,
 }
 
+/// What calls to an endpoint need beside the signature.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// The secret of its OAuth client.
+    pub oauth_secret: Option<SecretString>,
+    /// The certificate with which calls say who they are, and its key: PEM.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// A client certificate (mutual TLS) and its key, as PEM.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The certificate, and those that sign it.
+    pub chain: String,
+    /// The key.
+    pub key: SecretString,
+}
+
 /// A URL that a tenant registered.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -106,8 +125,12 @@ pub struct Endpoint {
     pub payload: PayloadMode,
     /// Sent with every call.
     pub headers: Vec<CustomHeader>,
-    /// How long an attempt may take.
-    pub timeout: Duration,
+    /// How long an attempt may take, if it says so itself.
+    pub timeout: Option<Duration>,
+    /// How it wants to be called.
+    pub calls: CallOptions,
+    /// What calls need beside the signature: to be kept as secrets are.
+    pub credentials: Credentials,
     /// Whether it is called.
     pub status: EndpointStatus,
     /// Why it is disabled, when Posthorn did it.
@@ -129,6 +152,8 @@ pub enum NoMatch {
     SchemaVersion,
     /// It is disabled.
     Disabled,
+    /// Its filter says no.
+    Filter,
 }
 
 impl NoMatch {
@@ -138,6 +163,7 @@ impl NoMatch {
             Self::EventType => "event_type",
             Self::SchemaVersion => "schema_version",
             Self::Disabled => "disabled",
+            Self::Filter => "filter",
         }
     }
 }
@@ -178,7 +204,9 @@ mod tests {
             subscriptions: subscriptions.iter().map(|text| text.parse().expect("a subscription")).collect(),
             payload: PayloadMode::Full,
             headers: Vec::new(),
-            timeout: DEFAULT_TIMEOUT,
+            timeout: None,
+            calls: CallOptions::default(),
+            credentials: Credentials::default(),
             status: EndpointStatus::Enabled,
             disabled_reason: None,
             metadata: "{}".to_owned(),

@@ -31,6 +31,20 @@ pub struct Filter {
     root: Node,
     /// Whether any condition looks at the data.
     reads_data: bool,
+    /// As it was written.
+    source: Value,
+}
+
+impl serde::Serialize for Filter {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.source.serialize(to)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Filter {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&Value::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +116,12 @@ impl Filter {
     pub fn parse(json: &Value) -> Result<Self, InvalidFilter> {
         let mut reader = Reader { conditions: 0, reads_data: false };
         let root = reader.node(json, "", 0)?;
-        Ok(Self { root, reads_data: reader.reads_data })
+        Ok(Self { root, reads_data: reader.reads_data, source: json.clone() })
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &Value {
+        &self.source
     }
 
     /// Whether it has to see the data.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{ErrorClass, Trigger};
 use crate::breaker::{Admission, Breaker, Change};
 use crate::clock::Timestamp;
+use crate::delivery::{HeldBy, Hold};
 use crate::entropy::Entropy;
 use crate::ids::{DeliveryId, EventId};
 
@@ -106,9 +107,13 @@ impl Health {
         self.asked_until.filter(|until| *until > now)
     }
 
-    /// Nothing goes before this.
-    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.asked_until.max(self.breaker.held_until()).filter(|until| *until > now)
+    /// What holds everything back at `now`, and until when.
+    pub fn hold(&self, now: Timestamp) -> Option<Hold> {
+        let asked = self.asked_until(now).map(|until| (until, HeldBy::RateLimit));
+        let open =
+            self.breaker.held_until().filter(|until| *until > now).map(|until| (until, HeldBy::Breaker));
+        let (until, by) = asked.into_iter().chain(open).max_by_key(|(until, _)| *until)?;
+        Some(Hold { by, until: Some(until) })
     }
 
     /// Whether a call may be made now.
@@ -288,7 +293,8 @@ mod tests {
         let minute = START.plus(Duration::from_secs(60));
         learn(&mut health, Ended { hold_until: Some(minute), ..ended(6, 503, 0) });
         assert_eq!(health.admission(START), Admission::HeldUntil(minute));
-        assert_eq!(health.held_until(minute), None);
+        assert_eq!(health.hold(START), Some(Hold { by: HeldBy::RateLimit, until: Some(minute) }));
+        assert_eq!(health.hold(minute), None);
         assert!(!health.is_clean());
     }
 }

@@ -9,6 +9,7 @@ pub mod access;
 pub mod address;
 pub mod attempt;
 pub mod breaker;
+pub mod calls;
 pub mod clock;
 pub mod delivery;
 pub mod endpoint;

@@ -28,6 +28,7 @@ pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
             _ => UnknownTenant::Reject,
         },
         retention_days: count(row, "retention_days")?,
+        paused_at: time_option(row, "paused_at")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -80,6 +81,38 @@ async fn ensure_project(connection: &mut Connection, new: &Project) -> sqlx::Res
     .execute(connection)
     .await?;
     Ok(new.clone())
+}
+
+async fn pause(
+    connection: &mut Connection,
+    id: ProjectId,
+    paused: bool,
+    now: Timestamp,
+) -> sqlx::Result<Option<Project>> {
+    let version = next_version(connection).await?;
+    // Paused twice, it is paused since the first time.
+    let row = sqlx::query(
+        "UPDATE projects SET paused_at = CASE WHEN $1 THEN coalesce(paused_at, $2) END, updated_at = $2, \
+         version = $3 WHERE id = $4 RETURNING *",
+    )
+    .bind(paused)
+    .bind(now.as_micros())
+    .bind(version)
+    .bind(id.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if !paused {
+        // Lanes that rested meanwhile are looked for from now on.
+        sqlx::query(
+            "UPDATE lanes SET wake_at = $1 WHERE owner IS NULL AND wake_at > $1 \
+             AND endpoint IN (SELECT id FROM endpoints WHERE project = $2 AND deleted_at IS NULL)",
+        )
+        .bind(now.as_micros())
+        .bind(id.0)
+        .execute(connection)
+        .await?;
+    }
+    row.as_ref().map(project).transpose()
 }
 
 async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
@@ -142,6 +175,7 @@ impl Access for Store {
             name: name.clone(),
             unknown_tenant: UnknownTenant::default(),
             retention_days: DEFAULT_RETENTION_DAYS,
+            paused_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -177,6 +211,13 @@ impl Access for Store {
             .boxed()
         })
         .await
+    }
+
+    async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>> {
+        let now = self.shared.surroundings.now();
+        let found = self.edit(move |connection| pause(connection, id, paused, now).boxed()).await?;
+        // Lanes that are owned here look again by themselves, as everywhere.
+        Ok(found)
     }
 
     async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>> {

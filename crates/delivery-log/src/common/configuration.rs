@@ -12,7 +12,7 @@ use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
 
 use super::rows::{parsed, time_option, uuid};
-use super::{Connection, Row, Shared, Store, access, endpoints, statements, store_error, tenants};
+use super::{Connection, Row, Shared, Store, access, endpoints, policies, statements, store_error, tenants};
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
 use crate::hand_off::{HandOff, NoLanes};
@@ -100,6 +100,13 @@ impl Shared {
                 None => Change::Endpoint(Box::new(endpoints::secret_endpoint(&row, &self.vault)?)),
                 Some(_) => Change::NoEndpoint(TenantId(uuid(&row, "tenant")?), EndpointId(uuid(&row, "id")?)),
             });
+        }
+        for row in changed(connection, "SELECT * FROM retry_policies WHERE version > $1", known).await? {
+            let policy = match time_option(&row, "deleted_at")? {
+                None => Some(policies::policy(&row)?.policy),
+                Some(_) => None,
+            };
+            changes.push(Change::Policy(ProjectId(uuid(&row, "project")?), row.try_get("name")?, policy));
         }
         for row in changed(connection, "SELECT * FROM api_keys WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "revoked_at")? {

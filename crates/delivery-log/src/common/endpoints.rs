@@ -12,7 +12,7 @@ use sqlx::{QueryBuilder, Row as _};
 use zeroize::Zeroizing;
 
 use model::clock::Timestamp;
-use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
+use model::endpoint::{ActiveSecret, ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus};
 use model::entropy::Entropy;
 use model::event_type::Subscription;
 use model::ids::{EndpointId, ProjectId, TenantId};
@@ -93,7 +93,12 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
                 .into_iter()
                 .map(|(name, value)| CustomHeader { name, value: value.into() })
                 .collect(),
-            timeout: Duration::from_millis(row.try_get::<i64, _>("timeout_ms")?.max(0) as u64),
+            timeout: match row.try_get::<i64, _>("timeout_ms")? {
+                1.. => Some(Duration::from_millis(row.try_get::<i64, _>("timeout_ms")? as u64)),
+                _ => None,
+            },
+            calls: json(row, "options")?,
+            credentials: credentials(row, vault, id)?,
             status: parsed(row, "status", str::parse::<EndpointStatus>)?,
             disabled_reason: row.try_get("disabled_reason")?,
             metadata: row.try_get("metadata")?,
@@ -102,6 +107,47 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
         },
         secrets: secrets.into_iter().map(active).collect::<sqlx::Result<_>>()?,
     })
+}
+
+/// What is sealed of an endpoint's credentials.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct SealedCredentials {
+    oauth_secret: Option<Zeroizing<String>>,
+    certificate: Option<(String, Zeroizing<String>)>,
+}
+
+fn seal_credentials(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Option<Vec<u8>> {
+    let secret = |text: &secrecy::SecretString| Zeroizing::new(text.expose_secret().to_owned());
+    let Credentials { oauth_secret, client_certificate } = &endpoint.credentials;
+    if oauth_secret.is_none() && client_certificate.is_none() {
+        return None;
+    }
+    let sealed = SealedCredentials {
+        oauth_secret: oauth_secret.as_ref().map(secret),
+        certificate: client_certificate
+            .as_ref()
+            .map(|certificate| (certificate.chain.clone(), secret(&certificate.key))),
+    };
+    let text = Zeroizing::new(to_json(&sealed));
+    Some(vault.seal(text.as_bytes(), &row_name("credentials", endpoint.id), entropy))
+}
+
+fn credentials(row: &Row, vault: &Vault, id: EndpointId) -> sqlx::Result<Credentials> {
+    if row.try_get::<Option<&[u8]>, _>("sealed_credentials")?.is_none() {
+        return Ok(Credentials::default());
+    }
+    let sealed: SealedCredentials = unseal(row, vault, "sealed_credentials", "credentials", id)?;
+    let secret = |text: Zeroizing<String>| secrecy::SecretString::from(text.as_str());
+    Ok(Credentials {
+        oauth_secret: sealed.oauth_secret.map(secret),
+        client_certificate: sealed
+            .certificate
+            .map(|(chain, key)| ClientCertificate { chain, key: secret(key) }),
+    })
+}
+
+fn timeout_ms(endpoint: &Endpoint) -> i64 {
+    endpoint.timeout.map_or(0, |timeout| timeout.as_millis() as i64)
 }
 
 fn subscriptions_text(endpoint: &Endpoint) -> String {
@@ -118,8 +164,9 @@ async fn insert(
     let endpoint = &new.endpoint;
     let done = sqlx::query(
         "INSERT INTO endpoints (id, project, tenant, url, description, subscriptions, payload, timeout_ms, \
-         status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version) \
-         SELECT $1, project, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM tenants \
+         status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version, \
+         options, sealed_credentials) \
+         SELECT $1, project, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17 FROM tenants \
          WHERE id = $15 AND deleted_at IS NULL",
     )
     .bind(endpoint.id.0)
@@ -127,7 +174,7 @@ async fn insert(
     .bind(&endpoint.description)
     .bind(subscriptions_text(endpoint))
     .bind(endpoint.payload.as_str())
-    .bind(endpoint.timeout.as_millis() as i64)
+    .bind(timeout_ms(endpoint))
     .bind(endpoint.status.as_str())
     .bind(endpoint.disabled_reason.as_deref())
     .bind(&endpoint.metadata)
@@ -137,6 +184,8 @@ async fn insert(
     .bind(endpoint.updated_at.as_micros())
     .bind(version)
     .bind(endpoint.tenant.0)
+    .bind(to_json(&endpoint.calls))
+    .bind(seal_credentials(vault, endpoint, entropy))
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
@@ -146,16 +195,25 @@ async fn insert(
     Ok(true)
 }
 
+/// What an update writes sealed.
+struct Sealed {
+    headers: Vec<u8>,
+    credentials: Option<Vec<u8>>,
+    /// Whether headers or credentials are others than before.
+    changed: bool,
+}
+
 /// What an update changed that others have to know.
 struct Updated {
-    /// The URL is another.
+    /// The URL or the credentials are others: what it answered before says
+    /// nothing any more.
     moved: bool,
 }
 
 async fn update(
     connection: &mut Connection,
     new: &Endpoint,
-    sealed_headers: Vec<u8>,
+    sealed: Sealed,
     expected: Timestamp,
 ) -> sqlx::Result<Option<Updated>> {
     let version = next_version(connection).await?;
@@ -168,30 +226,51 @@ async fn update(
     let Some(before) = before else { return Ok(None) };
     sqlx::query(
         "UPDATE endpoints SET url = $1, description = $2, subscriptions = $3, payload = $4, timeout_ms = $5, \
-         status = $6, disabled_reason = $7, metadata = $8, sealed_headers = $9, updated_at = $10, version = $11 \
-         WHERE id = $12",
+         status = $6, disabled_reason = $7, metadata = $8, sealed_headers = $9, updated_at = $10, version = $11, \
+         options = $13, sealed_credentials = $14 WHERE id = $12",
     )
     .bind(new.url.as_str())
     .bind(&new.description)
     .bind(subscriptions_text(new))
     .bind(new.payload.as_str())
-    .bind(new.timeout.as_millis() as i64)
+    .bind(timeout_ms(new))
     .bind(new.status.as_str())
     .bind(new.disabled_reason.as_deref())
     .bind(&new.metadata)
-    .bind(sealed_headers)
+    .bind(sealed.headers)
     .bind(new.updated_at.as_micros())
     .bind(version)
     .bind(new.id.0)
+    .bind(to_json(&new.calls))
+    .bind(sealed.credentials)
     .execute(&mut *connection)
     .await?;
-    let moved = before.try_get::<&str, _>(0)? != new.url.as_str();
+    let moved = sealed.changed || before.try_get::<&str, _>(0)? != new.url.as_str();
     if moved {
         lane_rows::lift_hold(connection, new.id).await?;
     }
     // What was held may go now.
     lanes::wake(connection, &[new.id], new.updated_at).await?;
     Ok(Some(Updated { moved }))
+}
+
+/// Whether calls say in the same way who they are.
+fn has_same_credentials(before: &Endpoint, after: &Endpoint) -> bool {
+    let headers = |endpoint: &Endpoint| -> Vec<(String, String)> {
+        let header = |header: &CustomHeader| (header.name.clone(), header.value.expose_secret().to_owned());
+        endpoint.headers.iter().map(header).collect()
+    };
+    let secret = |endpoint: &Endpoint| {
+        endpoint.credentials.oauth_secret.as_ref().map(|secret| secret.expose_secret().to_owned())
+    };
+    let certificate = |endpoint: &Endpoint| {
+        let certificate = endpoint.credentials.client_certificate.as_ref();
+        certificate.map(|certificate| (certificate.chain.clone(), certificate.key.expose_secret().to_owned()))
+    };
+    headers(before) == headers(after)
+        && before.calls.oauth == after.calls.oauth
+        && secret(before) == secret(after)
+        && certificate(before) == certificate(after)
 }
 
 fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
@@ -252,9 +331,14 @@ impl Endpoints for Store {
     async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<bool> {
         let new = endpoint.clone();
         let entropy = self.shared.surroundings.entropy.as_ref();
-        let headers = seal_headers(&self.shared.vault, endpoint, entropy);
+        let known = self.shared.configuration.endpoint(endpoint.id);
+        let sealed = Sealed {
+            headers: seal_headers(&self.shared.vault, endpoint, entropy),
+            credentials: seal_credentials(&self.shared.vault, endpoint, entropy),
+            changed: known.is_none_or(|known| !has_same_credentials(&known.endpoint, endpoint)),
+        };
         let updated = self
-            .edit(move |connection| async move { update(connection, &new, headers, expected).await }.boxed())
+            .edit(move |connection| async move { update(connection, &new, sealed, expected).await }.boxed())
             .await?;
         let hand_off = self.shared.hand_off.get();
         match &updated {
@@ -315,6 +399,20 @@ impl Endpoints for Store {
             .boxed()
         })
         .await
+    }
+
+    async fn reset_endpoint(&self, id: EndpointId) -> Result<()> {
+        let now = self.shared.surroundings.now();
+        self.edit(move |connection| {
+            async move {
+                lane_rows::lift_hold(connection, id).await?;
+                lanes::wake(connection, &[id], now).await
+            }
+            .boxed()
+        })
+        .await?;
+        self.shared.hand_off.get().lift_hold(id);
+        Ok(())
     }
 
     async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool> {

@@ -48,7 +48,8 @@ pub(super) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilte
     occurred(sql, filter.occurred_after, filter.occurred_before);
 }
 
-/// Conditions on deliveries `d` with their events `e`, endpoints `ep` and lanes `l`.
+/// Conditions on deliveries `d` with their events `e`, endpoints `ep`, tenants `t`,
+/// projects `p` and lanes `l`.
 pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &DeliveryFilter, now: Timestamp) {
     sql.push(" WHERE d.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
@@ -81,7 +82,11 @@ fn statuses(sql: &mut QueryBuilder<Db>, wanted: &[VisibleStatus], now: Timestamp
         return;
     }
     // 3 is Trigger::Test, which passes holds.
-    const HELD: &str = "(d.trigger <> 3 AND (ep.status <> 'enabled' OR coalesce(l.hold_until, 0) > ";
+    let held = format!(
+        "(d.trigger <> 3 AND (ep.status <> 'enabled' OR t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL \
+         OR {} OR coalesce(l.hold_until, 0) > ",
+        statements::BEHIND
+    );
     let live = "ep.deleted_at IS NULL AND ";
     sql.push(" AND (");
     for (index, status) in wanted.iter().enumerate() {
@@ -92,12 +97,12 @@ fn statuses(sql: &mut QueryBuilder<Db>, wanted: &[VisibleStatus], now: Timestamp
         match status {
             VisibleStatus::Queued | VisibleStatus::Retrying => {
                 let code = if *status == VisibleStatus::Queued { 0 } else { 1 };
-                sql.push(format_args!("({live} d.status = {code} AND NOT {HELD}"))
+                sql.push(format_args!("({live} d.status = {code} AND NOT {held}"))
                     .push_bind(now.as_micros())
                     .push(")))");
             }
             VisibleStatus::Held => {
-                sql.push(format_args!("({live} d.due_at IS NOT NULL AND {HELD}"))
+                sql.push(format_args!("({live} d.due_at IS NOT NULL AND {held}"))
                     .push_bind(now.as_micros())
                     .push(")))");
             }

@@ -11,33 +11,24 @@ use model::attempt::{ErrorClass, Trigger};
 use model::clock::Timestamp;
 use model::event::{Event, EventData};
 use model::failure::Spent;
-use model::ids::{DeliveryId, EndpointId, EventId};
+use model::health::Health;
+use model::ids::{DeliveryId, EndpointId};
 
 use super::columns::int;
 use super::rows::{self, coded, count, time, uuid};
 use super::{Connection, Row};
 use crate::deliveries::Finished;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Epoch, LaneHealth, TakenLane};
-
-/// What is due for an endpoint, to be claimed.
-pub(super) struct ClaimDue {
-    pub(super) endpoint: EndpointId,
-    pub(super) epoch: Epoch,
-    pub(super) now: Timestamp,
-    pub(super) limit: u32,
-    pub(super) max_bytes: usize,
-}
+use crate::lanes::{ClaimDue, Epoch, TakenLane};
 
 /// A lane that was just taken.
 pub(super) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
-    let gone: Vec<(EventId, i64)> = rows::json_list(row, "gone")?;
     Ok(TakenLane {
         endpoint: EndpointId(uuid(row, "endpoint")?),
         epoch: Epoch(row.try_get("epoch")?),
-        health: LaneHealth {
-            hold_until: rows::time_option(row, "hold_until")?,
-            gone: gone.into_iter().map(|(event, at)| (event, Timestamp::from_micros(at))).collect(),
+        health: match row.try_get::<Option<&str>, _>("health")? {
+            Some(_) => rows::json(row, "health")?,
+            None => Health::default(),
         },
     })
 }
@@ -54,7 +45,7 @@ pub(super) async fn create(connection: &mut Connection, endpoint: EndpointId) ->
 
 /// Ends a hold: the receiver moved, or someone knows better.
 pub(super) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
-    sqlx::query("UPDATE lanes SET hold_until = NULL, gone = NULL WHERE endpoint = $1")
+    sqlx::query("UPDATE lanes SET hold_until = NULL, hold_by = NULL, health = NULL WHERE endpoint = $1")
         .bind(endpoint.0)
         .execute(connection)
         .await
@@ -64,15 +55,20 @@ pub(super) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId)
 /// Keeps what an attempt told of the endpoint, for the lane's next owner.
 pub(super) async fn store_health(connection: &mut Connection, finished: &Finished) -> sqlx::Result<()> {
     let Some(health) = &finished.health else { return Ok(()) };
-    let gone: Vec<_> = health.gone.iter().map(|(event, at)| (event, at.as_micros())).collect();
-    sqlx::query("UPDATE lanes SET hold_until = $1, gone = $2 WHERE endpoint = $3 AND epoch = $4")
-        .bind(health.hold_until.map(Timestamp::as_micros))
-        .bind((!gone.is_empty()).then(|| rows::to_json(&gone)))
-        .bind(finished.endpoint.0)
-        .bind(finished.epoch.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
+    let at = finished.attempt.started_at;
+    let hold = health.hold(at);
+    let known = (!health.is_clean()).then(|| rows::to_json(health));
+    sqlx::query(
+        "UPDATE lanes SET hold_until = $1, hold_by = $2, health = $3 WHERE endpoint = $4 AND epoch = $5",
+    )
+    .bind(hold.and_then(|hold| hold.until).map(Timestamp::as_micros))
+    .bind(hold.map(|hold| hold.by.code()))
+    .bind(known)
+    .bind(finished.endpoint.0)
+    .bind(finished.epoch.0)
+    .execute(connection)
+    .await
+    .map(|_| ())
 }
 
 /// A delivery that is being claimed. Those of one event share it.
@@ -100,5 +96,6 @@ pub(super) fn ready_delivery(
         },
         trigger: coded(row, "trigger", Trigger::from_code)?,
         last_error: int(row, "last_error")?.and_then(ErrorClass::from_code),
+        ordered: row.try_get::<Option<&str>, _>("order_key")?.is_some(),
     })
 }

@@ -1,15 +1,19 @@
 //! From a publish to its event and deliveries, in memory.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use model::attempt::Trigger;
+use model::calls::Ordering;
 use model::clock::Timestamp;
-use model::endpoint::EndpointStatus;
+use model::endpoint::NoMatch;
 use model::event::{Event, EventData};
 use model::failure::Spent;
+use model::filter::Candidate;
 use model::ids::{DeliveryId, EndpointId, EventId};
 use model::names::OrderingKey;
 use model::payload::PayloadForm;
+use serde_json::Value;
 
 use super::Shared;
 use crate::configuration::LiveEndpoint;
@@ -40,8 +44,11 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
         return Ok(Targets { wanted, unmatched: Vec::new() });
     }
     let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
+    // Read once, and only if a filter looks at it.
+    let data = LazyCell::new(|| serde_json::from_slice(publish.data.as_bytes()).ok());
     for live in endpoints {
-        match live.endpoint.wants(&publish.event_type, publish.schema_version) {
+        let wants = live.endpoint.wants(&publish.event_type, publish.schema_version);
+        match wants.and_then(|()| passes_filter(&live, publish, &data)) {
             Ok(()) => targets.wanted.push(live),
             Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
                 let endpoint = live.endpoint.id;
@@ -51,6 +58,21 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
         }
     }
     Ok(targets)
+}
+
+fn passes_filter(
+    live: &LiveEndpoint,
+    publish: &Publish,
+    data: &LazyCell<Option<Value>, impl FnOnce() -> Option<Value>>,
+) -> Result<(), NoMatch> {
+    let Some(filter) = &live.endpoint.calls.filter else { return Ok(()) };
+    let candidate = Candidate {
+        event_type: &publish.event_type,
+        subject: &publish.subject,
+        labels: &publish.labels,
+        data: if filter.reads_data() { data.as_ref() } else { None },
+    };
+    if filter.passes(&candidate) { Ok(()) } else { Err(NoMatch::Filter) }
 }
 
 /// The event that a publish becomes.
@@ -82,7 +104,9 @@ pub(super) struct NewDelivery {
     /// The lane of this process that has a place for it.
     pub(super) claimed: Option<Epoch>,
     pub(super) trigger: Trigger,
-    enabled: bool,
+    /// Whether it goes in the order of its key.
+    pub(super) ordered: bool,
+    called: bool,
 }
 
 impl NewDelivery {
@@ -90,17 +114,21 @@ impl NewDelivery {
     pub(super) fn new(publish: &Publish, target: &LiveEndpoint, shared: &Shared) -> Self {
         let endpoint = target.endpoint.id;
         let trigger = if publish.test.is_some() { Trigger::Test } else { Trigger::Automatic };
-        let enabled = target.endpoint.status == EndpointStatus::Enabled;
-        // A test goes through the store, where it stands before all that is held.
-        let direct = enabled && trigger != Trigger::Test;
+        let called = shared.configuration.is_called(endpoint).unwrap_or(false);
+        let ordered = target.endpoint.calls.ordering == Ordering::PerKey && trigger != Trigger::Test;
+        // A test goes through the store, where it stands before all that is
+        // held; what has an order, because only the store knows what stands
+        // before it.
+        let direct = called && !ordered && trigger != Trigger::Test;
         let bytes = publish.data.as_bytes().len();
         Self {
             id: next_id!(DeliveryId, shared.surroundings),
             endpoint,
-            form: PayloadForm::new(target.endpoint.payload, &shared.public_url),
+            form: PayloadForm::new(target.endpoint.payload, target.endpoint.calls.format, &shared.public_url),
             claimed: if direct { shared.hand_off.get().reserve(endpoint, bytes) } else { None },
             trigger,
-            enabled,
+            ordered,
+            called,
         }
     }
 
@@ -117,12 +145,9 @@ impl NewDelivery {
         Some(Reservation { endpoint, epoch: self.claimed?, bytes })
     }
 
-    /// Where a thin payload points.
-    pub(super) fn public_url(&self) -> Option<&str> {
-        match &self.form {
-            PayloadForm::Thin { public_url } => Some(public_url.as_str()),
-            PayloadForm::Full | PayloadForm::Data => None,
-        }
+    /// The key of its order, if it has one.
+    pub(super) fn order_key<'e>(&self, event: &'e Event) -> Option<&'e str> {
+        self.ordered.then(|| event.ordering_key.as_str())
     }
 
     /// What goes straight into the lane that has a place for it.
@@ -138,6 +163,7 @@ impl NewDelivery {
             spent: Spent { tries: 0, rejections: 0, since: event.created_at },
             trigger: self.trigger,
             last_error: None,
+            ordered: false,
         })
     }
 }
@@ -154,7 +180,7 @@ impl ToWake {
     pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a NewDelivery>) -> Self {
         let unclaimed = deliveries.filter(|new| new.claimed.is_none());
         // What waits for a paused endpoint waits until it is enabled.
-        let moving = unclaimed.filter(|new| new.enabled || new.trigger == Trigger::Test);
+        let moving = unclaimed.filter(|new| new.called || new.trigger == Trigger::Test);
         let (tests, others): (Vec<_>, Vec<_>) = moving.partition(|new| new.trigger == Trigger::Test);
         let distinct = |deliveries: Vec<&NewDelivery>| {
             let mut endpoints: Vec<EndpointId> = deliveries.into_iter().map(|new| new.endpoint).collect();

@@ -12,7 +12,7 @@ use model::event::{Event, Labels};
 use model::event_type::EventType;
 use model::ids::{AttemptId, DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject, TenantHandle};
-use model::payload::{PayloadForm, PayloadMode};
+use model::payload::PayloadForm;
 use model::retry::NextReason;
 
 use super::Row;
@@ -169,8 +169,8 @@ fn status_from_codes(status: i64, failure: Option<i64>) -> Option<DeliveryStatus
 }
 
 pub(super) fn form(row: &Row) -> sqlx::Result<PayloadForm> {
-    let mode = parsed(row, "payload", str::parse::<PayloadMode>)?;
-    Ok(PayloadForm::new(mode, row.try_get::<Option<&str>, _>("public_url")?.unwrap_or_default()))
+    let name: &str = row.try_get("payload")?;
+    PayloadForm::from_stored(name, row.try_get("public_url")?).ok_or_else(|| broken("payload", name))
 }
 
 pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
@@ -211,11 +211,14 @@ pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
 }
 
 fn hold(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
-    if row.try_get::<&str, _>("endpoint_status")? != "enabled" {
+    if row.try_get::<&str, _>("endpoint_status")? != "enabled" || flag(row, "paused")? {
         return Ok(Some(Hold { by: HeldBy::Paused, until: None }));
     }
-    let until = time_option(row, "hold_until")?.filter(|until| *until > now);
-    Ok(until.map(|until| Hold { by: HeldBy::RateLimit, until: Some(until) }))
+    if let Some(until) = time_option(row, "hold_until")?.filter(|until| *until > now) {
+        let by = int(row, "hold_by")?.and_then(HeldBy::from_code).unwrap_or(HeldBy::RateLimit);
+        return Ok(Some(Hold { by, until: Some(until) }));
+    }
+    Ok(flag(row, "behind")?.then_some(Hold { by: HeldBy::Order, until: None }))
 }
 
 pub(super) fn attempt(row: &Row) -> sqlx::Result<Attempt> {

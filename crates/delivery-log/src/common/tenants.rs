@@ -5,13 +5,13 @@ use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
 use model::clock::Timestamp;
-use model::ids::{ProjectId, TenantId};
+use model::ids::{EndpointId, ProjectId, TenantId};
 use model::names::TenantHandle;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{parsed, time, uuid};
-use super::{Connection, Db, Row, Store, filter, store_error};
+use super::rows::{json, parsed, time, time_option, to_json, uuid};
+use super::{Connection, Db, Row, Store, filter, lanes, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::tenants::{Created, Tenant, Tenants};
@@ -24,6 +24,8 @@ pub(super) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
         handle: parsed(row, "handle", TenantHandle::parse)?,
         name: row.try_get("name")?,
         metadata: row.try_get("metadata")?,
+        contacts: json(row, "contacts")?,
+        paused_at: time_option(row, "paused_at")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -32,8 +34,8 @@ pub(super) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
 async fn insert(connection: &mut Connection, new: &Tenant) -> sqlx::Result<Created> {
     let version = next_version(connection).await?;
     let done = sqlx::query(
-        "INSERT INTO tenants (id, project, handle, name, metadata, created_at, updated_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (project, handle) WHERE deleted_at IS NULL DO NOTHING",
+        "INSERT INTO tenants (id, project, handle, name, metadata, created_at, updated_at, version, \
+         contacts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (project, handle) WHERE deleted_at IS NULL DO NOTHING",
     )
     .bind(new.id.0)
     .bind(new.project.0)
@@ -43,9 +45,44 @@ async fn insert(connection: &mut Connection, new: &Tenant) -> sqlx::Result<Creat
     .bind(new.created_at.as_micros())
     .bind(new.updated_at.as_micros())
     .bind(version)
+    .bind(to_json(&new.contacts))
     .execute(connection)
     .await?;
     Ok(if done.rows_affected() == 1 { Created::New } else { Created::Taken })
+}
+
+/// Gives the tenant, and the endpoints whose lanes have to be told.
+async fn pause(
+    connection: &mut Connection,
+    view: View,
+    id: TenantId,
+    paused: bool,
+    now: Timestamp,
+) -> sqlx::Result<(Option<Tenant>, Vec<EndpointId>)> {
+    let version = next_version(connection).await?;
+    // Paused twice, it is paused since the first time.
+    let row = sqlx::query(
+        "UPDATE tenants SET paused_at = CASE WHEN $1 THEN coalesce(paused_at, $2) END, updated_at = $2, \
+         version = $3 WHERE id = $4 AND project = $5 AND deleted_at IS NULL RETURNING *",
+    )
+    .bind(paused)
+    .bind(now.as_micros())
+    .bind(version)
+    .bind(id.0)
+    .bind(view.project.0)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok((None, Vec::new())) };
+    let endpoints: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT id FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL ORDER BY id")
+            .bind(id.0)
+            .fetch_all(&mut *connection)
+            .await?;
+    let endpoints: Vec<EndpointId> = endpoints.into_iter().map(EndpointId).collect();
+    if !paused {
+        lanes::wake(connection, &endpoints, now).await?;
+    }
+    Ok((Some(tenant(&row)?), endpoints))
 }
 
 async fn delete(
@@ -126,8 +163,8 @@ impl Tenants for Store {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
-                    "UPDATE tenants SET name = $1, metadata = $2, updated_at = $3, version = $4 \
-                         WHERE id = $5 AND updated_at = $6 AND deleted_at IS NULL",
+                    "UPDATE tenants SET name = $1, metadata = $2, updated_at = $3, version = $4, \
+                         contacts = $7 WHERE id = $5 AND updated_at = $6 AND deleted_at IS NULL",
                 )
                 .bind(&new.name)
                 .bind(&new.metadata)
@@ -135,6 +172,7 @@ impl Tenants for Store {
                 .bind(version)
                 .bind(new.id.0)
                 .bind(expected.as_micros())
+                .bind(to_json(&new.contacts))
                 .execute(connection)
                 .await?;
                 Ok(done.rows_affected() == 1)
@@ -142,6 +180,14 @@ impl Tenants for Store {
             .boxed()
         })
         .await
+    }
+
+    async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>> {
+        let now = self.shared.surroundings.now();
+        let (tenant, woken) =
+            self.edit(move |connection| pause(connection, view, id, paused, now).boxed()).await?;
+        self.shared.hand_off.get().wake(&woken);
+        Ok(tenant)
     }
 
     async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<bool> {

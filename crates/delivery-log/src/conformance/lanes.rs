@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::attempt::ErrorClass;
+use model::attempt::{ErrorClass, Trigger};
 use model::clock::Timestamp;
 use model::delivery::DeliveryStatus;
 use model::endpoint::EndpointStatus;
+use model::health::{Ended, Health};
 
 use super::scene::{OneLane, Scene};
 use crate::deliveries::Recorded;
 use crate::events::{Publish, Published};
-use crate::lanes::LaneHealth;
 
 pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
     let mut published = Vec::new();
@@ -20,7 +20,7 @@ pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
         published.push(scene.publish_one(&format!("ord_{i}")).await);
     }
     let lane = scene.take_lane().await;
-    let claimed = scene.store.claim_due(scene.endpoint.id, lane.epoch, scene.now(), 3, 1 << 20).await;
+    let claimed = scene.store.claim_due(scene.wish(lane.epoch, scene.now(), 3)).await;
     let claimed = claimed.expect("claims");
     assert_eq!(claimed.ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), published[..3]);
     assert!(claimed.next_due.is_some());
@@ -32,7 +32,7 @@ pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
     let retry = scene.finished(&rest[0], 500, DeliveryStatus::Retrying);
     let due = retry.attempt.next_attempt_at;
     scene.store.finish(retry).await.expect("finishes");
-    let none = scene.store.claim_due(scene.endpoint.id, lane.epoch, scene.now(), 10, 1 << 20).await;
+    let none = scene.store.claim_due(scene.wish(lane.epoch, scene.now(), 10)).await;
     let none = none.expect("claims");
     assert!(none.ready.is_empty());
     assert_eq!(none.next_due, due);
@@ -57,10 +57,22 @@ pub(super) async fn released_deliveries_can_be_claimed_by_the_next_owner(scene: 
     let id = scene.publish_one("ord_1").await;
     let lane = scene.take_lane().await;
     let ready = scene.claim(lane.epoch, 10).await;
-    let hold_until = Some(scene.now().plus(Duration::from_secs(60)));
     let mut finished = scene.finished(&ready[0], 429, DeliveryStatus::Retrying);
-    let health = Some(LaneHealth { hold_until, gone: vec![(ready[0].event.id, scene.now())] });
-    Arc::make_mut(&mut finished).health.clone_from(&health);
+    let mut health = Health::default();
+    health.learn(
+        &Ended {
+            delivery: ready[0].id,
+            event: ready[0].event.id,
+            trigger: Trigger::Automatic,
+            error_class: ErrorClass::Http429,
+            http_status: Some(429),
+            rejected: false,
+            hold_until: Some(scene.now().plus(Duration::from_secs(60))),
+            at: scene.now(),
+        },
+        scene.surroundings.entropy.as_ref(),
+    );
+    Arc::make_mut(&mut finished).health = Some(health.clone());
     scene.store.finish(finished).await.expect("finishes");
     scene.advance(5);
     assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);
@@ -70,7 +82,7 @@ pub(super) async fn released_deliveries_can_be_claimed_by_the_next_owner(scene: 
     scene.advance(60);
     assert_eq!(scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("finds").len(), 1);
     let next = scene.take_lane().await;
-    assert_eq!(Some(next.health), health);
+    assert_eq!(next.health, health);
     let again = scene.claim(next.epoch, 10).await;
     assert_eq!((again[0].id, again[0].attempts), (id, 1));
 }
@@ -140,14 +152,14 @@ pub(super) async fn a_test_call_can_be_claimed_alone_while_all_else_is_held(scen
         panic!("accepted, not {published:?}")
     };
     let lane = scene.take_lane().await;
-    let held = scene.store.claim_due(scene.endpoint.id, lane.epoch, Timestamp::EPOCH, 10, 1 << 20).await;
+    let held = scene.store.claim_due(scene.wish(lane.epoch, Timestamp::EPOCH, 10)).await;
     assert_eq!(held.expect("claims").ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), [test]);
     // Given back unsent, the test is still to be sent.
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
     let find = async || scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("finds");
     assert_eq!(find().await, [scene.endpoint.id]);
     let lane = scene.take_lane().await;
-    let ready = scene.store.claim_due(scene.endpoint.id, lane.epoch, Timestamp::EPOCH, 10, 1 << 20).await;
+    let ready = scene.store.claim_due(scene.wish(lane.epoch, Timestamp::EPOCH, 10)).await;
     let ready = ready.expect("claims").ready.remove(0);
     scene.store.finish(scene.finished(&ready, 200, DeliveryStatus::Delivered)).await.expect("finishes");
     // Without one, the lane rests until somebody enables the endpoint.

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::{Answer, Attempt, ErrorClass, Phases, Trigger};
+use model::calls::CallOptions;
 use model::clock::{ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
-use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
+use model::endpoint::{ActiveSecret, Credentials, CustomHeader, Endpoint, EndpointStatus};
 use model::entropy::SeededEntropy;
 use model::event::{EventData, Labels};
 use model::event_type::EventType;
@@ -24,7 +25,7 @@ use crate::endpoints::SecretEndpoint;
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::idempotency::Performed;
-use crate::lanes::{Epoch, TakenLane};
+use crate::lanes::{ClaimDue, Cursor, Epoch, TakenLane};
 use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
 use crate::{SharedStore, Surroundings, View};
@@ -97,14 +98,20 @@ impl Scene {
         new.endpoint
     }
 
+    /// Changes the endpoint.
+    pub async fn change_endpoint(&self, change: impl FnOnce(&mut Endpoint)) {
+        let secret = self.store.find_endpoint(self.view(), self.tenant.id, self.endpoint.id).await;
+        let mut after = secret.expect("reads").expect("an endpoint").endpoint;
+        let expected = after.updated_at;
+        change(&mut after);
+        self.clock.advance(Duration::from_millis(1));
+        after.updated_at = self.now();
+        assert!(self.store.update_endpoint(&after, expected).await.expect("updates"));
+    }
+
     /// Enables, pauses or disables the endpoint.
     pub async fn set_status(&self, status: EndpointStatus) {
-        let secret = self.store.find_endpoint(self.view(), self.tenant.id, self.endpoint.id).await;
-        let before = secret.expect("reads").expect("an endpoint").endpoint;
-        let expected = before.updated_at;
-        self.clock.advance(Duration::from_millis(1));
-        let after = Endpoint { status, updated_at: self.now(), ..before };
-        assert!(self.store.update_endpoint(&after, expected).await.expect("updates"));
+        self.change_endpoint(|endpoint| endpoint.status = status).await;
     }
 
     /// An event for the tenant.
@@ -134,9 +141,15 @@ impl Scene {
         taken.into_iter().next().expect("the lane was free")
     }
 
+    /// What a claim for the endpoint's lane wants.
+    pub fn wish(&self, epoch: Epoch, now: Timestamp, limit: u32) -> ClaimDue {
+        let endpoint = self.endpoint.id;
+        ClaimDue { endpoint, epoch, now, limit, max_bytes: 1 << 20, after: Cursor::START }
+    }
+
     /// Claims what is due for the endpoint.
     pub async fn claim(&self, epoch: Epoch, limit: u32) -> Vec<ReadyDelivery> {
-        let claimed = self.store.claim_due(self.endpoint.id, epoch, self.now(), limit, 1 << 20).await;
+        let claimed = self.store.claim_due(self.wish(epoch, self.now(), limit)).await;
         claimed.expect("claims").ready
     }
 
@@ -209,6 +222,8 @@ fn new_tenant(surroundings: &Surroundings, project: &Project, handle: &str) -> T
         handle: TenantHandle::parse(handle).expect("a handle"),
         name: format!("Customer {handle}"),
         metadata: "{}".to_owned(),
+        contacts: vec!["ops@acme.example".to_owned()],
+        paused_at: None,
         created_at: now,
         updated_at: now,
     }
@@ -226,7 +241,9 @@ fn new_endpoint(surroundings: &Surroundings, tenant: &Tenant) -> SecretEndpoint 
             subscriptions: vec!["*".parse().expect("a pattern")],
             payload: PayloadMode::Full,
             headers: vec![CustomHeader { name: "x-api-key".to_owned(), value: "sesame".to_owned().into() }],
-            timeout: Duration::from_secs(15),
+            timeout: Some(Duration::from_secs(15)),
+            calls: CallOptions::default(),
+            credentials: Credentials::default(),
             status: EndpointStatus::Enabled,
             disabled_reason: None,
             metadata: "{}".to_owned(),

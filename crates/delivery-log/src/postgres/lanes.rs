@@ -13,11 +13,13 @@ use model::clock::Timestamp;
 use model::ids::{EndpointId, ProcessId};
 
 use super::claims::Claim;
-use super::lane_rows::{ClaimDue, taken};
+use super::lane_rows::taken;
 use super::rows::uuid;
 use super::{PostgresStore, link, processes, store_error};
 use crate::Result;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, LEASE, Lanes, Reviewed, ReviewedLane, TakenLane};
+use crate::lanes::{
+    Beat, ClaimDue, ClaimedDeliveries, Epoch, LEASE, Lanes, Reviewed, ReviewedLane, TakenLane,
+};
 
 const IDLE: &str =
     "SELECT endpoint FROM lanes WHERE owner IS NULL AND wake_at <= $1 ORDER BY wake_at LIMIT $2";
@@ -31,8 +33,9 @@ const FORGOTTEN: &str = "WITH RECURSIVE busy (endpoint) AS ( \
       SELECT (SELECT w.endpoint FROM waiting w WHERE w.endpoint > b.endpoint ORDER BY w.endpoint LIMIT 1) \
       FROM busy b WHERE b.endpoint IS NOT NULL) \
     SELECT b.endpoint FROM busy b JOIN lanes l ON l.endpoint = b.endpoint JOIN endpoints e ON e.id = b.endpoint \
+    JOIN tenants t ON t.id = e.tenant JOIN projects p ON p.id = e.project \
     WHERE l.owner IS NULL AND l.wake_at > $1 AND coalesce(l.hold_until, 0) <= $1 \
-      AND e.status = 'enabled' AND e.deleted_at IS NULL \
+      AND e.status = 'enabled' AND e.deleted_at IS NULL AND t.paused_at IS NULL AND p.paused_at IS NULL \
       AND EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = b.endpoint AND w.due_at <= $1) LIMIT $2";
 /// One look in so many is for those.
 const FORGOTTEN_EVERY: u32 = 10;
@@ -109,15 +112,7 @@ impl Lanes for PostgresStore {
         self.transact(move |connection| take(connection, process, endpoints).boxed()).await
     }
 
-    async fn claim_due(
-        &self,
-        endpoint: EndpointId,
-        epoch: Epoch,
-        now: Timestamp,
-        limit: u32,
-        max_bytes: usize,
-    ) -> Result<ClaimedDeliveries> {
-        let claim = ClaimDue { endpoint, epoch, now, limit, max_bytes };
+    async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries> {
         self.claims.ask(|reply| Claim(claim, reply)).await
     }
 
@@ -140,7 +135,7 @@ async fn take(
          free AS (SELECT endpoint FROM lanes WHERE endpoint = ANY($2) AND owner IS NULL \
            ORDER BY endpoint FOR UPDATE SKIP LOCKED) \
          UPDATE lanes l SET owner = me.id, epoch = l.epoch + 1, wake_at = 0 FROM me, free \
-         WHERE l.endpoint = free.endpoint RETURNING l.endpoint, l.epoch, l.hold_until, l.gone",
+         WHERE l.endpoint = free.endpoint RETURNING l.endpoint, l.epoch, l.health",
     )
     .bind(process.0)
     .bind(endpoints)
@@ -167,8 +162,9 @@ async fn release(connection: &mut PgConnection, lanes: Vec<(EndpointId, Epoch)>)
     sqlx::query(
         "UPDATE lanes l SET owner = NULL, wake_at = CASE \
            WHEN EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = l.endpoint AND w.due_at = 0) THEN 0 \
-           WHEN EXISTS (SELECT 1 FROM endpoints e WHERE e.id = l.endpoint AND e.status = 'enabled' \
-             AND e.deleted_at IS NULL) \
+           WHEN EXISTS (SELECT 1 FROM endpoints e JOIN tenants t ON t.id = e.tenant \
+             JOIN projects p ON p.id = e.project WHERE e.id = l.endpoint AND e.status = 'enabled' \
+             AND e.deleted_at IS NULL AND t.paused_at IS NULL AND p.paused_at IS NULL) \
            THEN GREATEST(coalesce(l.hold_until, 0), coalesce( \
              (SELECT min(w.due_at) FROM waiting w WHERE w.endpoint = l.endpoint), $3)) \
            ELSE $3 END \

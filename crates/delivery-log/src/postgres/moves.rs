@@ -28,9 +28,10 @@ pub(super) async fn replay(
         false => {
             "WITH ended AS (DELETE FROM deliveries WHERE id = $1 RETURNING *) \
              INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
-             updated_at, attempts, tries, rejections, status, trigger, last_error, last_status, payload, public_url) \
+             updated_at, attempts, tries, rejections, status, trigger, last_error, last_status, payload, public_url, \
+             order_key, order_sequence) \
              SELECT id, project, tenant, endpoint, event, $2, $2, created_at, $2, attempts, 0, 0, 0, $3, \
-             last_error, last_status, payload, public_url FROM ended"
+             last_error, last_status, payload, public_url, order_key, order_sequence FROM ended"
         }
     };
     sqlx::query(sql)
@@ -64,10 +65,10 @@ pub(super) async fn end(
     sqlx::query(
         "WITH gone AS (DELETE FROM waiting WHERE id = ANY($1) RETURNING *) \
          INSERT INTO deliveries (id, project, tenant, endpoint, event, created_at, updated_at, attempts, status, \
-         failure, trigger, last_error, last_status, payload, public_url) \
+         failure, trigger, last_error, last_status, payload, public_url, order_key, order_sequence) \
          SELECT id, project, tenant, endpoint, event, created_at, $2, \
          attempts + CASE WHEN claimed IS NULL THEN 0 ELSE 1 END, $3, $4, trigger, last_error, last_status, \
-         payload, public_url FROM gone",
+         payload, public_url, order_key, order_sequence FROM gone",
     )
     .bind(deliveries.iter().map(|id| id.0).collect::<Vec<_>>())
     .bind(now.as_micros())

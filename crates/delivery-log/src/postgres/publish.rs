@@ -58,9 +58,11 @@ const WRITE: &str = "new_events AS (INSERT INTO events (id, project, tenant, seq
       SELECT k.project, k.key, k.fingerprint, k.event, l.last[k.place] - k.back, k.expires_at \
       FROM unnest(?::new_key[]) AS k, ok, lasts l), \
     new_deliveries AS (INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, claimed, \
-        schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, public_url) \
+        schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, public_url, \
+        order_key, order_sequence) \
       SELECT d.id, d.project, d.tenant, d.endpoint, d.event, d.due_at, d.claimed, ok.now, ok.now, ok.now, \
-        0, 0, 0, 0, d.trigger, d.payload, d.public_url FROM unnest(?::new_delivery[]) AS d, ok), \
+        0, 0, 0, 0, d.trigger, d.payload, d.public_url, d.order_key, l.last[d.place] - d.back \
+      FROM unnest(?::delivery_to_come[]) AS d, ok, lasts l), \
     woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
       WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)";
 
@@ -224,7 +226,7 @@ impl<'a> Plan<'a> {
         let deliveries = self.deliveries.iter();
         add_rows(
             arguments,
-            deliveries.map(|(of, new)| DeliveryRow { new, event: &self.events[*of].event, now: self.now }),
+            deliveries.map(|(of, new)| DeliveryRow { new, event: &self.events[*of], now: self.now }),
         )?;
         let mut woken: Vec<Uuid> =
             self.wake.endpoints.iter().chain(&self.wake.for_test).map(|endpoint| endpoint.0).collect();
@@ -340,15 +342,16 @@ impl Composite for KeyRow<'_> {
 
 struct DeliveryRow<'a> {
     new: &'a NewDelivery,
-    event: &'a Event,
+    event: &'a NewEvent,
     now: Timestamp,
 }
 
 impl Composite for DeliveryRow<'_> {
-    const TYPE: &'static str = "new_delivery";
+    const TYPE: &'static str = "delivery_to_come";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        let Self { new, event, now } = self;
+        let Self { new, event: NewEvent { event, place, back, .. }, now } = self;
+        let order_key = new.order_key(event);
         fields
             .encode(new.id.0)?
             .encode(event.project.0)?
@@ -358,8 +361,12 @@ impl Composite for DeliveryRow<'_> {
             .encode(new.due_at(*now).as_micros())?
             .encode(new.claimed.map(|epoch| epoch.0))?
             .encode(new.trigger.code() as i16)?
-            .encode(new.form.mode().as_str())?
-            .encode(new.public_url())?;
+            .encode(new.form.stored_name())?
+            .encode(new.form.public_url())?
+            .encode(order_key)?
+            // Without an order, no number: nothing is counted with null.
+            .encode(order_key.map(|_| *place))?
+            .encode(*back)?;
         Ok(())
     }
 }

@@ -11,16 +11,45 @@ use crate::page::{Order, PageRequest};
 /// Begins a transaction that sees one state of the database.
 pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
+/// Whether an earlier delivery of the same order is still on its way. 6 is
+/// `model::failure::ORDER_RELEASED_AFTER`.
+macro_rules! behind {
+    ($alias:literal) => {
+        concat!(
+            "(",
+            $alias,
+            ".order_key IS NOT NULL AND EXISTS (SELECT 1 FROM waiting o WHERE o.endpoint = ",
+            $alias,
+            ".endpoint AND o.order_key = ",
+            $alias,
+            ".order_key AND o.order_sequence < ",
+            $alias,
+            ".order_sequence AND o.tries < 6))"
+        )
+    };
+}
+pub(super) use behind;
+
+/// The same, in conditions on deliveries `d`.
+pub(super) const BEHIND: &str = behind!("d");
+
 /// A delivery with all that says how it stands, for `rows::delivery`.
-pub(super) const DELIVERIES: &str = "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
+pub(super) const DELIVERIES: &str = concat!(
+    "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
     d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
     d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
-    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until \
+    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until, l.hold_by, \
+    CASE WHEN t.paused_at IS NULL AND p.paused_at IS NULL THEN 0 ELSE 1 END AS paused, \
+    CASE WHEN ",
+    behind!("d"),
+    " THEN 1 ELSE 0 END AS behind \
     FROM all_deliveries d \
     JOIN events e ON e.id = d.event \
     JOIN tenants t ON t.id = d.tenant \
     JOIN endpoints ep ON ep.id = d.endpoint \
-    LEFT JOIN lanes l ON l.endpoint = d.endpoint";
+    JOIN projects p ON p.id = d.project \
+    LEFT JOIN lanes l ON l.endpoint = d.endpoint"
+);
 
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \

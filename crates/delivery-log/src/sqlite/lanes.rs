@@ -15,13 +15,14 @@ use model::event::Event;
 use model::ids::{AttemptId, DeliveryId, EndpointId, ProcessId};
 use model::retry::NextReason;
 
-use super::lane_rows::{ClaimDue, ready_delivery, taken};
+use super::lane_rows::{ready_delivery, taken};
 use super::multi_row::{MultiRow, Part, Piece, bind_rows};
-use super::rows::{broken, uuid};
+use super::rows::{broken, time, uuid};
+use super::statements::behind;
 use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::hand_off::ReadyDelivery;
-use crate::lanes::{Beat, ClaimedDeliveries, Epoch, Lanes, Reviewed, TakenLane};
+use crate::lanes::{Beat, ClaimDue, ClaimedDeliveries, Cursor, Epoch, LOOKED_AT, Lanes, Reviewed, TakenLane};
 use crate::surroundings::next_id;
 
 #[async_trait]
@@ -79,15 +80,8 @@ impl Lanes for SqliteStore {
         .await
     }
 
-    async fn claim_due(
-        &self,
-        endpoint: EndpointId,
-        epoch: Epoch,
-        now: Timestamp,
-        limit: u32,
-        max_bytes: usize,
-    ) -> Result<ClaimedDeliveries> {
-        self.writer.claim_due(ClaimDue { endpoint, epoch, now, limit, max_bytes }).await
+    async fn claim_due(&self, claim: ClaimDue) -> Result<ClaimedDeliveries> {
+        self.writer.claim_due(claim).await
     }
 
     async fn release_lanes(&self, lanes: &[(EndpointId, Epoch)]) -> Result<()> {
@@ -112,7 +106,7 @@ async fn take(
 ) -> sqlx::Result<Option<TakenLane>> {
     let row = sqlx::query(
         "UPDATE lanes SET owner = ?, epoch = epoch + 1, wake_at = 0 \
-         WHERE endpoint = ? AND owner IS NULL RETURNING endpoint, epoch, hold_until, gone",
+         WHERE endpoint = ? AND owner IS NULL RETURNING endpoint, epoch, health",
     )
     .bind(process.0)
     .bind(endpoint.0)
@@ -134,7 +128,9 @@ async fn release(connection: &mut SqliteConnection, endpoint: EndpointId, epoch:
     sqlx::query(
         "UPDATE lanes SET owner = NULL, wake_at = CASE \
            WHEN EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at = 0) THEN 0 \
-           WHEN EXISTS (SELECT 1 FROM endpoints WHERE id = ?1 AND status = 'enabled' AND deleted_at IS NULL) \
+           WHEN EXISTS (SELECT 1 FROM endpoints e JOIN tenants t ON t.id = e.tenant \
+             JOIN projects p ON p.id = e.project WHERE e.id = ?1 AND e.status = 'enabled' \
+             AND e.deleted_at IS NULL AND t.paused_at IS NULL AND p.paused_at IS NULL) \
            THEN max(coalesce(hold_until, 0), coalesce( \
              (SELECT min(due_at) FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at IS NOT NULL), \
              ?2)) \
@@ -172,29 +168,49 @@ pub(super) async fn wake(
 }
 
 /// Marks what is due as claimed, and reads all that its calls need.
+///
+/// What goes in order and is behind another of its key is looked at and left.
 pub(super) async fn claim_due(
     connection: &mut SqliteConnection,
     claim: &ClaimDue,
 ) -> sqlx::Result<ClaimedDeliveries> {
-    let sql = "SELECT d.id AS delivery_id, d.payload, d.public_url, d.attempts, d.tries, d.rejections, \
-         d.schedule_since, d.trigger, d.last_error, e.*, p.data FROM ( \
-           SELECT position FROM deliveries WHERE endpoint = ?1 AND claimed IS NULL AND due_at <= ?2 \
-           ORDER BY due_at, position LIMIT ?3) due \
+    const SQL: &str = concat!(
+        "SELECT d.id AS delivery_id, d.payload, d.public_url, d.attempts, d.tries, d.rejections, \
+         d.schedule_since, d.trigger, d.last_error, d.order_key, d.due_at, due.position, due.behind, \
+         e.*, p.data FROM (SELECT q.position, ",
+        behind!("q"),
+        " AS behind FROM deliveries q WHERE q.endpoint = ?1 AND q.claimed IS NULL AND q.due_at <= ?2 \
+             AND (q.due_at, q.position) > (?5, ?6) ORDER BY q.due_at, q.position LIMIT ?3) due \
          CROSS JOIN deliveries d ON d.position = due.position \
          CROSS JOIN events e ON e.position = d.event \
-         CROSS JOIN payloads p ON p.event = e.position \
-         WHERE EXISTS (SELECT 1 FROM lanes WHERE endpoint = ?1 AND epoch = ?4 AND owner IS NOT NULL)";
-    let found = sqlx::query(sql)
+         LEFT JOIN payloads p ON p.event = e.position AND NOT due.behind \
+         WHERE EXISTS (SELECT 1 FROM lanes WHERE endpoint = ?1 AND epoch = ?4 AND owner IS NOT NULL)"
+    );
+    let found = sqlx::query(SQL)
         .bind(claim.endpoint.0)
         .bind(claim.now.as_micros())
-        .bind(claim.limit)
-        .bind(claim.epoch.0);
-    let mut bytes = 0;
+        .bind(LOOKED_AT.max(claim.limit))
+        .bind(claim.epoch.0)
+        .bind(claim.after.due_at.as_micros())
+        .bind(claim.after.place as i64);
+    let (mut bytes, mut looked, mut left_behind) = (0, 0, false);
     let mut ready = Vec::new();
+    let mut more_after = None;
     let mut events: HashMap<Uuid, Arc<Event>> = HashMap::new();
     // Row by row: what is too much is not even read.
     let mut rows = found.fetch(&mut *connection);
-    while let Some(row) = rows.try_next().await? {
+    while ready.len() < claim.limit as usize
+        && let Some(row) = rows.try_next().await?
+    {
+        looked += 1;
+        if looked == LOOKED_AT.max(claim.limit) {
+            let position: i64 = row.try_get("position")?;
+            more_after = Some(Cursor { due_at: time(&row, "due_at")?, place: position as u128 });
+        }
+        if row.try_get::<i64, _>("behind")? != 0 {
+            left_behind = true;
+            continue;
+        }
         let delivery = ready_delivery(&row, claim, &mut events)?;
         bytes += delivery.data.as_bytes().len();
         // At least one, however large it is.
@@ -206,12 +222,13 @@ pub(super) async fn claim_due(
     drop(rows);
     mark_claimed(connection, claim.epoch, &ready).await?;
     let next: Option<i64> = sqlx::query_scalar(
-        "SELECT min(due_at) FROM deliveries WHERE endpoint = ? AND claimed IS NULL AND due_at IS NOT NULL",
+        "SELECT min(due_at) FROM deliveries WHERE endpoint = ? AND claimed IS NULL AND due_at > ?",
     )
     .bind(claim.endpoint.0)
+    .bind(if left_behind { claim.now.as_micros() } else { -1 })
     .fetch_one(connection)
     .await?;
-    Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros) })
+    Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros), more_after })
 }
 
 async fn mark_claimed(

@@ -170,13 +170,14 @@ const PAYLOADS: Part = Part {
 };
 
 const DELIVERIES: Part = Part {
-    before: "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at) \
-             AS (VALUES",
-    columns: 11,
+    before: "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at, \
+             order_key, order_sequence) AS (VALUES",
+    columns: 13,
     after: ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
-            claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at) \
+            claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at, order_key, \
+            order_sequence) \
             SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
-            trigger, at, at FROM new WHERE id IS NOT NULL",
+            trigger, at, at, order_key, order_sequence FROM new WHERE id IS NOT NULL",
 };
 
 /// Writes events with as many deliveries as there are events together; most
@@ -242,12 +243,14 @@ fn bind_delivery<'q>(query: Binding<'q>, new: &'q (&NewEvent<'_>, NewDelivery)) 
         .bind(event.tenant.0)
         .bind(delivery.endpoint.0)
         .bind(*position)
-        .bind(delivery.form.mode().as_str())
-        .bind(delivery.public_url())
+        .bind(delivery.form.stored_name())
+        .bind(delivery.form.public_url())
         .bind(delivery.due_at(event.created_at).as_micros())
         .bind(delivery.claimed.map(|epoch| epoch.0))
         .bind(delivery.trigger.code())
         .bind(event.created_at.as_micros())
+        .bind(delivery.order_key(event))
+        .bind(delivery.ordered.then_some(event.sequence as i64))
 }
 
 async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {

@@ -27,8 +27,10 @@ pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u3
                 let expired = "UPDATE deliveries SET status = ?1, failure = ?2, due_at = NULL, \
                      attempts = attempts + (claimed IS NOT NULL), claimed = NULL, updated_at = ?3 WHERE position IN ( \
                        SELECT d.position FROM endpoints ep \
+                       JOIN tenants t ON t.id = ep.tenant JOIN projects p ON p.id = ep.project \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
-                       WHERE ep.deleted_at IS NULL AND ep.status <> 'enabled' AND d.schedule_since < ?4 LIMIT ?5)";
+                       WHERE ep.deleted_at IS NULL AND (ep.status <> 'enabled' OR t.paused_at IS NOT NULL \
+                       OR p.paused_at IS NOT NULL) AND d.schedule_since < ?4 LIMIT ?5)";
                 let mut settled = 0;
                 for (sql, status, before) in [
                     (canceled, DeliveryStatus::Canceled, Timestamp::FAR_FUTURE),

@@ -16,7 +16,6 @@ use sqlx::{Connection, SqliteConnection};
 
 use model::ids::{EventId, ProjectId};
 
-use super::lane_rows::ClaimDue;
 use super::matching::Effects;
 use super::publish;
 use super::sequences::Sequences;
@@ -24,7 +23,7 @@ use super::{Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
-use crate::lanes::ClaimedDeliveries;
+use crate::lanes::{ClaimDue, ClaimedDeliveries};
 use crate::queue::{self, Halves, HandIn, Inbox, Reply};
 use crate::{Result, StoreError};
 

@@ -1,0 +1,201 @@
+//! Order, pauses, filters and policies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::calls::{CallOptions, Ordering};
+use model::delivery::{DeliveryStatus, HeldBy};
+use model::endpoint::{ClientCertificate, Credentials};
+use model::filter::Filter;
+use model::ids::DeliveryId;
+use model::names::OrderingKey;
+use model::retry::{MAX_POLICIES, RetryPolicy};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::scene::Scene;
+use crate::events::{Publish, Published};
+use crate::lanes::{Cursor, LOOKED_AT};
+use crate::policies::{NamedPolicy, PolicyRemoved, PolicySaved};
+
+async fn publish(scene: &Scene, key: &str, subject: &str) -> DeliveryId {
+    let ordering_key = Some(OrderingKey::parse(key).expect("a key"));
+    let published = scene.store.publish(Publish { ordering_key, ..scene.event(subject) }).await;
+    let Ok(Published::Accepted { event, .. }) = published else { panic!("accepted, not {published:?}") };
+    let page = scene.store.deliveries_of_event(scene.view(), event, Default::default()).await;
+    page.expect("lists").rows[0].id
+}
+
+async fn in_order(scene: &Scene) {
+    scene.change_endpoint(|endpoint| endpoint.calls.ordering = Ordering::PerKey).await;
+}
+
+pub(super) async fn those_of_one_key_are_claimed_one_after_the_other(scene: Scene) {
+    in_order(&scene).await;
+    let a1 = publish(&scene, "a", "a1").await;
+    let a2 = publish(&scene, "a", "a2").await;
+    let b1 = publish(&scene, "b", "b1").await;
+    let lane = scene.take_lane().await;
+    let first = scene.claim(lane.epoch, 10).await;
+    assert_eq!(first.iter().map(|ready| ready.id).collect::<Vec<_>>(), [a1, b1]);
+    assert!(first.iter().all(|ready| ready.ordered));
+    assert!(scene.claim(lane.epoch, 10).await.is_empty(), "the second waits for the first");
+    let held = scene.store.find_delivery(scene.view(), a2).await.expect("reads").expect("is there");
+    assert_eq!(held.hold.map(|hold| hold.by), Some(HeldBy::Order));
+    // While the first is retried, its followers wait, and other keys do not.
+    scene.store.finish(scene.finished(&first[0], 500, DeliveryStatus::Retrying)).await.expect("finishes");
+    scene.store.finish(scene.finished(&first[1], 200, DeliveryStatus::Delivered)).await.expect("finishes");
+    let b2 = publish(&scene, "b", "b2").await;
+    let next = scene.claim(lane.epoch, 10).await;
+    assert_eq!(next.iter().map(|ready| ready.id).collect::<Vec<_>>(), [b2]);
+    scene.advance(5);
+    let again = scene.claim(lane.epoch, 10).await;
+    assert_eq!(again.iter().map(|ready| ready.id).collect::<Vec<_>>(), [a1]);
+    scene.store.finish(scene.finished(&again[0], 200, DeliveryStatus::Delivered)).await.expect("finishes");
+    assert_eq!(scene.claim(lane.epoch, 10).await[0].id, a2);
+}
+
+pub(super) async fn one_that_has_failed_too_often_holds_its_followers_no_longer(scene: Scene) {
+    in_order(&scene).await;
+    let first = publish(&scene, "a", "a1").await;
+    let second = publish(&scene, "a", "a2").await;
+    let lane = scene.take_lane().await;
+    for tries in 1..=6 {
+        let ready = scene.claim(lane.epoch, 10).await;
+        assert_eq!(ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), [first], "try {tries}");
+        let failed = scene.finished(&ready[0], 500, DeliveryStatus::Retrying);
+        scene.store.finish(failed).await.expect("finishes");
+        if tries < 6 {
+            scene.advance(5);
+        }
+    }
+    assert_eq!(scene.claim(lane.epoch, 10).await[0].id, second);
+}
+
+pub(super) async fn a_lane_finds_what_may_go_behind_many_that_may_not(scene: Scene) {
+    in_order(&scene).await;
+    let lane = scene.take_lane().await;
+    let head = publish(&scene, "a", "a0").await;
+    let ready = scene.claim(lane.epoch, 10).await;
+    assert_eq!(ready[0].id, head);
+    scene.store.finish(scene.finished(&ready[0], 500, DeliveryStatus::Retrying)).await.expect("finishes");
+    let mut publishing = Vec::new();
+    for n in 0..LOOKED_AT + 10 {
+        let ordering_key = Some(OrderingKey::parse("a").expect("a key"));
+        let event = Publish { ordering_key, ..scene.event(&format!("a{n}")) };
+        let store = Arc::clone(&scene.store);
+        publishing.push(tokio::spawn(async move { store.publish(event).await }));
+    }
+    for one in publishing {
+        one.await.expect("no panic").expect("publishes");
+    }
+    scene.advance(1);
+    let other = publish(&scene, "b", "b1").await;
+    let mut wish = scene.wish(lane.epoch, scene.now(), 10);
+    let none = scene.store.claim_due(wish).await.expect("claims");
+    assert!(none.ready.is_empty());
+    wish.after = none.more_after.expect("there is more to look at");
+    assert_ne!(wish.after, Cursor::START);
+    let found = scene.store.claim_due(wish).await.expect("claims");
+    assert_eq!(found.ready.iter().map(|ready| ready.id).collect::<Vec<_>>(), [other]);
+    assert_eq!(found.more_after, None);
+}
+
+pub(super) async fn a_pause_of_the_tenant_or_the_project_holds_all_of_its_endpoints(scene: Scene) {
+    let waiting = scene.publish_one("ord_1").await;
+    let hold = async || {
+        let found = scene.store.find_delivery(scene.view(), waiting).await.expect("reads").expect("is there");
+        found.hold.map(|hold| hold.by)
+    };
+    let called = || scene.store.configuration().is_called(scene.endpoint.id);
+    assert_eq!((hold().await, called()), (None, Some(true)));
+    let paused = scene.store.pause_tenant(scene.view(), scene.tenant.id, true).await.expect("pauses");
+    assert_eq!(paused.expect("a tenant").paused_at, Some(scene.now()));
+    assert_eq!((hold().await, called()), (Some(HeldBy::Paused), Some(false)));
+    let project = scene.store.pause_project(scene.project.id, true).await.expect("pauses");
+    assert!(project.expect("a project").paused_at.is_some());
+    scene.store.pause_tenant(scene.view(), scene.tenant.id, false).await.expect("resumes");
+    assert_eq!((hold().await, called()), (Some(HeldBy::Paused), Some(false)));
+    // Nobody looks for a lane whose endpoint may not be called.
+    let lane = scene.take_lane().await;
+    scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("gives back");
+    let found = scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("looks");
+    assert!(found.is_empty());
+    scene.store.pause_project(scene.project.id, false).await.expect("resumes");
+    assert_eq!((hold().await, called()), (None, Some(true)));
+    let found = scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("looks");
+    assert_eq!(found, [scene.endpoint.id]);
+}
+
+pub(super) async fn a_filter_keeps_events_away_and_the_event_says_so(scene: Scene) {
+    let filter = Filter::parse(&json!({"at": "/data/total", "above": 5})).expect("a filter");
+    scene.change_endpoint(|endpoint| endpoint.calls.filter = Some(filter.clone())).await;
+    let published = scene.store.publish(scene.event("ord_1")).await;
+    let Ok(Published::Accepted { event, .. }) = published else { panic!("accepted, not {published:?}") };
+    let stored = scene.store.find_event(scene.view(), event).await.expect("reads").expect("is there");
+    assert_eq!(stored.unmatched[0].reason, "filter");
+    let read = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
+    assert_eq!(read.expect("reads").expect("is there").endpoint.calls.filter, Some(filter));
+}
+
+pub(super) async fn how_an_endpoint_is_called_and_its_credentials_are_read_back(scene: Scene) {
+    let calls = CallOptions {
+        retry_policy: "batch".to_owned(),
+        rate_limit: std::num::NonZeroU32::new(10),
+        ..CallOptions::default()
+    };
+    let certificate = ClientCertificate { chain: "PEM".to_owned(), key: "KEY".to_owned().into() };
+    let endpoint = scene
+        .add_endpoint(&scene.tenant, |endpoint| {
+            endpoint.calls = calls.clone();
+            endpoint.timeout = None;
+            endpoint.credentials = Credentials {
+                oauth_secret: Some("sesame".to_owned().into()),
+                client_certificate: Some(certificate),
+            };
+        })
+        .await;
+    let read = scene.store.find_endpoint(scene.view(), scene.tenant.id, endpoint.id).await;
+    let read = read.expect("reads").expect("is there").endpoint;
+    assert_eq!((read.calls, read.timeout), (calls, None));
+    assert_eq!(read.credentials.oauth_secret.expect("a secret").expose_secret(), "sesame");
+    let certificate = read.credentials.client_certificate.expect("a certificate");
+    assert_eq!((certificate.chain.as_str(), certificate.key.expose_secret()), ("PEM", "KEY"));
+}
+
+pub(super) async fn policies_are_kept_by_name_and_not_removed_while_in_use(scene: Scene) {
+    let store = &scene.store;
+    let named = |name: &str| NamedPolicy {
+        project: scene.project.id,
+        name: name.to_owned(),
+        policy: RetryPolicy { initial: Duration::from_secs(1), ..RetryPolicy::standard() },
+        created_at: scene.now(),
+        updated_at: scene.now(),
+    };
+    let quick = named("quick");
+    assert_eq!(store.save_policy(&quick, None).await.expect("saves"), PolicySaved::Done);
+    assert_eq!(store.save_policy(&quick, None).await.expect("looks"), PolicySaved::Taken);
+    assert_eq!(store.list_policies(scene.project.id).await.expect("lists"), [quick.clone()]);
+    let known = || store.configuration().retry_policy(scene.project.id, "quick");
+    assert_eq!(known().as_deref(), Some(&quick.policy));
+    scene.advance(1);
+    let later = NamedPolicy { updated_at: scene.now(), policy: RetryPolicy::batch(), ..quick.clone() };
+    let stale = Some(scene.now());
+    assert_eq!(store.save_policy(&later, stale).await.expect("looks"), PolicySaved::Changed);
+    assert_eq!(store.save_policy(&later, Some(quick.updated_at)).await.expect("saves"), PolicySaved::Done);
+    assert_eq!(known().as_deref(), Some(&RetryPolicy::batch()));
+    scene.change_endpoint(|endpoint| endpoint.calls.retry_policy = "quick".to_owned()).await;
+    let remove = async || store.remove_policy(scene.project.id, "quick").await.expect("removes");
+    assert_eq!(remove().await, PolicyRemoved::InUse(1));
+    scene.change_endpoint(|endpoint| endpoint.calls.retry_policy = "standard".to_owned()).await;
+    assert_eq!((remove().await, remove().await), (PolicyRemoved::Done, PolicyRemoved::NotFound));
+    assert_eq!(known(), None);
+    assert_eq!(store.save_policy(&quick, None).await.expect("comes again"), PolicySaved::Done);
+    for n in 1..MAX_POLICIES {
+        assert_eq!(
+            store.save_policy(&named(&format!("p{n}")), None).await.expect("saves"),
+            PolicySaved::Done
+        );
+    }
+    assert_eq!(store.save_policy(&named("more"), None).await.expect("looks"), PolicySaved::TooMany);
+}
