@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{Metadata, Page};
@@ -29,9 +30,37 @@ pub struct EndpointRequest {
     /// `whsec_…`, to bring a secret along; made if not given. Only when the endpoint is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// How long a call may take, 1 to 30.
+    /// How long a call may take, 1 to 30; as the retry policy says if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u64>,
+    /// `standard`, `interactive`, `batch`, or one of the project's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_policy: Option<String>,
+    /// Calls a second, at most; as fast as it takes them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_second: Option<u32>,
+    /// `none`, or `per_key`: those of one ordering key one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering: Option<String>,
+    /// Conditions on the events that the event types select.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub filter: Option<Value>,
+    /// `standard`, or `cloudevents`: CloudEvents 1.0 in structured JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The names of the signature's headers: `standard` or `svix`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_headers: Option<String>,
+    /// `hmac` (`v1`), or `ed25519` (`v1a`), which is checked with a public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Where calls get a bearer token from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OauthRequest>,
+    /// The certificate that calls show (mutual TLS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateRequest>,
     /// `enabled`, `paused` or `disabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
@@ -39,6 +68,42 @@ pub struct EndpointRequest {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Metadata,
+}
+
+/// OAuth 2 client credentials (RFC 6749, section 4.4).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OauthRequest {
+    /// The token endpoint.
+    pub token_url: String,
+    /// Who we are to it.
+    pub client_id: String,
+    /// Can be written and not read.
+    pub client_secret: String,
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+/// Where calls get a bearer token from, without the secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Oauth {
+    /// The token endpoint.
+    pub token_url: String,
+    /// Who we are to it.
+    pub client_id: String,
+    /// What is asked for.
+    pub scope: String,
+}
+
+/// A client certificate with its key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateRequest {
+    /// The certificate and those that signed it, as PEM.
+    pub certificate: String,
+    /// The key, as PEM (PKCS #8, PKCS #1 or SEC 1). Can be written and not read.
+    pub private_key: String,
 }
 
 /// A URL that a tenant registered.
@@ -60,6 +125,25 @@ pub struct Endpoint {
     pub headers: BTreeMap<String, String>,
     /// How long a call may take.
     pub timeout_seconds: u64,
+    /// When failed deliveries are tried again.
+    pub retry_policy: String,
+    /// Calls a second, at most.
+    pub rate_limit_per_second: Option<u32>,
+    /// `none` or `per_key`.
+    pub ordering: String,
+    /// Conditions on the events that it gets.
+    #[schema(value_type = Option<Object>)]
+    pub filter: Option<Value>,
+    /// `standard` or `cloudevents`.
+    pub format: String,
+    /// The names of the signature's headers: `standard` or `svix`.
+    pub signature_headers: String,
+    /// `hmac` or `ed25519`.
+    pub signature: String,
+    /// Where calls get a bearer token from.
+    pub oauth: Option<Oauth>,
+    /// The certificate that calls show, as PEM.
+    pub client_certificate: Option<String>,
     /// `enabled`, `paused` or `disabled`.
     pub status: String,
     /// Why Posthorn disabled it, if it did.
@@ -82,20 +166,33 @@ pub struct EndpointWithSecret {
     #[serde(flatten)]
     pub endpoint: Endpoint,
     /// `whsec_…`, with which receivers check signatures.
-    pub secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// `whpk_…`, where signatures are made with a key of which receivers need
+    /// the public half alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 /// Endpoints.
 pub type EndpointPage = Page<Endpoint>;
 
-/// The signing secret of an endpoint.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+/// With what receivers check the signatures of an endpoint's calls.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Secret {
     /// `whsec_…`.
-    pub secret: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// `whpk_…`, where signatures are made with a key of which receivers need
+    /// the public half alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// The secret before it, while both sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_secret: Option<String>,
+    /// The public key before it, while both sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_public_key: Option<String>,
     /// Until when the one before signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -121,4 +218,86 @@ pub struct TestRequest {
     /// The event type to send; `posthorn.test` if not given.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
+}
+
+/// What is known of an endpoint from its answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EndpointHealth {
+    /// `closed` (all goes), `open` (all is held) or `half_open` (single probes go).
+    pub breaker: String,
+    /// Why deliveries are held at the moment: `paused`, `breaker` or `rate_limit`.
+    pub held_by: Option<String>,
+    /// Until when, if that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Timestamp>,
+    /// Since when every call has failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Timestamp>,
+    /// How many have failed since.
+    pub failures: u32,
+    /// How many attempts of late the next three figures are made of.
+    pub attempts: usize,
+    /// The share of them that succeeded, of 0 to 1.
+    pub success_rate: Option<f64>,
+    /// The median time of a call, in milliseconds.
+    pub latency_p50_ms: Option<f64>,
+    /// What 95 of 100 calls stayed below, in milliseconds.
+    pub latency_p95_ms: Option<f64>,
+    /// How many deliveries wait; counted up to 10,000.
+    pub backlog: u64,
+    /// Whether there are more than were counted.
+    pub backlog_is_more: bool,
+    /// The last failure.
+    pub last_error: Option<LastError>,
+}
+
+/// A failure.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LastError {
+    /// How it failed.
+    pub error_class: String,
+    /// What was answered.
+    pub http_status: Option<u16>,
+    /// What exactly went wrong, for people.
+    pub detail: Option<String>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// A filter to be tried.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterCheckRequest {
+    /// The filter.
+    #[schema(value_type = Object)]
+    pub filter: Value,
+    /// Names and patterns; all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_types: Option<Vec<String>>,
+}
+
+/// Which of a tenant's last events an endpoint with a filter would have got.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FilterCheck {
+    /// The events looked at, newest first.
+    pub events: Vec<FilteredEvent>,
+    /// How many of them match.
+    pub matched: usize,
+}
+
+/// An event, and whether it passes.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FilteredEvent {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// What it is about.
+    pub subject: String,
+    /// Whether the endpoint would have got it.
+    pub matches: bool,
+    /// Why not: `event_type`, `schema_version` or `filter`.
+    pub reason: Option<String>,
 }

@@ -6,20 +6,26 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod keys;
+mod meta;
 mod page;
+mod policies;
 mod problem;
 mod projects;
 mod tenants;
 
 pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
 pub use endpoints::{
-    Endpoint, EndpointPage, EndpointRequest, EndpointWithSecret, RotateSecret, Secret, TestRequest,
+    ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
+    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Oauth, OauthRequest, RotateSecret, Secret,
+    TestRequest,
 };
 pub use events::{
     BatchAnswer, BatchItem, BatchRequest, Event, EventPage, PublishAnswer, PublishRequest, Unmatched,
 };
 pub use keys::{Key, KeyPage, KeyRequest, KeyWithSecret, RotateKey};
+pub use meta::Meta;
 pub use page::Page;
+pub use policies::{RetryPolicies, RetryPolicy, RetryPolicyRequest};
 pub use problem::{FieldError, Problem};
 pub use projects::{Project, ProjectChange};
 pub use tenants::{Tenant, TenantPage, TenantRequest};

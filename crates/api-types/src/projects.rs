@@ -13,6 +13,9 @@ pub struct Project {
     pub unknown_tenant: String,
     /// For how many days events and what became of them are kept.
     pub retention_days: u32,
+    /// Since when all of its deliveries are held, if somebody paused it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paused_at: Option<Timestamp>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

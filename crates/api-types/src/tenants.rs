@@ -16,6 +16,9 @@ pub struct TenantRequest {
     /// For people; the id if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Mail addresses of those who want to know when an endpoint only fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
     /// The caller's own notes.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -29,6 +32,11 @@ pub struct Tenant {
     pub id: String,
     /// For people.
     pub name: String,
+    /// Mail addresses of those who want to know when an endpoint only fails.
+    pub contacts: Vec<String>,
+    /// Since when all of its deliveries are held, if somebody paused it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub paused_at: Option<Timestamp>,
     /// The caller's own notes.
     #[schema(value_type = Object)]
     pub metadata: Metadata,

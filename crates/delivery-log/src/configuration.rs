@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use model::access::{ApiKey, TokenHash};
 use model::clock::Timestamp;
-use model::endpoint::{CustomHeader, Endpoint, EndpointStatus};
+use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
 use model::retry::RetryPolicy;
@@ -36,8 +36,9 @@ pub struct LiveEndpoint {
 
 impl LiveEndpoint {
     fn new(secret: SecretEndpoint) -> Self {
-        let signers =
-            secret.secrets.iter().map(|active| (Signer::new(&active.secret), active.expires_at)).collect();
+        let scheme = secret.endpoint.calls.signature;
+        let signer = |active: &ActiveSecret| (Signer::new(&active.secret, scheme), active.expires_at);
+        let signers = secret.secrets.iter().map(signer).collect();
         Self { endpoint: secret.endpoint, signers }
     }
 

@@ -1,9 +1,13 @@
 //! Endpoints: the URLs that tenants registered.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
+use model::attempt::ErrorClass;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint};
+use model::health::Health;
 use model::ids::{EndpointId, TenantId};
 
 use crate::idempotency::{Once, Performed};
@@ -17,6 +21,38 @@ pub struct SecretEndpoint {
     pub endpoint: Endpoint,
     /// Newest first. All that have not expired sign.
     pub secrets: Vec<ActiveSecret>,
+}
+
+/// How many attempts of late a report is made of.
+pub const RECENT_ATTEMPTS: u32 = 200;
+/// So far the deliveries that wait are counted.
+pub const COUNTED_BACKLOG: u64 = 10_000;
+
+/// An attempt, in short.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecentAttempt {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// How it failed, if it did.
+    pub error_class: ErrorClass,
+    /// What was answered.
+    pub http_status: Option<u16>,
+    /// What exactly went wrong, for people.
+    pub error_detail: Option<String>,
+}
+
+/// How an endpoint does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointReport {
+    /// What the owner of its lane wrote down last.
+    pub health: Health,
+    /// Attempts of late, the newest first.
+    pub recent: Vec<RecentAttempt>,
+    /// How many deliveries wait; one more than [`COUNTED_BACKLOG`] stands for
+    /// all beyond.
+    pub waiting: u64,
 }
 
 /// Endpoints.
@@ -57,6 +93,9 @@ pub trait Endpoints: Send + Sync {
     /// Disables an endpoint on Posthorn's own account, with the reason that
     /// its owner will read.
     async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()>;
+
+    /// How an endpoint does.
+    async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport>;
 
     /// Forgets what the endpoint answered: its breaker is closed, and it may be
     /// called at once.

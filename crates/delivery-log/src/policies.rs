@@ -7,6 +7,7 @@ use model::ids::ProjectId;
 use model::retry::RetryPolicy;
 
 use crate::Result;
+use crate::idempotency::{Once, Performed};
 
 /// A retry policy with its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +56,12 @@ pub trait Policies: Send + Sync {
     async fn list_policies(&self, project: ProjectId) -> Result<Vec<NamedPolicy>>;
 
     /// Adds a policy, or replaces it if `expected` is still its last change.
-    async fn save_policy(&self, new: &NamedPolicy, expected: Option<Timestamp>) -> Result<PolicySaved>;
+    async fn save_policy(
+        &self,
+        new: &NamedPolicy,
+        expected: Option<Timestamp>,
+        once: Option<Once>,
+    ) -> Result<Performed<PolicySaved>>;
 
     /// Removes a policy that no endpoint uses.
     async fn remove_policy(&self, project: ProjectId, name: &str) -> Result<PolicyRemoved>;

@@ -85,15 +85,13 @@ async fn scene() -> (Arc<Database>, Scene) {
 
 /// What servers of the first version left, with the master key that they had.
 #[tokio::test]
-async fn a_filled_database_of_the_first_version_is_migrated_while_it_is_in_use() {
+async fn a_filled_database_of_the_first_version_is_migrated() {
     let database = Database::new();
     let mut connection = PgConnection::connect(&database.url).await.expect("connects");
     sqlx::raw_sql(include_str!("fixtures/postgres-0001.sql"))
         .execute(&mut connection)
         .await
         .expect("is filled");
-    // A reader that has not ended yet holds nobody up who only reads and writes.
-    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await.expect("sets");
     let options = || Options { master_key: fixture::master_key(), ..database.options(1) };
     let early = PostgresStore::open(options(), surroundings()).await;
     assert!(matches!(early, Err(OpenError::NotMigrated)), "{early:?}");

@@ -10,11 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::TokioResolver;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
+use url::Url;
 
 use model::address::{BlockedTarget, TargetPolicy};
 
-use crate::transport::phases;
+use crate::transport::{Fault, phases};
 
 /// Every address of a name is forbidden.
 #[derive(Debug, thiserror::Error)]
@@ -30,21 +32,49 @@ pub(crate) struct NoAddress(String);
 pub(crate) struct GuardedResolver {
     targets: Arc<TargetPolicy>,
     names: Arc<OnceLock<TokioResolver>>,
+    /// The name of the operator's forward proxy, which may be anywhere.
+    proxy: Option<String>,
+}
+
+/// Why a name cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookUpError {
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    #[error(transparent)]
+    NoAddress(#[from] NoAddress),
 }
 
 impl GuardedResolver {
-    pub(crate) fn new(targets: Arc<TargetPolicy>) -> Self {
-        Self { targets, names: Arc::new(OnceLock::new()) }
+    pub(crate) fn new(targets: Arc<TargetPolicy>, proxy: Option<&SecretString>) -> Self {
+        let proxy = proxy.and_then(|url| Some(Url::parse(url.expose_secret()).ok()?.host_str()?.to_owned()));
+        Self { targets, names: Arc::new(OnceLock::new()), proxy }
+    }
+
+    /// Looks a name up that somebody else will connect to. All of its
+    /// addresses must be allowed, because that one will choose.
+    pub(crate) async fn check(&self, name: &str, port: u16) -> Result<(), Fault> {
+        let checked = async {
+            for address in look_up(&self.names, name).await? {
+                self.targets.check(address.ip(), port).map_err(Blocked)?;
+            }
+            Ok(())
+        };
+        checked.await.map_err(|error: LookUpError| Fault::looking_up(&error))
     }
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (targets, names) = (Arc::clone(&self.targets), Arc::clone(&self.names));
+        let is_proxy = self.proxy.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let since = Instant::now();
             let found = look_up(&names, name.as_str()).await;
             phases::record_dns(since);
+            if is_proxy {
+                return Ok(Box::new(found?.into_iter()) as Addrs);
+            }
             // Without a request there is no port: then only networks that
             // are allowed on any port pass.
             let port = phases::port().unwrap_or(0);

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use delivery_log::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use delivery_log::lanes::Epoch;
 use delivery_log::{SharedStore, Surroundings};
-use model::endpoint::EndpointStatus;
 use model::ids::{DeliveryId, EndpointId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::deliver::deliver;
 use crate::heartbeat::Lease;
-use crate::lanes::{Lanes, Standing};
+use crate::lanes::{Lanes, Standing, Terms};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -71,7 +70,7 @@ impl Context {
         let mut started = Vec::new();
         let attention = {
             let mut lanes = self.lanes();
-            while let Some(ready) = lanes.next(now, |endpoint| self.standing(endpoint)) {
+            while let Some(ready) = lanes.next(now, |endpoint| self.terms(endpoint)) {
                 match self.store.configuration().endpoint(ready.endpoint) {
                     Some(live) => started.push((ready, live)),
                     // Deleted this very moment: housekeeping cancels what waits.
@@ -88,13 +87,16 @@ impl Context {
         }
     }
 
-    /// Whether an endpoint may be called, as far as is known in memory.
-    pub(crate) fn standing(&self, endpoint: EndpointId) -> Standing {
-        match self.store.configuration().endpoint(endpoint) {
+    /// What an endpoint allows, as far as is known in memory.
+    pub(crate) fn terms(&self, endpoint: EndpointId) -> Terms {
+        let configuration = self.store.configuration();
+        let standing = match configuration.is_called(endpoint) {
             None => Standing::Gone,
-            Some(live) if live.endpoint.status == EndpointStatus::Enabled => Standing::Enabled,
-            Some(_) => Standing::Held,
-        }
+            Some(true) => Standing::Enabled,
+            Some(false) => Standing::Held,
+        };
+        let live = configuration.endpoint(endpoint);
+        Terms { standing, rate: live.and_then(|live| live.endpoint.calls.rate_limit) }
     }
 }
 

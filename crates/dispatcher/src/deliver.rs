@@ -14,12 +14,17 @@ use delivery_log::configuration::LiveEndpoint;
 use delivery_log::deliveries::{Finished, Recorded};
 use delivery_log::hand_off::ReadyDelivery;
 use model::attempt::{Attempt, ErrorClass, HeaderList, Phases, Trigger};
+use model::calls::SignatureHeaders;
 use model::clock::Timestamp;
+use model::endpoint::Endpoint;
 use model::failure::{Outcome, judge, parse_retry_after};
+use model::health::Ended;
 use model::ids::AttemptId;
+use model::retry::RetryPolicy;
 
 use crate::context::Context;
-use crate::transport::Sent;
+use crate::findings;
+use crate::transport::{Call, Sent};
 
 /// What every receiver sees of us.
 const AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
@@ -30,34 +35,47 @@ const RECORD_AGAIN: Duration = Duration::from_millis(500);
 
 /// Makes one attempt, and sees to it that it is in the log.
 pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoint: Arc<LiveEndpoint>) {
-    let finished = attempt(&context, &ready, &endpoint).await;
-    let now = context.surroundings.now();
-    let class = finished.attempt.error_class;
-    let mut gone_for_good = false;
-    let health = {
-        let mut lanes = context.lanes();
-        lanes.ended(&ready, class, finished.verdict.hold_until, now);
-        let lane = lanes.lane_of(ready.endpoint, ready.epoch);
-        lane.and_then(|lane| {
-            let gone = finished.attempt.http_status() == Some(410);
-            gone_for_good = gone && lane.note_gone(ready.event.id, now);
-            (gone || finished.verdict.hold_until.is_some()).then(|| lane.health().clone())
-        })
+    let policy = policy_of(&context, &endpoint);
+    let finished = attempt(&context, &ready, &endpoint, &policy).await;
+    let attempt = &finished.attempt;
+    let ended = Ended {
+        delivery: ready.id,
+        event: ready.event.id,
+        trigger: ready.trigger,
+        error_class: attempt.error_class,
+        http_status: attempt.http_status(),
+        rejected: policy.is_permanent(attempt.http_status()),
+        hold_until: finished.verdict.hold_until,
+        at: context.surroundings.now(),
     };
+    let took = attempt.phases.total;
+    let learned = context.lanes().ended(&ready, &ended, took, context.surroundings.entropy.as_ref());
     context.start_ready();
     log(&ready, &finished);
-    record(&context, Arc::new(Finished { health, ..finished })).await;
-    if gone_for_good {
-        disable(&context, &ready).await;
-    }
+    record(&context, &ready, Arc::new(Finished { health: learned.health, ..finished })).await;
+    findings::act(&context, &endpoint, learned.findings).await;
 }
 
-async fn attempt(context: &Context, ready: &ReadyDelivery, live: &LiveEndpoint) -> Finished {
+/// The policy of an endpoint; the standard one if its own has just gone.
+fn policy_of(context: &Context, live: &LiveEndpoint) -> Arc<RetryPolicy> {
+    let Endpoint { project, calls, .. } = &live.endpoint;
+    let policy = context.store.configuration().retry_policy(*project, &calls.retry_policy);
+    policy.unwrap_or_else(|| Arc::new(RetryPolicy::standard()))
+}
+
+async fn attempt(
+    context: &Context,
+    ready: &ReadyDelivery,
+    live: &LiveEndpoint,
+    policy: &RetryPolicy,
+) -> Finished {
     let entropy = context.surroundings.entropy.as_ref();
     let started_at = context.surroundings.now();
     let body = Bytes::from(ready.form.render(&ready.event, &ready.data));
     let request = Request::new(context, ready, live, started_at, &body);
-    let send = context.transport.post(&live.endpoint.url, request.headers, body, live.endpoint.timeout);
+    let timeout = live.endpoint.timeout.unwrap_or(policy.timeout);
+    let call = Call { endpoint: &live.endpoint, headers: request.headers, body, timeout };
+    let send = context.transport.post(call);
     let sent = tokio::select! {
         sent = send => sent,
         () = context.cut.cancelled() => interrupted(context.surroundings.now().since(started_at)),
@@ -69,9 +87,11 @@ async fn attempt(context: &Context, ready: &ReadyDelivery, live: &LiveEndpoint) 
         retry_after: retry_after(&sent, ended_at),
         ended_at,
         trigger: ready.trigger,
+        ordered: ready.ordered,
+        twice: false,
     };
     context.metrics.attempt(sent.error_class, sent.phases.total);
-    let verdict = judge(&context.settings.retry_policy, ready.spent, &outcome, entropy);
+    let verdict = judge(policy, ready.spent, &outcome, entropy);
     Finished {
         project: ready.event.project,
         endpoint: ready.endpoint,
@@ -113,16 +133,24 @@ impl Request {
     ) -> Self {
         let id = ready.event.id.to_string();
         let mut request = Self { headers: HeaderMap::with_capacity(16), logged: Vec::with_capacity(12) };
-        request.add("content-type", "application/json".to_owned());
+        let [name_of_id, name_of_time, name_of_signature] = match live.endpoint.calls.signature_headers {
+            SignatureHeaders::Standard => ["webhook-id", "webhook-timestamp", "webhook-signature"],
+            SignatureHeaders::Svix => ["svix-id", "svix-timestamp", "svix-signature"],
+        };
+        request.add("content-type", ready.form.content_type().to_owned());
         request.add("user-agent", AGENT.to_owned());
-        request.add("webhook-signature", live.sign(&id, now, body));
-        request.add("webhook-timestamp", now.as_secs().to_string());
-        request.add("webhook-id", id);
+        request.add(name_of_signature, live.sign(&id, now, body));
+        request.add(name_of_time, now.as_secs().to_string());
+        request.add(name_of_id, id);
         request.add("traceparent", traceparent(context, ready));
         request.add("posthorn-delivery", ready.id.to_string());
         request.add("posthorn-attempt", (ready.attempts + 1).to_string());
         if let Some(reason) = retry_reason(ready) {
             request.add("posthorn-retry-reason", reason.to_owned());
+        }
+        if live.endpoint.calls.oauth.is_some() {
+            // The transport adds the token.
+            request.logged.push(("authorization".into(), MASKED.to_owned()));
         }
         for custom in live.headers() {
             let name = HeaderName::from_bytes(custom.name.as_bytes());
@@ -199,8 +227,8 @@ fn log(ready: &ReadyDelivery, finished: &Finished) {
 ///
 /// While the database is away, attempts gather here; their number is bounded
 /// by the slots, because a lane does not start more than it may leave unrecorded.
-async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
-    let (endpoint, epoch, due) = (finished.endpoint, finished.epoch, finished.verdict.next_attempt_at);
+async fn record(context: &Arc<Context>, ready: &ReadyDelivery, finished: Arc<Finished>) {
+    let due = finished.verdict.next_attempt_at;
     context.metrics.unrecorded.inc();
     loop {
         match context.store.finish(Arc::clone(&finished)).await {
@@ -214,7 +242,7 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
             Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
             Err(error) => {
                 // The delivery stays claimed until its lane is given back, soon, and is sent again.
-                if let Some(lane) = context.lanes().lane_of(endpoint, epoch) {
+                if let Some(lane) = context.lanes().lane_of(ready.endpoint, ready.epoch) {
                     lane.doubt();
                 }
                 tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
@@ -223,23 +251,8 @@ async fn record(context: &Arc<Context>, finished: Arc<Finished>) {
         }
     }
     context.metrics.unrecorded.dec();
-    let throttled = context.lanes().recorded(endpoint, epoch, due);
+    let throttled = context.lanes().recorded(ready, due);
     if throttled || due.is_some() {
         context.start_ready();
-    }
-}
-
-async fn disable(context: &Context, ready: &ReadyDelivery) {
-    let reason = "the endpoint answered 410 Gone for three different events within an hour";
-    loop {
-        match context.store.disable_endpoint(ready.endpoint, reason).await {
-            Ok(()) => return tracing::info!(endpoint.id = %ready.endpoint, reason, "disabled an endpoint"),
-            Err(error) if error.is_transient() && !context.cut.is_cancelled() => {
-                tokio::time::sleep(RECORD_AGAIN).await;
-            }
-            Err(error) => {
-                return tracing::warn!(%error, endpoint.id = %ready.endpoint, "an endpoint was not disabled");
-            }
-        }
     }
 }

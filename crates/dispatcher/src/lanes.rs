@@ -14,15 +14,19 @@ mod ownership;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use delivery_log::hand_off::ReadyDelivery;
-use delivery_log::lanes::Epoch;
-use model::attempt::ErrorClass;
+use delivery_log::lanes::{Cursor, Epoch};
+use model::attempt::Trigger;
 use model::clock::Timestamp;
+use model::entropy::Entropy;
+use model::health::Ended;
 use model::ids::EndpointId;
 
-pub(crate) use lane::Lane;
+use lane::Next;
+pub(crate) use lane::{Lane, Learned};
 use turns::Turns;
 
 /// The greatest number of deliveries in hand that are not under way.
@@ -44,6 +48,8 @@ const MAX_CLAIMS: usize = 64;
 const SHARE: usize = 8;
 /// The share of all slots that retries may hold: one in so many.
 const RETRY_SHARE: usize = 2;
+/// The share of all slots that replays may hold: one in so many.
+const REPLAY_SHARE: usize = 4;
 /// For each slot, so many ended calls may wait to be logged. Beyond it
 /// nothing is started: a log that cannot keep up must not be outrun.
 const UNRECORDED_PER_SLOT: usize = 4;
@@ -59,6 +65,8 @@ pub(crate) struct ClaimWish {
     pub(crate) max_bytes: usize,
     /// Only tests, because everything else is held.
     pub(crate) tests_only: bool,
+    /// How far the lane has looked.
+    pub(crate) after: Cursor,
 }
 
 /// What the endpoint of a delivery allows at the moment.
@@ -70,12 +78,41 @@ pub(crate) enum Standing {
     Gone,
 }
 
+/// What an endpoint allows, and how it wants to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) standing: Standing,
+    /// Calls a second, at most.
+    pub(crate) rate: Option<NonZeroU32>,
+}
+
+/// Kinds of deliveries, of which each but the first has a share of the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    New,
+    Retry,
+    /// Sent again by hand, one or many.
+    Replay,
+}
+
+impl Kind {
+    fn of(delivery: &ReadyDelivery) -> Self {
+        match delivery.trigger {
+            Trigger::Manual | Trigger::Replay => Self::Replay,
+            Trigger::Automatic | Trigger::Probe | Trigger::Test if delivery.attempts == 0 => Self::New,
+            Trigger::Automatic | Trigger::Probe | Trigger::Test => Self::Retry,
+        }
+    }
+}
+
 /// All lanes of this process.
 pub(crate) struct Lanes {
     lanes: HashMap<EndpointId, Lane>,
     turns: Turns,
     /// When lanes have work again that is not due yet.
     timers: BTreeSet<(Timestamp, EndpointId)>,
+    /// When lanes may send again whose pace is limited.
+    paces: BTreeSet<(Timestamp, EndpointId)>,
     timer_changed: bool,
     /// Lanes that may want something from the store.
     hungry: HashSet<EndpointId>,
@@ -84,11 +121,12 @@ pub(crate) struct Lanes {
     wanted: BTreeSet<EndpointId>,
     /// Lanes that another process has, and until when that is believed.
     elsewhere: HashMap<EndpointId, Timestamp>,
-    /// Lanes whose next delivery is a retry, while retries have no slot left.
+    /// Lanes with nothing but retries or replays, while those have no slot left.
     crowded: Vec<EndpointId>,
     slots: usize,
     under_way: usize,
     retries_under_way: usize,
+    replays_under_way: usize,
     /// Ended, and not in the log yet.
     unrecorded: usize,
     ready: usize,
@@ -108,6 +146,7 @@ impl Lanes {
             lanes: HashMap::new(),
             turns: Turns::default(),
             timers: BTreeSet::new(),
+            paces: BTreeSet::new(),
             timer_changed: false,
             hungry: HashSet::new(),
             starving: HashSet::new(),
@@ -117,6 +156,7 @@ impl Lanes {
             slots,
             under_way: 0,
             retries_under_way: 0,
+            replays_under_way: 0,
             unrecorded: 0,
             ready: 0,
             ready_bytes: 0,
@@ -141,29 +181,37 @@ impl Lanes {
     pub(crate) fn next(
         &mut self,
         now: Timestamp,
-        standing: impl Fn(EndpointId) -> Standing,
+        terms: impl Fn(EndpointId) -> Terms,
     ) -> Option<ReadyDelivery> {
         while !self.stopping
             && self.under_way < self.slots
             && self.unrecorded < self.slots * UNRECORDED_PER_SLOT
         {
             let (tenant, endpoint) = self.turns.next()?;
+            let (retries, replays) = (self.retries_have_room(), self.replays_have_room());
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             lane.queued = false;
-            let mut is_retry = lane.ready.front().is_some_and(|ready| ready.attempts > 0);
-            if is_retry && self.retries_under_way >= (self.slots / RETRY_SHARE).max(1) {
-                // What is new goes first then, if there is something.
-                if !lane.put_new_first() {
-                    if !std::mem::replace(&mut lane.crowded, true) {
-                        self.crowded.push(endpoint);
-                    }
+            let may_go = |kind| match kind {
+                Kind::New => true,
+                Kind::Retry => retries,
+                Kind::Replay => replays,
+            };
+            if !lane.put_first(may_go) {
+                if !lane.ready.is_empty() && !std::mem::replace(&mut lane.crowded, true) {
+                    self.crowded.push(endpoint);
+                }
+                continue;
+            }
+            let delivery = match lane.next(now, &terms(endpoint)) {
+                Next::Send(delivery) => delivery,
+                Next::NotBefore(at) => {
+                    self.set_pace_timer(endpoint, at);
                     continue;
                 }
-                is_retry = false;
-            }
-            let Some(delivery) = lane.next(now, standing(endpoint)) else { continue };
-            self.under_way += 1;
-            self.retries_under_way += usize::from(is_retry);
+                Next::Nothing => continue,
+            };
+            self.turns.charge(tenant, delivery.data.as_bytes().len());
+            self.count_under_way(&delivery, 1);
             self.drop_ready(&delivery);
             let lane = self.lanes.get_mut(&endpoint).expect("the lane was there");
             if lane.is_runnable() {
@@ -178,41 +226,58 @@ impl Lanes {
         None
     }
 
+    fn retries_have_room(&self) -> bool {
+        self.retries_under_way < (self.slots / RETRY_SHARE).max(1)
+    }
+
+    fn replays_have_room(&self) -> bool {
+        self.replays_under_way < (self.slots / REPLAY_SHARE).max(1)
+    }
+
+    fn count_under_way(&mut self, delivery: &ReadyDelivery, change: isize) {
+        let add = |count: &mut usize| *count = count.saturating_add_signed(change);
+        add(&mut self.under_way);
+        match Kind::of(delivery) {
+            Kind::New => {}
+            Kind::Retry => add(&mut self.retries_under_way),
+            Kind::Replay => add(&mut self.replays_under_way),
+        }
+    }
+
     /// A call has ended, and its slot is free. It is not in the log yet.
     pub(crate) fn ended(
         &mut self,
         delivery: &ReadyDelivery,
-        how: ErrorClass,
-        hold_until: Option<Timestamp>,
-        now: Timestamp,
-    ) {
+        ended: &Ended,
+        took: Duration,
+        entropy: &dyn Entropy,
+    ) -> Learned {
         self.free_slot(delivery);
         self.unrecorded += 1;
         let endpoint = delivery.endpoint;
-        if let Some(lane) = self.lane_of(endpoint, delivery.epoch) {
-            lane.ended(how, hold_until, now);
-            if lane.behind {
-                self.hungry.insert(endpoint);
-            }
-            self.queue(endpoint);
-            if hold_until.is_some() {
-                self.set_hold_timer(endpoint, now);
-            }
+        let Some(lane) = self.lane_of(endpoint, delivery.epoch) else {
+            return Learned { findings: Vec::new(), health: None };
+        };
+        let learned = lane.ended(ended, took, entropy);
+        if lane.behind {
+            self.hungry.insert(endpoint);
         }
+        self.queue(endpoint);
+        self.set_hold_timer(endpoint, ended.at);
+        learned
     }
 
     /// A delivery was given out and not sent: its endpoint has just gone.
     pub(crate) fn abandoned(&mut self, delivery: &ReadyDelivery) {
         self.free_slot(delivery);
         if let Some(lane) = self.lane_of(delivery.endpoint, delivery.epoch) {
-            lane.abandoned();
+            lane.abandoned(delivery.id);
         }
     }
 
     fn free_slot(&mut self, delivery: &ReadyDelivery) {
-        self.under_way -= 1;
-        if delivery.attempts > 0 {
-            self.retries_under_way -= 1;
+        self.count_under_way(delivery, -1);
+        if Kind::of(delivery) != Kind::New {
             for endpoint in std::mem::take(&mut self.crowded) {
                 if let Some(lane) = self.lanes.get_mut(&endpoint) {
                     lane.crowded = false;
@@ -224,16 +289,22 @@ impl Lanes {
 
     /// The call is in the log; the delivery is due again then, if it is.
     /// Tells whether that lets others go which waited for the log.
-    pub(crate) fn recorded(&mut self, endpoint: EndpointId, epoch: Epoch, due: Option<Timestamp>) -> bool {
+    pub(crate) fn recorded(&mut self, delivery: &ReadyDelivery, due: Option<Timestamp>) -> bool {
         let throttled = self.unrecorded >= self.slots * UNRECORDED_PER_SLOT;
         self.unrecorded -= 1;
-        if let Some(lane) = self.lane_of(endpoint, epoch) {
+        let endpoint = delivery.endpoint;
+        if let Some(lane) = self.lane_of(endpoint, delivery.epoch) {
             lane.unrecorded -= 1;
+            if delivery.ordered {
+                // The next one of its key may go now.
+                lane.has_more_in_store();
+                self.hungry.insert(endpoint);
+            }
             if let Some(due) = due {
                 self.set_timer(endpoint, due);
             }
         }
-        throttled
+        throttled || delivery.ordered
     }
 
     /// A lane, if it is still owned as it was then. What was begun in an
@@ -255,13 +326,17 @@ impl Lanes {
 
     /// When the next thing happens by itself.
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let timers = [self.timers.first(), self.paces.first()];
+        timers.into_iter().flatten().map(|(due, _)| *due).min()
     }
 
     fn remove(&mut self, endpoint: EndpointId) -> Option<(EndpointId, Epoch)> {
         let lane = self.lanes.remove(&endpoint)?;
         if let Some(timer) = lane.timer {
             self.timers.remove(&(timer, endpoint));
+        }
+        if let Some(timer) = lane.pace_timer {
+            self.paces.remove(&(timer, endpoint));
         }
         lane.ready.iter().for_each(|delivery| self.drop_ready(delivery));
         Some((endpoint, lane.epoch))
@@ -295,9 +370,18 @@ impl Lanes {
         self.timer_changed = true;
     }
 
+    fn set_pace_timer(&mut self, endpoint: EndpointId, at: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        if let Some(other) = lane.pace_timer.replace(at) {
+            self.paces.remove(&(other, endpoint));
+        }
+        self.paces.insert((at, endpoint));
+        self.timer_changed = true;
+    }
+
     fn set_hold_timer(&mut self, endpoint: EndpointId, now: Timestamp) {
-        let hold = self.lanes.get(&endpoint).and_then(|lane| lane.health.hold_until);
-        if let Some(end) = hold.filter(|end| *end > now) {
+        let hold = self.lanes.get(&endpoint).and_then(|lane| lane.hold_end(now));
+        if let Some(end) = hold {
             self.set_timer(endpoint, end);
         }
     }

@@ -14,6 +14,7 @@
 mod address_guard;
 mod context;
 mod deliver;
+mod findings;
 mod heartbeat;
 mod housekeeping;
 mod lanes;

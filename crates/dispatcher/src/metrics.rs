@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) unrecorded: IntGauge,
     pub(crate) late: IntCounter,
     pub(crate) given_up: IntCounter,
+    pub(crate) breaker_opened: IntCounter,
     pub(crate) clock_ahead: Gauge,
 }
 
@@ -53,6 +54,10 @@ impl Metrics {
                 "posthorn_clock_ahead_seconds",
                 "By how much this host's clock is ahead of the database's; deliveries are late or early by it.",
             )?,
+            breaker_opened: IntCounter::new(
+                "posthorn_breaker_opened_total",
+                "How often the breaker of an endpoint opened.",
+            )?,
             given_up: IntCounter::new(
                 "posthorn_process_given_up_total",
                 "How often other processes took this one for dead and took its lanes.",
@@ -63,6 +68,7 @@ impl Metrics {
         registry.register(Box::new(metrics.ended.clone()))?;
         registry.register(Box::new(metrics.late.clone()))?;
         registry.register(Box::new(metrics.given_up.clone()))?;
+        registry.register(Box::new(metrics.breaker_opened.clone()))?;
         registry.register(Box::new(metrics.clock_ahead.clone()))?;
         for gauge in [&metrics.under_way, &metrics.ready, &metrics.lanes, &metrics.unrecorded] {
             registry.register(Box::new(gauge.clone()))?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery_log::lanes::Epoch;
+use delivery_log::lanes::{ClaimDue, Epoch};
 use delivery_log::{SharedStore, Surroundings};
 use model::clock::Timestamp;
 use model::ids::{EndpointId, TenantId};
@@ -44,7 +44,7 @@ impl Dispatcher {
         settings: Settings,
         registry: &prometheus::Registry,
     ) -> Result<Self, StartError> {
-        let transport = Transport::new(settings.targets.clone())?;
+        let transport = Transport::new(settings.targets.clone(), settings.egress_proxy.as_ref())?;
         let metrics = Metrics::new(registry)?;
         let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
@@ -117,7 +117,7 @@ fn step(context: &Arc<Context>) {
     if !wanted.is_empty() {
         context.tasks.spawn(take(Arc::clone(context), wanted));
     }
-    let claims = context.lanes().claims(now, |endpoint| context.standing(endpoint));
+    let claims = context.lanes().claims(now, |endpoint| context.terms(endpoint));
     for wish in claims {
         context.tasks.spawn(claim(Arc::clone(context), wish));
     }
@@ -176,7 +176,7 @@ async fn look_around(context: &Arc<Context>) {
     context.lanes().reconsider();
     context.start_ready();
     let idle =
-        context.lanes().take_idle(now, context.settings.idle_after, |endpoint| context.standing(endpoint));
+        context.lanes().take_idle(now, context.settings.idle_after, |endpoint| context.terms(endpoint));
     if !idle.is_empty() {
         context.tasks.spawn(release(Arc::clone(context), idle));
     }
@@ -256,9 +256,9 @@ async fn take(context: Arc<Context>, wanted: Vec<EndpointId>) {
 async fn claim(context: Arc<Context>, wish: ClaimWish) {
     let now = context.surroundings.now();
     let due_at = if wish.tests_only { Timestamp::EPOCH } else { now };
-    let claimed =
-        context.store.claim_due(wish.endpoint, wish.epoch, due_at, wish.limit, wish.max_bytes).await;
-    match claimed {
+    let ClaimWish { endpoint, epoch, limit, max_bytes, after, .. } = wish;
+    let due = ClaimDue { endpoint, epoch, now: due_at, limit, max_bytes, after };
+    match context.store.claim_due(due).await {
         Ok(claimed) => context.lanes().claimed(&wish, claimed, now),
         Err(error) => {
             tracing::warn!(%error, endpoint.id = %wish.endpoint, "due deliveries cannot be claimed");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::address::TargetPolicy;
-use model::retry::RetryPolicy;
+use secrecy::SecretString;
 
 /// How the dispatcher works.
 #[derive(Debug, Clone)]
@@ -12,8 +12,8 @@ pub struct Settings {
     pub slots: usize,
     /// Which addresses may be called.
     pub targets: TargetPolicy,
-    /// When failed deliveries are tried again.
-    pub retry_policy: RetryPolicy,
+    /// A forward proxy for all calls; its URL may hold a password.
+    pub egress_proxy: Option<SecretString>,
     /// How often lanes that nobody owns are looked for.
     pub poll_interval: Duration,
     /// How long a lane is kept without work.
@@ -29,7 +29,7 @@ impl Default for Settings {
         Self {
             slots: 1_024,
             targets: TargetPolicy::default(),
-            retry_policy: RetryPolicy::standard(),
+            egress_proxy: None,
             poll_interval: Duration::from_millis(500),
             idle_after: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(10),

@@ -5,34 +5,34 @@
 //! read only so far: no receiver can hold a slot for longer, or memory for
 //! more.
 
+mod clients;
 mod fault;
 pub(crate) mod phases;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version};
-use reqwest::redirect;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode, Version};
+use secrecy::SecretString;
 use tokio::time::Instant;
-use url::Url;
+use url::{Host, Url};
 
 use model::address::TargetPolicy;
 use model::attempt::{Answer, ErrorClass, HeaderList, KEPT_BODY, Phases};
+use model::endpoint::Endpoint;
 
 use crate::address_guard::GuardedResolver;
-use fault::Fault;
-use phases::{PhaseLayer, Probe};
+use clients::Clients;
+pub(crate) use fault::Fault;
+use phases::Probe;
+use tokens::Tokens;
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// At most so much of an answer's body is read.
 const READ_BODY: usize = 64 * 1024;
-/// How many idle connections to one host are kept.
-const IDLE_PER_HOST: usize = 64;
-/// For how long.
-const IDLE_FOR: Duration = Duration::from_secs(60);
 /// At most so many headers of an answer are kept.
 const KEPT_HEADERS: usize = 64;
 /// At most so much of a header's value is kept, in bytes.
@@ -40,8 +40,20 @@ const KEPT_HEADER: usize = 1_024;
 
 /// Sends requests.
 pub(crate) struct Transport {
-    client: reqwest::Client,
+    clients: Clients,
+    tokens: Tokens,
+    resolver: Arc<GuardedResolver>,
     targets: Arc<TargetPolicy>,
+    /// Whether calls go through a proxy, which connects for us.
+    by_proxy: bool,
+}
+
+/// A request to be made.
+pub(crate) struct Call<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Duration,
 }
 
 /// How a request went.
@@ -56,55 +68,48 @@ pub(crate) struct Sent {
 }
 
 impl Transport {
-    pub(crate) fn new(targets: TargetPolicy) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(targets: TargetPolicy, proxy: Option<&SecretString>) -> Result<Self, reqwest::Error> {
         let targets = Arc::new(targets);
-        let client = reqwest::Client::builder()
-            .tls_backend_rustls()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            // Repeats are the schedule's business, and each is logged.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .pool_idle_timeout(IDLE_FOR)
-            .dns_resolver(Arc::new(GuardedResolver::new(Arc::clone(&targets))))
-            .connector_layer(PhaseLayer)
-            .build()?;
-        Ok(Self { client, targets })
+        let resolver = Arc::new(GuardedResolver::new(Arc::clone(&targets), proxy));
+        let clients = Clients::new(Arc::clone(&resolver), proxy)?;
+        Ok(Self { clients, tokens: Tokens::default(), resolver, targets, by_proxy: proxy.is_some() })
     }
 
-    /// Posts `body` and reads the answer, all within `timeout`.
-    pub(crate) async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes, timeout: Duration) -> Sent {
+    /// Posts a body and reads the answer, all within the call's timeout.
+    pub(crate) async fn post(&self, call: Call<'_>) -> Sent {
         let started = Instant::now();
+        let deadline = started + call.timeout;
+        let timeout = call.timeout;
+        let url = &call.endpoint.url;
         let probe = Arc::new(Probe::for_url(url));
         let mut exchange = Exchange { started, ..Exchange::default() };
-        let ended = match self.targets.check_url(url) {
-            Err(blocked) => Err(Fault::blocked(&blocked)),
-            Ok(()) => {
-                let work = self.exchange(url, headers, body, &mut exchange);
-                let work = phases::with_probe(Arc::clone(&probe), work);
-                match tokio::time::timeout_at(started + timeout, work).await {
-                    Ok(ended) => ended,
-                    Err(_) => Err(Fault::deadline(timeout)),
-                }
-            }
+        let work = self.exchange(call, &mut exchange);
+        let work = phases::with_probe(Arc::clone(&probe), work);
+        let ended = match tokio::time::timeout_at(deadline, work).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Fault::deadline(timeout)),
         };
         exchange.into_sent(ended, &probe)
     }
 
-    async fn exchange(
-        &self,
-        url: &Url,
-        headers: HeaderMap,
-        body: Bytes,
-        exchange: &mut Exchange,
-    ) -> Result<(), Fault> {
-        let request = self.client.request(Method::POST, url.clone()).headers(headers).body(body);
+    async fn exchange(&self, call: Call<'_>, exchange: &mut Exchange) -> Result<(), Fault> {
+        let Call { endpoint, mut headers, body, .. } = call;
+        self.check(&endpoint.url).await?;
+        if let Some(oauth) = &endpoint.calls.oauth {
+            self.check(&oauth.token_url).await?;
+            let token = self.tokens.get(self.clients.plain(), endpoint, oauth).await?;
+            headers.insert(AUTHORIZATION, token);
+        }
+        let client = self.clients.of(endpoint).await?;
+        let request = client.request(Method::POST, endpoint.url.clone()).headers(headers).body(body);
         let mut response = request.send().await.map_err(Fault::sending)?;
         exchange.first_byte = Some(exchange.started.elapsed());
         exchange.remote_ip = response.remote_addr().map(|address| address.ip());
         exchange.http_version = Some(version_name(response.version()));
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // Whatever the token was worth, the next attempt gets a new one.
+            self.tokens.forget(endpoint).await;
+        }
         let answer = exchange.answer.insert(Answer {
             status: response.status().as_u16(),
             headers: kept_headers(response.headers()),
@@ -123,6 +128,18 @@ impl Transport {
             }
         }
         Ok(())
+    }
+
+    /// Checks what can be known of a URL before a connection is made. A proxy
+    /// looks names up for itself: then they are looked up and checked here first.
+    async fn check(&self, url: &Url) -> Result<(), Fault> {
+        self.targets.check_url(url).map_err(|blocked| Fault::blocked(&blocked))?;
+        match url.host() {
+            Some(Host::Domain(name)) if self.by_proxy => {
+                self.resolver.check(name, url.port_or_known_default().unwrap_or(0)).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::problem::Problem;
 pub struct Settings {
     /// Which addresses endpoints may have.
     pub targets: TargetPolicy,
+    /// The networks from which calls come, as the operator states them.
+    pub egress_addresses: Vec<ipnet::IpNet>,
     /// The greatest length of an event's `data`, in bytes.
     pub max_data_bytes: usize,
     /// How many threads serve requests.

@@ -55,7 +55,8 @@ impl Credentials {
         Ok(caller)
     }
 
-    async fn authenticate(self) -> Result<Caller, Problem> {
+    /// The caller, whatever it may do.
+    pub(crate) async fn authenticate(self) -> Result<Caller, Problem> {
         let refuse = |detail: &str| Problem::new(Code::Unauthenticated, detail);
         let Some(token) = self.token else {
             return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));

@@ -1,18 +1,24 @@
 //! Endpoints.
 
 mod build;
+mod certificate;
+pub(crate) mod check_filter;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod get;
+pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod read_secret;
+pub(crate) mod reset;
 pub(crate) mod rotate_secret;
 pub(crate) mod test;
 pub(crate) mod update;
 
+use std::num::NonZeroU32;
+
 use delivery_log::endpoints::SecretEndpoint;
 use delivery_log::tenants::Tenant;
-use model::endpoint::Endpoint;
+use model::endpoint::{DEFAULT_TIMEOUT, Endpoint};
 
 use crate::api::Api;
 use crate::auth::Caller;
@@ -22,7 +28,10 @@ use crate::tenants::metadata;
 /// Stands for the value of a custom header, which cannot be read.
 const MASKED: &str = "***";
 
-fn present(tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoint {
+fn present(api: &Api, tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoint {
+    let Endpoint { calls, credentials, .. } = endpoint;
+    let policy = api.store.configuration().retry_policy(endpoint.project, &calls.retry_policy);
+    let timeout = endpoint.timeout.or(policy.map(|policy| policy.timeout)).unwrap_or(DEFAULT_TIMEOUT);
     api_types::Endpoint {
         id: endpoint.id.to_string(),
         tenant: tenant.handle.to_string(),
@@ -31,7 +40,20 @@ fn present(tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoint {
         event_types: endpoint.subscriptions.iter().map(ToString::to_string).collect(),
         payload: endpoint.payload.to_string(),
         headers: endpoint.headers.iter().map(|header| (header.name.clone(), MASKED.to_owned())).collect(),
-        timeout_seconds: endpoint.timeout.as_secs(),
+        timeout_seconds: timeout.as_secs(),
+        retry_policy: calls.retry_policy.clone(),
+        rate_limit_per_second: calls.rate_limit.map(NonZeroU32::get),
+        ordering: calls.ordering.to_string(),
+        filter: calls.filter.as_ref().map(|filter| filter.source().clone()),
+        format: calls.format.to_string(),
+        signature_headers: calls.signature_headers.to_string(),
+        signature: calls.signature.to_string(),
+        oauth: calls.oauth.as_ref().map(|oauth| api_types::Oauth {
+            token_url: oauth.token_url.to_string(),
+            client_id: oauth.client_id.clone(),
+            scope: oauth.scope.clone(),
+        }),
+        client_certificate: credentials.client_certificate.as_ref().map(|one| one.chain.clone()),
         status: endpoint.status.to_string(),
         disabled_reason: endpoint.disabled_reason.clone(),
         metadata: metadata(&endpoint.metadata),

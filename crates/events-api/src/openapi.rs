@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{api_keys, deliveries, endpoints, events, project, tenants};
+use crate::{api_keys, deliveries, endpoints, events, meta, project, retry_policies, tenants};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,12 +17,22 @@ use crate::{api_keys, deliveries, endpoints, events, project, tenants};
     paths(
         project::get::handle,
         project::update::handle,
+        project::pause::pause,
+        project::pause::resume,
+        meta::handle,
+        retry_policies::list::handle,
+        retry_policies::create::handle,
+        retry_policies::get::handle,
+        retry_policies::update::handle,
+        retry_policies::delete::handle,
         tenants::list::handle,
         tenants::create::handle,
         tenants::get::handle,
         tenants::replace::handle,
         tenants::update::handle,
         tenants::delete::handle,
+        tenants::pause::pause,
+        tenants::pause::resume,
         endpoints::list::handle,
         endpoints::create::handle,
         endpoints::get::handle,
@@ -30,6 +40,9 @@ use crate::{api_keys, deliveries, endpoints, events, project, tenants};
         endpoints::delete::handle,
         endpoints::read_secret::handle,
         endpoints::rotate_secret::handle,
+        endpoints::health::handle,
+        endpoints::reset::handle,
+        endpoints::check_filter::handle,
         endpoints::test::handle,
         events::list::handle,
         events::publish::handle,

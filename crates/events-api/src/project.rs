@@ -1,6 +1,7 @@
 //! The project that the caller's key belongs to.
 
 pub(crate) mod get;
+pub(crate) mod pause;
 pub(crate) mod update;
 
 use delivery_log::access::Project;
@@ -10,6 +11,7 @@ fn present(project: &Project) -> api_types::Project {
         name: project.name.to_string(),
         unknown_tenant: project.unknown_tenant.as_str().to_owned(),
         retention_days: project.retention_days,
+        paused_at: project.paused_at,
         created_at: project.created_at,
         updated_at: project.updated_at,
     }

@@ -4,7 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, web};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
-use crate::{api_keys, deliveries, endpoints, events, health, openapi, project, tenants};
+use crate::{
+    api_keys, deliveries, endpoints, events, health, meta, openapi, project, retry_policies, tenants,
+};
 
 /// Every URL of the public listener.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -17,6 +19,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/v1")
                 .service(at("/project").get(project::get::handle).patch(project::update::handle))
+                .service(at("/project/pause").post(project::pause::pause))
+                .service(at("/project/resume").post(project::pause::resume))
+                .service(at("/meta").get(meta::handle))
+                .service(
+                    at("/retry-policies")
+                        .get(retry_policies::list::handle)
+                        .post(retry_policies::create::handle),
+                )
+                .service(
+                    at("/retry-policies/{name}")
+                        .get(retry_policies::get::handle)
+                        .patch(retry_policies::update::handle)
+                        .delete(retry_policies::delete::handle),
+                )
                 .service(at("/tenants").get(tenants::list::handle).post(tenants::create::handle))
                 .service(
                     at("/tenants/{tenant}")
@@ -25,11 +41,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
                         .patch(tenants::update::handle)
                         .delete(tenants::delete::handle),
                 )
+                .service(at("/tenants/{tenant}/pause").post(tenants::pause::pause))
+                .service(at("/tenants/{tenant}/resume").post(tenants::pause::resume))
                 .service(
                     at("/tenants/{tenant}/endpoints")
                         .get(endpoints::list::handle)
                         .post(endpoints::create::handle),
                 )
+                .service(at("/tenants/{tenant}/endpoints/check-filter").post(endpoints::check_filter::handle))
                 .service(
                     at("/tenants/{tenant}/endpoints/{endpoint}")
                         .get(endpoints::get::handle)
@@ -43,6 +62,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     at("/tenants/{tenant}/endpoints/{endpoint}/secret/rotate")
                         .post(endpoints::rotate_secret::handle),
                 )
+                .service(at("/tenants/{tenant}/endpoints/{endpoint}/health").get(endpoints::health::handle))
+                .service(at("/tenants/{tenant}/endpoints/{endpoint}/reset").post(endpoints::reset::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/test").post(endpoints::test::handle))
                 .service(at("/events").get(events::list::handle).post(events::publish::handle))
                 .service(at("/events/batch").post(events::publish_batch::handle))

@@ -4,13 +4,14 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod pause;
 pub(crate) mod replace;
 pub(crate) mod update;
 
 use api_types::TenantRequest;
 use delivery_log::tenants::Tenant;
 use model::ids::TenantId;
-use model::names::{TenantHandle, check_text};
+use model::names::{TenantHandle, check_address, check_text};
 
 use crate::api::{Api, new_id};
 use crate::auth::Caller;
@@ -19,6 +20,8 @@ use crate::problem::{Faults, Problem};
 
 /// The longest name of a tenant, in bytes.
 const MAX_NAME: usize = 256;
+/// The greatest number of mail addresses of a tenant.
+const MAX_CONTACTS: usize = 10;
 /// The longest metadata, in bytes of JSON.
 pub(crate) const MAX_METADATA: usize = 8 * 1024;
 
@@ -26,6 +29,8 @@ fn present(tenant: &Tenant) -> api_types::Tenant {
     api_types::Tenant {
         id: tenant.handle.to_string(),
         name: tenant.name.clone(),
+        contacts: tenant.contacts.clone(),
+        paused_at: tenant.paused_at,
         metadata: metadata(&tenant.metadata),
         created_at: tenant.created_at,
         updated_at: tenant.updated_at,
@@ -49,6 +54,19 @@ pub(crate) fn check_metadata(metadata: &api_types::Metadata) -> Result<String, S
     Ok(text)
 }
 
+/// Mail addresses that look like some.
+fn contacts(faults: &mut Faults, wanted: Vec<String>) -> Vec<String> {
+    if wanted.len() > MAX_CONTACTS {
+        faults.add("/contacts", "invalid_value", format_args!("has more than {MAX_CONTACTS} entries"));
+    }
+    for (index, address) in wanted.iter().enumerate().take(MAX_CONTACTS) {
+        if let Err(error) = check_address(address) {
+            faults.add(format!("/contacts/{index}"), "invalid_value", error);
+        }
+    }
+    wanted
+}
+
 /// A new tenant, checked. `handle` is the one in the path, if there is one.
 fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest) -> Result<Tenant, Problem> {
     let mut faults = Faults::default();
@@ -69,6 +87,7 @@ fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest
         faults.check("/name", check_text(&name, MAX_NAME));
     }
     let metadata = faults.check("/metadata", check_metadata(&wanted.metadata));
+    let contacts = contacts(&mut faults, wanted.contacts);
     let (Some(handle), Some(metadata)) = (id, metadata) else {
         return Err(faults.into());
     };
@@ -80,6 +99,8 @@ fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest
         handle,
         name,
         metadata,
+        contacts,
+        paused_at: None,
         created_at: now,
         updated_at: now,
     })

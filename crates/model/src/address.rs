@@ -6,7 +6,7 @@
 //! address at a time, so they can be asked again at every connection, for
 //! the very address that is connected to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
@@ -74,6 +74,9 @@ pub enum BlockedTarget {
     /// Not a public address.
     #[error("the address {0} is not public")]
     Address(IpAddr),
+    /// Posthorn would call itself.
+    #[error("is the address of Posthorn itself")]
+    Own,
 }
 
 /// Which targets a deployment allows.
@@ -83,6 +86,10 @@ pub struct TargetPolicy {
     pub allow: Vec<IpNet>,
     /// Whether plain `http` is allowed.
     pub allow_http: bool,
+    /// Where Posthorn itself listens.
+    pub own: Vec<SocketAddr>,
+    /// Where the outside reaches it.
+    pub own_url: Option<Url>,
 }
 
 impl TargetPolicy {
@@ -111,6 +118,10 @@ impl TargetPolicy {
             _ => return Err(BlockedTarget::Scheme),
         }
         let port = url.port_or_known_default().ok_or(BlockedTarget::Scheme)?;
+        let host_and_port = |url: &Url| url.host_str().map(str::to_owned).zip(url.port_or_known_default());
+        if self.own_url.as_ref().is_some_and(|own| host_and_port(own) == host_and_port(url)) {
+            return Err(BlockedTarget::Own);
+        }
         // The URL parser has already turned `0x7f.1`, `2130706433` and
         // full-width digits into plain addresses (WHATWG URL, host parsing).
         match url.host().ok_or(BlockedTarget::NotAUrl)? {
@@ -125,6 +136,9 @@ impl TargetPolicy {
     /// Checks the address and port that is about to be connected to.
     pub fn check(&self, address: IpAddr, port: u16) -> Result<(), BlockedTarget> {
         let canonical = address.to_canonical();
+        if self.own.iter().any(|own| is_own(*own, canonical, port)) {
+            return Err(BlockedTarget::Own);
+        }
         if self.allow.iter().any(|net| net.contains(&canonical)) {
             return Ok(());
         }
@@ -141,6 +155,13 @@ impl TargetPolicy {
             _ => Err(BlockedTarget::Port(port)),
         }
     }
+}
+
+/// Whether Posthorn listens there. On all addresses of its host, it is also at
+/// those that are not public; which public ones it has it cannot know.
+fn is_own(own: SocketAddr, address: IpAddr, port: u16) -> bool {
+    let here = own.ip().to_canonical() == address || (own.ip().is_unspecified() && !is_public(address));
+    own.port() == port && here
 }
 
 /// Whether anybody on the internet may be behind this address, and nobody else.
@@ -259,9 +280,30 @@ mod tests {
     }
 
     #[test]
+    fn posthorn_never_calls_itself() {
+        let policy = TargetPolicy {
+            allow: vec!["127.0.0.0/8".parse().expect("a network"), "10.0.0.0/8".parse().expect("a network")],
+            allow_http: true,
+            own: vec![
+                "127.0.0.1:8401".parse().expect("an address"),
+                "0.0.0.0:8400".parse().expect("an address"),
+            ],
+            own_url: Some("https://posthorn.example/api".parse().expect("a URL")),
+        };
+        let refused = |url: &str| policy.parse_url(url) == Err(BlockedTarget::Own);
+        assert!(refused("http://127.0.0.1:8401/") && refused("http://[::ffff:127.0.0.1]:8401/"));
+        assert!(refused("http://127.0.0.1:8400/") && refused("http://10.1.2.3:8400/"));
+        assert!(refused("https://POSTHORN.example/v1/events") && refused("https://posthorn.example:443/"));
+        assert!(!refused("http://127.0.0.1:8402/") && !refused("https://8.8.8.8:8400/"));
+    }
+
+    #[test]
     fn an_operator_can_allow_a_network_on_any_port() {
-        let policy =
-            TargetPolicy { allow: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
+        let policy = TargetPolicy {
+            allow: vec!["127.0.0.0/8".parse().expect("a network")],
+            allow_http: true,
+            ..strict()
+        };
         assert!(policy.parse_url("http://127.0.0.1:25/").is_ok());
         assert!(policy.parse_url("http://[::ffff:127.0.0.1]:8080/").is_ok());
         assert!(policy.parse_url("http://10.0.0.1:8080/").is_err());

@@ -169,24 +169,34 @@ impl NoMatch {
 }
 
 impl Endpoint {
-    /// Whether an event of this type and version goes to this endpoint. An
-    /// exact name beats a pattern.
+    /// Whether an event of this type and version goes to this endpoint, before
+    /// its filter.
     pub fn wants(&self, event_type: &EventType, schema_version: u32) -> Result<(), NoMatch> {
         if self.status == EndpointStatus::Disabled {
             return Err(NoMatch::Disabled);
         }
-        let selecting = || self.subscriptions.iter().filter(|subscription| subscription.selects(event_type));
-        let exact = selecting().any(Subscription::is_exact);
-        let mut versions = selecting().filter(|subscription| subscription.is_exact() == exact).peekable();
-        if versions.peek().is_none() {
-            return Err(NoMatch::EventType);
-        }
-        let fits = |subscription: &Subscription| match subscription.version() {
-            WantedVersion::Pinned(version) => version == schema_version,
-            WantedVersion::Unpinned | WantedVersion::Latest => true,
-        };
-        if versions.any(fits) { Ok(()) } else { Err(NoMatch::SchemaVersion) }
+        wants(&self.subscriptions, event_type, schema_version)
     }
+}
+
+/// Whether subscriptions select an event of this type and version. An exact
+/// name beats a pattern.
+pub fn wants(
+    subscriptions: &[Subscription],
+    event_type: &EventType,
+    schema_version: u32,
+) -> Result<(), NoMatch> {
+    let selecting = || subscriptions.iter().filter(|subscription| subscription.selects(event_type));
+    let exact = selecting().any(Subscription::is_exact);
+    let mut versions = selecting().filter(|subscription| subscription.is_exact() == exact).peekable();
+    if versions.peek().is_none() {
+        return Err(NoMatch::EventType);
+    }
+    let fits = |subscription: &Subscription| match subscription.version() {
+        WantedVersion::Pinned(version) => version == schema_version,
+        WantedVersion::Unpinned | WantedVersion::Latest => true,
+    };
+    if versions.any(fits) { Ok(()) } else { Err(NoMatch::SchemaVersion) }
 }
 
 #[cfg(test)]

@@ -127,6 +127,18 @@ text!(
     }
 );
 
+/// Whether a text looks like a mail address that can be written to: one `@`,
+/// something on both sides, and nothing that ends a header. Whether somebody
+/// reads it is not known.
+pub fn check_address(text: &str) -> Result<(), &'static str> {
+    let plain = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_graphic() && !"<>()[]\\,;:\"@".contains(c))
+    };
+    let fits =
+        text.len() <= 254 && text.rsplit_once('@').is_some_and(|(name, host)| plain(name) && plain(host));
+    if fits { Ok(()) } else { Err("is not a mail address such as ops@example.com") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
 /// The settings file of the working directory.
 const FILE: &str = "posthorn.toml";
 /// Settings that can be read from a file of their own.
-const SECRETS: [&str; 2] = ["database_url", "master_key"];
+const SECRETS: [&str; 3] = ["database_url", "master_key", "egress_proxy"];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) master_key: SecretString,
     allow_targets: Vec<IpNet>,
     allow_http: bool,
+    pub(crate) egress_proxy: SecretString,
+    pub(crate) egress_addresses: Vec<IpNet>,
     pub(crate) max_data_bytes: usize,
     pub(crate) slots: usize,
     api_threads: usize,
@@ -86,6 +88,7 @@ impl Settings {
                 .try_parsing(true)
                 .list_separator(",")
                 .with_list_parse_key("allow_targets")
+                .with_list_parse_key("egress_addresses")
                 .source(Some(environment()?)),
         );
         for (name, value) in overrides {
@@ -125,7 +128,11 @@ impl Settings {
 
     /// Which addresses may be called.
     pub(crate) fn targets(&self) -> TargetPolicy {
-        TargetPolicy { allow: self.allow_targets.clone(), allow_http: self.allow_http }
+        TargetPolicy {
+            allow: self.allow_targets.clone(),
+            allow_http: self.allow_http,
+            ..TargetPolicy::default()
+        }
     }
 
     /// Lets endpoints use one address more.

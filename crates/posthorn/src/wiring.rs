@@ -10,6 +10,7 @@ use dispatcher::Dispatcher;
 use events_api::Servers;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::cli::Role;
 use crate::settings::Settings;
@@ -37,12 +38,19 @@ impl Platform {
         let admin = listen(settings.admin_listen, "admin_listen")?;
         let address = public.as_ref().map_or(Ok(settings.listen), TcpListener::local_addr)?;
         let public_url = settings.public_url(address);
+        let mut targets = settings.targets();
+        targets.own = vec![admin.local_addr()?];
+        if public.is_some() {
+            targets.own.push(address);
+            targets.own_url = public_url.parse().ok();
+        }
         let store = store::open(settings, public_url, &surroundings, Ownership::Server).await?;
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
                 let delivery = dispatcher::Settings {
                     slots: settings.slots,
-                    targets: settings.targets(),
+                    targets: targets.clone(),
+                    egress_proxy: some_secret(&settings.egress_proxy),
                     shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
                     ..dispatcher::Settings::default()
                 };
@@ -51,7 +59,8 @@ impl Platform {
             Role::Api => None,
         };
         let api = events_api::Settings {
-            targets: settings.targets(),
+            targets,
+            egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
             workers: settings.api_threads(),
         };
@@ -83,6 +92,11 @@ impl Platform {
         }
         self.store.close().await;
     }
+}
+
+/// A setting that is not empty.
+fn some_secret(setting: &SecretString) -> Option<SecretString> {
+    (!setting.expose_secret().is_empty()).then(|| setting.clone())
 }
 
 fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::{QueryBuilder, Row as _};
 use zeroize::Zeroizing;
 
+use model::attempt::ErrorClass;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus};
 use model::entropy::Entropy;
@@ -22,9 +23,11 @@ use model::vault::Vault;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, json, parsed, time, to_json, uuid};
-use super::{Connection, Db, Row, Store, filter, lane_rows, lanes, store_error};
-use crate::endpoints::{Endpoints, SecretEndpoint};
+use super::rows::{broken, coded, count, json, parsed, status_option, time, to_json, uuid};
+use super::{Connection, Db, Row, Store, filter, lane_rows, lanes, statements, store_error};
+use crate::endpoints::{
+    COUNTED_BACKLOG, EndpointReport, Endpoints, RECENT_ATTEMPTS, RecentAttempt, SecretEndpoint,
+};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
@@ -399,6 +402,39 @@ impl Endpoints for Store {
             .boxed()
         })
         .await
+    }
+
+    async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport> {
+        let failed = || store_error("report on an endpoint");
+        let lane = sqlx::query("SELECT health FROM lanes WHERE endpoint = $1").bind(id.0);
+        let lane = lane.fetch_optional(&self.readers).await.map_err(failed())?;
+        let health = lane.as_ref().map(lane_rows::health).transpose().map_err(failed())?;
+        let rows = sqlx::query(statements::RECENT_ATTEMPTS)
+            .bind(id.0)
+            .bind(i64::from(RECENT_ATTEMPTS))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed())?;
+        let recent = |row: &Row| {
+            Ok(RecentAttempt {
+                started_at: time(row, "started_at")?,
+                took: Duration::from_micros(u64::from(count(row, "total_us")?)),
+                error_class: coded(row, "error_class", ErrorClass::from_code)?,
+                http_status: status_option(row, "http_status")?,
+                error_detail: row.try_get("error_detail")?,
+            })
+        };
+        let waiting: i64 = sqlx::query_scalar(statements::COUNT_WAITING)
+            .bind(id.0)
+            .bind(COUNTED_BACKLOG as i64 + 1)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed())?;
+        Ok(EndpointReport {
+            health: health.unwrap_or_default(),
+            recent: rows.iter().map(recent).collect::<sqlx::Result<_>>().map_err(failed())?,
+            waiting: waiting as u64,
+        })
     }
 
     async fn reset_endpoint(&self, id: EndpointId) -> Result<()> {

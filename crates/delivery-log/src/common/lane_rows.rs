@@ -26,11 +26,16 @@ pub(super) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
     Ok(TakenLane {
         endpoint: EndpointId(uuid(row, "endpoint")?),
         epoch: Epoch(row.try_get("epoch")?),
-        health: match row.try_get::<Option<&str>, _>("health")? {
-            Some(_) => rows::json(row, "health")?,
-            None => Health::default(),
-        },
+        health: health(row)?,
     })
+}
+
+/// What a lane's owner wrote down of its endpoint.
+pub(super) fn health(row: &Row) -> sqlx::Result<Health> {
+    match row.try_get::<Option<&str>, _>("health")? {
+        Some(_) => rows::json(row, "health"),
+        None => Ok(Health::default()),
+    }
 }
 
 /// A lane for a new endpoint, with nothing in it.

@@ -9,9 +9,11 @@ use model::ids::ProjectId;
 use model::retry::MAX_POLICIES;
 
 use super::configuration::next_version;
+use super::idempotency::Outcome;
 use super::rows::{json, time, to_json, uuid};
 use super::{Connection, Row, Store, store_error};
 use crate::Result;
+use crate::idempotency::{Once, Performed};
 use crate::policies::{NamedPolicy, Policies, PolicyRemoved, PolicySaved};
 
 pub(super) fn policy(row: &Row) -> sqlx::Result<NamedPolicy> {
@@ -117,9 +119,23 @@ impl Policies for Store {
         rows.iter().map(policy).collect::<sqlx::Result<_>>().map_err(store_error("read retry policies"))
     }
 
-    async fn save_policy(&self, new: &NamedPolicy, expected: Option<Timestamp>) -> Result<PolicySaved> {
+    async fn save_policy(
+        &self,
+        new: &NamedPolicy,
+        expected: Option<Timestamp>,
+        once: Option<Once>,
+    ) -> Result<Performed<PolicySaved>> {
         let new = new.clone();
-        self.edit(move |connection| async move { save(connection, &new, expected).await }.boxed()).await
+        self.edit_once(new.project, once, move |connection| {
+            async move {
+                Ok(match save(connection, &new, expected).await? {
+                    PolicySaved::Done => Outcome::Done(PolicySaved::Done),
+                    refused => Outcome::Refused(refused),
+                })
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn remove_policy(&self, project: ProjectId, name: &str) -> Result<PolicyRemoved> {

@@ -6,6 +6,7 @@ use model::access::{ApiKey, ApiToken, Scopes};
 use model::endpoint::Endpoint;
 use model::ids::KeyId;
 use model::names::{IdempotencyKey, ProjectName};
+use model::signature::VerifyingSecret;
 use secrecy::ExposeSecret as _;
 
 use super::scene::{Scene, event_of_type};
@@ -121,8 +122,14 @@ pub(super) async fn an_endpoint_keeps_its_secrets_and_headers(scene: Scene) {
     let live = scene.store.configuration().endpoint(scene.endpoint.id).expect("is known");
     let signature = live.sign("evt_1", scene.now(), b"{}");
     let timestamp = scene.now().as_secs().to_string();
-    let checked =
-        model::signature::verify(&read.secrets[0].secret, "evt_1", &timestamp, &signature, b"{}", None);
+    let checked = model::signature::verify(
+        &VerifyingSecret::Shared(read.secrets[0].secret.clone()),
+        "evt_1",
+        &timestamp,
+        &signature,
+        b"{}",
+        None,
+    );
     assert_eq!(checked, Ok(()));
 }
 

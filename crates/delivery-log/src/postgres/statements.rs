@@ -51,6 +51,17 @@ pub(super) const DELIVERIES: &str = concat!(
     LEFT JOIN lanes l ON l.endpoint = d.endpoint"
 );
 
+/// The attempts of late of an endpoint, the newest first.
+pub(super) const RECENT_ATTEMPTS: &str = "SELECT a.started_at, a.total_us, a.error_class, a.http_status, \
+    a.error_detail \
+    FROM (SELECT id FROM ((SELECT id FROM deliveries WHERE endpoint = $1 ORDER BY id DESC LIMIT $2) \
+      UNION ALL (SELECT id FROM waiting WHERE endpoint = $1 ORDER BY due_at, id LIMIT $2)) d) d \
+    JOIN attempts a ON a.delivery = d.id ORDER BY a.started_at DESC LIMIT $2";
+
+/// How many deliveries wait for an endpoint, up to a number.
+pub(super) const COUNT_WAITING: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM waiting WHERE endpoint = $1 LIMIT $2) some";
+
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \
     WHERE e.project = $1 AND e.id = $2 AND ($3 IS NULL OR e.tenant = $3)";

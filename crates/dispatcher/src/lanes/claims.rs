@@ -1,11 +1,12 @@
 //! What is wanted from the store.
 
-use delivery_log::lanes::ClaimedDeliveries;
+use delivery_log::lanes::{ClaimedDeliveries, Cursor};
 use model::clock::Timestamp;
 use model::ids::EndpointId;
 
 use super::{
     CLAIM, ClaimWish, LOW, Lane, Lanes, MAX_CLAIMS, MAX_READY, MAX_READY_BYTES, SHARE_OF_FREE, Standing,
+    Terms,
 };
 
 impl Lanes {
@@ -21,13 +22,18 @@ impl Lanes {
         }
     }
 
-    /// The deliveries that lanes want claimed. `standing` tells how their
-    /// endpoints stand.
-    pub(crate) fn claims(
-        &mut self,
-        now: Timestamp,
-        standing: impl Fn(EndpointId) -> Standing,
-    ) -> Vec<ClaimWish> {
+    /// The deliveries that lanes want claimed. `terms` tells what their
+    /// endpoints allow.
+    pub(crate) fn claims(&mut self, now: Timestamp, terms: impl Fn(EndpointId) -> Terms) -> Vec<ClaimWish> {
+        while let Some((at, endpoint)) = self.paces.first().copied()
+            && at <= now
+        {
+            self.paces.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
+                lane.pace_timer = None;
+                self.queue(endpoint);
+            }
+        }
         while let Some((due, endpoint)) = self.timers.first().copied()
             && due <= now
         {
@@ -51,7 +57,7 @@ impl Lanes {
                 continue;
             }
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
-            let held = lane.is_held(now) || standing(endpoint) != Standing::Enabled;
+            let held = lane.is_held(now) || terms(endpoint).standing != Standing::Enabled;
             let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
             if lane.claiming || lane.doubtful || lane.leaving || !wants {
                 continue;
@@ -77,6 +83,7 @@ impl Lanes {
                 limit: limit as u32,
                 max_bytes,
                 tests_only: held,
+                after: if held { Cursor::START } else { lane.cursor },
             });
         }
         wishes

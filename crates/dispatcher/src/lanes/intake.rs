@@ -71,7 +71,7 @@ impl Lanes {
     /// A hold has ended before its time.
     pub(crate) fn lift_hold(&mut self, endpoint: EndpointId) {
         if let Some(lane) = self.lanes.get_mut(&endpoint) {
-            lane.health = Default::default();
+            lane.forget_health();
         }
         self.wake(endpoint);
     }

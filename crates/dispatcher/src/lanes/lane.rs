@@ -4,20 +4,47 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use delivery_log::hand_off::{Fate, ReadyDelivery};
-use delivery_log::lanes::{ClaimedDeliveries, Epoch, LaneHealth, TakenLane};
-use model::attempt::{ErrorClass, Trigger};
+use delivery_log::lanes::{ClaimedDeliveries, Cursor, Epoch, TakenLane};
+use model::attempt::Trigger;
+use model::breaker::Admission;
 use model::clock::Timestamp;
-use model::failure::{GONE_EVENTS, GONE_WINDOW};
-use model::ids::{EventId, TenantId};
+use model::entropy::Entropy;
+use model::health::{Ended, Finding, Health};
+use model::ids::{DeliveryId, TenantId};
+use model::rate::Pace;
 
-use super::Standing;
+use super::{Kind, Standing, Terms};
 use crate::limits::InFlightLimit;
+
+/// What a lane gives out.
+pub(super) enum Next {
+    /// This is to be sent.
+    Send(ReadyDelivery),
+    /// Its pace lets the next one go then.
+    NotBefore(Timestamp),
+    /// Nothing, until something changes.
+    Nothing,
+}
+
+/// What a call told of its endpoint.
+pub(crate) struct Learned {
+    /// What people or other parts should know.
+    pub(crate) findings: Vec<Finding>,
+    /// What the next owner should know, if there is something.
+    pub(crate) health: Option<Health>,
+}
 
 /// What this process knows of an endpoint whose deliveries it sends.
 pub(crate) struct Lane {
     pub(super) tenant: TenantId,
     pub(super) epoch: Epoch,
-    pub(super) health: LaneHealth,
+    health: Health,
+    /// Something of the health holds deliveries, or did when it was looked last.
+    held: bool,
+    /// How fast calls may follow one another, if that is limited.
+    pace: Option<Pace>,
+    /// How far it has looked through what is due, where not all may go.
+    pub(super) cursor: Cursor,
     /// In hand and not under way.
     pub(super) ready: VecDeque<ReadyDelivery>,
     /// Promised to the writer.
@@ -45,6 +72,8 @@ pub(crate) struct Lane {
     /// Whether it waits for a retry's slot.
     pub(super) crowded: bool,
     pub(super) timer: Option<Timestamp>,
+    /// When the pace lets the next one go.
+    pub(super) pace_timer: Option<Timestamp>,
     last_busy: Timestamp,
 }
 
@@ -53,7 +82,11 @@ impl Lane {
         Self {
             tenant,
             epoch: taken.epoch,
+            // An open breaker holds; whether it is over is seen at the first turn.
+            held: !taken.health.is_clean(),
             health: taken.health,
+            pace: None,
+            cursor: Cursor::START,
             ready: VecDeque::new(),
             reserved: 0,
             in_hand: 0,
@@ -70,6 +103,7 @@ impl Lane {
             queued: false,
             crowded: false,
             timer: None,
+            pace_timer: None,
             last_busy: now,
         }
     }
@@ -77,7 +111,7 @@ impl Lane {
     /// A place for one more, unless older ones wait in the store: those go first.
     pub(super) fn reserve(&mut self, bytes: usize) -> Option<Epoch> {
         let unsure = self.behind || self.claiming || self.doubtful || self.leaving;
-        if unsure || self.health.hold_until.is_some() {
+        if unsure || self.held {
             return None;
         }
         self.reserved += 1;
@@ -114,11 +148,23 @@ impl Lane {
 
     pub(super) fn has_more_in_store(&mut self) {
         self.behind = true;
+        self.cursor = Cursor::START;
         self.woken_while_claiming = true;
     }
 
     pub(super) fn is_held(&self, now: Timestamp) -> bool {
-        self.health.hold_until.is_some_and(|end| end > now)
+        matches!(self.health.admission(now), Admission::HeldUntil(_))
+    }
+
+    /// When the hold ends, if there is one.
+    pub(super) fn hold_end(&self, now: Timestamp) -> Option<Timestamp> {
+        self.health.hold(now)?.until
+    }
+
+    /// What was known of the endpoint counts no more.
+    pub(super) fn forget_health(&mut self) {
+        self.health = Health::default();
+        self.held = false;
     }
 
     pub(super) fn begin_claim(&mut self) {
@@ -151,7 +197,10 @@ impl Lane {
             return None;
         }
         let more_is_due = claimed.next_due.is_some_and(|due| due <= now);
-        self.behind = more_is_due || self.woken_while_claiming;
+        // Of what goes in order, there may be more behind what was looked at.
+        let more_to_see = claimed.more_after.is_some() || (full && self.has_ordered());
+        self.cursor = claimed.more_after.unwrap_or(Cursor::START);
+        self.behind = more_is_due || more_to_see || self.woken_while_claiming;
         claimed.next_due.filter(|due| *due > now)
     }
 
@@ -160,47 +209,108 @@ impl Lane {
         !self.leaving && !self.ready.is_empty() && self.under_way < self.limit.allowed()
     }
 
-    /// Moves the first delivery that is not a retry to the front, if there is one.
-    pub(super) fn put_new_first(&mut self) -> bool {
-        let Some(place) = self.ready.iter().position(|ready| ready.attempts == 0) else { return false };
-        if let Some(new) = self.ready.remove(place) {
-            self.ready.push_front(new);
+    /// Whether something in hand goes in the order of its key.
+    fn has_ordered(&self) -> bool {
+        self.ready.iter().any(|ready| ready.ordered)
+    }
+
+    /// Moves the first delivery of a kind that may go to the front, if there is one.
+    pub(super) fn put_first(&mut self, may_go: impl Fn(Kind) -> bool) -> bool {
+        let Some(place) = self.ready.iter().position(|ready| may_go(Kind::of(ready))) else { return false };
+        if place > 0
+            && let Some(chosen) = self.ready.remove(place)
+        {
+            self.ready.push_front(chosen);
         }
         true
     }
 
     /// The next delivery, if nothing holds it.
-    pub(super) fn next(&mut self, now: Timestamp, standing: Standing) -> Option<ReadyDelivery> {
-        if !self.is_runnable() {
-            return None;
+    pub(super) fn next(&mut self, now: Timestamp, terms: &Terms) -> Next {
+        if !self.is_runnable() || terms.standing == Standing::Gone {
+            return Next::Nothing;
         }
-        if self.health.hold_until.is_some_and(|end| end <= now) {
-            self.health.hold_until = None;
-        }
-        let held = self.is_held(now) || standing == Standing::Held;
         let is_test = self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test);
-        if standing == Standing::Gone || (held && !is_test) {
-            return None;
+        if !is_test {
+            if terms.standing == Standing::Held {
+                return Next::Nothing;
+            }
+            match self.health.admission(now) {
+                Admission::Go => self.held = false,
+                Admission::Probe => self.prepare_probe(),
+                Admission::HeldUntil(_) | Admission::ProbeUnderWay => {
+                    self.held = true;
+                    return Next::Nothing;
+                }
+            }
+            if let Some(at) = self.paced_until(now, terms) {
+                return Next::NotBefore(at);
+            }
         }
+        let Some(mut next) = self.ready.pop_front() else { return Next::Nothing };
         self.under_way += 1;
         self.last_busy = now;
-        let next = self.ready.pop_front()?;
         self.let_go(&next);
-        Some(next)
+        if !is_test {
+            if let Some(pace) = &mut self.pace {
+                pace.take(now);
+            }
+            if self.health.admission(now) == Admission::Probe {
+                self.health.breaker.begin_probe(next.id);
+                if next.trigger == Trigger::Automatic {
+                    next.trigger = Trigger::Probe;
+                }
+            }
+        }
+        Next::Send(next)
     }
 
-    pub(super) fn ended(&mut self, how: ErrorClass, hold_until: Option<Timestamp>, now: Timestamp) {
+    /// Puts another delivery first than the last probe's, if there is one.
+    fn prepare_probe(&mut self) {
+        self.held = true;
+        let last = self.health.breaker.last_probe();
+        if self.ready.front().map(|ready| ready.id) == last
+            && let Some(place) = self.ready.iter().position(|ready| Some(ready.id) != last)
+            && let Some(other) = self.ready.remove(place)
+        {
+            self.ready.push_front(other);
+        }
+    }
+
+    /// When the pace lets the next one go, if that is not now.
+    fn paced_until(&mut self, now: Timestamp, terms: &Terms) -> Option<Timestamp> {
+        let Some(rate) = terms.rate else {
+            self.pace = None;
+            return None;
+        };
+        let pace = match &mut self.pace {
+            Some(pace) if pace.is(rate) => pace,
+            pace => pace.insert(Pace::new(rate, now)),
+        };
+        Some(pace.next_at()).filter(|at| *at > now)
+    }
+
+    /// Learns from how a call ended.
+    pub(super) fn ended(&mut self, ended: &Ended, took: Duration, entropy: &dyn Entropy) -> Learned {
         self.under_way -= 1;
         self.unrecorded += 1;
-        self.last_busy = now;
-        self.limit.learn(how);
-        self.health.hold_until = self.health.hold_until.max(hold_until);
+        self.last_busy = ended.at;
+        self.limit.learn(ended.error_class, took);
+        let was_clean = self.health.is_clean();
+        let findings = self.health.learn(ended, entropy);
+        if findings.contains(&Finding::BreakerClosed) {
+            self.limit.restart();
+        }
+        self.held = self.health.admission(ended.at) != Admission::Go;
+        let tell = !was_clean || !self.health.is_clean();
+        Learned { findings, health: tell.then(|| self.health.clone()) }
     }
 
     /// One that was given out was not sent. The store has it as claimed, so
     /// the lane is given back as soon as it is quiet.
-    pub(super) fn abandoned(&mut self) {
+    pub(super) fn abandoned(&mut self, delivery: DeliveryId) {
         self.under_way -= 1;
+        self.health.breaker.forget(delivery);
         self.doubtful = true;
     }
 
@@ -212,25 +322,6 @@ impl Lane {
     /// Whether a test is in hand or in the store.
     pub(super) fn has_test(&self) -> bool {
         self.test_waits || self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test)
-    }
-
-    /// Notes that the endpoint answered 410, and tells whether that was once
-    /// too often: for so many different events within an hour.
-    pub(crate) fn note_gone(&mut self, event: EventId, now: Timestamp) -> bool {
-        let gone = &mut self.health.gone;
-        gone.retain(|(other, at)| *other != event && now.since(*at) <= GONE_WINDOW);
-        gone.push((event, now));
-        let too_often = gone.len() >= GONE_EVENTS;
-        if too_often {
-            // Enabled again, it starts anew.
-            gone.clear();
-        }
-        too_often
-    }
-
-    /// What the next owner should know.
-    pub(crate) fn health(&self) -> &LaneHealth {
-        &self.health
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -249,5 +340,6 @@ impl Lane {
             && !self.behind
             && now.since(self.last_busy) >= idle_after
             && self.timer.is_none_or(|timer| timer > soon)
+            && self.pace_timer.is_none()
     }
 }

@@ -6,7 +6,7 @@ use delivery_log::lanes::{Epoch, Reviewed, TakenLane};
 use model::clock::Timestamp;
 use model::ids::{EndpointId, TenantId};
 
-use super::{LEFT_ALONE, Lane, Lanes, SHARE, Standing};
+use super::{LEFT_ALONE, Lane, Lanes, SHARE, Standing, Terms};
 
 impl Lanes {
     /// A lane is owned from now on. What it has is found in the store.
@@ -104,11 +104,12 @@ impl Lanes {
         &mut self,
         now: Timestamp,
         idle_after: Duration,
-        standing: impl Fn(EndpointId) -> Standing,
+        terms: impl Fn(EndpointId) -> Terms,
     ) -> Vec<(EndpointId, Epoch)> {
         let idle = |(endpoint, lane): (&EndpointId, &Lane)| {
             let resting = lane.is_resting(now, idle_after);
-            let blocked = lane.is_quiet() && !lane.has_test() && standing(*endpoint) != Standing::Enabled;
+            let blocked =
+                lane.is_quiet() && !lane.has_test() && terms(*endpoint).standing != Standing::Enabled;
             let doubtful = lane.is_quiet() && lane.doubtful;
             let left = lane.is_quiet() && lane.leaving;
             (resting || blocked || doubtful || left).then_some(*endpoint)

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use delivery_log::lanes::{ClaimedDeliveries, LaneHealth, Reviewed, ReviewedLane, TakenLane};
-use model::attempt::Trigger;
+use delivery_log::lanes::{ClaimedDeliveries, Reviewed, ReviewedLane, TakenLane};
+use model::attempt::ErrorClass;
+use model::entropy::NoJitter;
 use model::event::{Event, EventData, Labels};
 use model::event_type::EventType;
 use model::failure::Spent;
+use model::health::Health;
 use model::ids::{DeliveryId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject};
 use model::payload::PayloadForm;
@@ -51,14 +53,34 @@ fn delivery(to: u128, n: u128) -> ReadyDelivery {
         spent: Spent { tries: 0, rejections: 0, since: NOW },
         trigger: Trigger::Automatic,
         last_error: None,
+        ordered: false,
     }
 }
 
-fn enabled(_: EndpointId) -> Standing {
-    Standing::Enabled
+fn enabled(_: EndpointId) -> Terms {
+    Terms { standing: Standing::Enabled, rate: None }
 }
 
-fn taken(n: u128, health: LaneHealth) -> TakenLane {
+fn paused(_: EndpointId) -> Terms {
+    Terms { standing: Standing::Held, rate: None }
+}
+
+/// A call ends as a status says.
+fn end(lanes: &mut Lanes, delivery: &ReadyDelivery, status: u16, hold_until: Option<Timestamp>) -> Learned {
+    let ended = Ended {
+        delivery: delivery.id,
+        event: delivery.event.id,
+        trigger: delivery.trigger,
+        error_class: ErrorClass::of_status(status),
+        http_status: Some(status),
+        rejected: false,
+        hold_until,
+        at: NOW,
+    };
+    lanes.ended(delivery, &ended, Duration::from_millis(5), &NoJitter)
+}
+
+fn taken(n: u128, health: Health) -> TakenLane {
     TakenLane { endpoint: endpoint(n), epoch: Epoch(1), health }
 }
 
@@ -66,12 +88,16 @@ fn taken(n: u128, health: LaneHealth) -> TakenLane {
 fn owning(slots: usize, endpoints: &[(u128, u128)]) -> Lanes {
     let mut lanes = Lanes::new(slots);
     for (of_tenant, n) in endpoints {
-        lanes.own(taken(*n, LaneHealth::default()), tenant(*of_tenant), NOW);
+        lanes.own(taken(*n, Health::default()), tenant(*of_tenant), NOW);
     }
     for wish in lanes.claims(NOW, enabled) {
-        lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+        lanes.claimed(&wish, nothing(), NOW);
     }
     lanes
+}
+
+fn nothing() -> ClaimedDeliveries {
+    ClaimedDeliveries { ready: Vec::new(), next_due: None, more_after: None }
 }
 
 fn hand_over(lanes: &mut Lanes, to: u128, n: u128) {
@@ -88,7 +114,7 @@ fn a_new_endpoint_has_four_calls_under_way_and_more_with_success() {
     let mut lanes = owning(100, &[(1, 1)]);
     (0..20).for_each(|n| hand_over(&mut lanes, 1, n));
     assert_eq!(started(&mut lanes), [0, 1, 2, 3]);
-    lanes.ended(&delivery(1, 0), ErrorClass::None, None, NOW);
+    end(&mut lanes, &delivery(1, 0), 200, None);
     assert_eq!(started(&mut lanes), [4, 5]);
 }
 
@@ -111,7 +137,7 @@ fn an_endpoint_holds_only_its_share_of_the_slots() {
     let first = started(&mut lanes);
     assert_eq!(first.len(), 2);
     for n in first {
-        lanes.ended(&delivery(1, n), ErrorClass::None, None, NOW);
+        end(&mut lanes, &delivery(1, n), 200, None);
     }
     assert_eq!(started(&mut lanes).len(), 2);
 }
@@ -122,7 +148,7 @@ fn a_hold_keeps_everything_back_until_it_ends() {
     (0..3).for_each(|n| hand_over(&mut lanes, 1, n));
     let first = lanes.next(NOW, enabled).expect("starts");
     let until = NOW.plus(Duration::from_secs(30));
-    lanes.ended(&first, ErrorClass::Http429, Some(until), NOW);
+    end(&mut lanes, &first, 429, Some(until));
     assert!(lanes.next(NOW, enabled).is_none());
     assert!(lanes.reserve(endpoint(1), 2).is_none());
     assert_eq!(lanes.next_timer(), Some(until));
@@ -134,18 +160,18 @@ fn a_hold_keeps_everything_back_until_it_ends() {
 fn a_paused_endpoint_sends_nothing_but_tests_and_is_given_back() {
     let mut lanes = owning(100, &[(1, 1)]);
     hand_over(&mut lanes, 1, 5);
-    let held = |_| Standing::Held;
+    let held = paused;
     assert!(lanes.next(NOW, held).is_none());
     lanes.wake_for_test(endpoint(1));
     let wish = lanes.claims(NOW, held).pop().expect("a wish");
     assert!(wish.tests_only);
     let test = ReadyDelivery { trigger: Trigger::Test, ..delivery(1, 6) };
-    lanes.claimed(&wish, ClaimedDeliveries { ready: vec![test], next_due: None }, NOW);
+    lanes.claimed(&wish, ClaimedDeliveries { ready: vec![test], ..nothing() }, NOW);
     let sent = lanes.next(NOW, held).expect("the test goes");
     assert_eq!(sent.id.0.as_u128(), 6);
     assert!(lanes.next(NOW, held).is_none());
-    lanes.ended(&sent, ErrorClass::None, None, NOW);
-    lanes.recorded(endpoint(1), Epoch(1), None);
+    end(&mut lanes, &sent, 200, None);
+    lanes.recorded(&delivery(1, 0), None);
     assert_eq!(lanes.take_idle(NOW, Duration::from_secs(60), held), [(endpoint(1), Epoch(1))]);
     assert_eq!((lanes.ready(), lanes.owned()), (0, 0));
 }
@@ -155,16 +181,24 @@ fn older_work_in_the_store_goes_before_what_comes_now() {
     let mut lanes = Lanes::new(100);
     lanes.wake(endpoint(1));
     assert_eq!(lanes.take_wanted(10), [endpoint(1)]);
-    lanes.own(taken(1, LaneHealth::default()), tenant(1), NOW);
+    lanes.own(taken(1, Health::default()), tenant(1), NOW);
     assert!(lanes.reserve(endpoint(1), 2).is_none(), "the store may have older ones");
     let wish = lanes.claims(NOW, enabled).pop().expect("a wish");
     // While the claim is under way, a publish goes to the store and wakes the lane.
     lanes.wake(endpoint(1));
     let later = NOW.plus(Duration::from_secs(5));
-    lanes.claimed(&wish, ClaimedDeliveries { ready: vec![delivery(1, 1)], next_due: Some(later) }, NOW);
+    lanes.claimed(
+        &wish,
+        ClaimedDeliveries { ready: vec![delivery(1, 1)], next_due: Some(later), more_after: None },
+        NOW,
+    );
     assert!(lanes.reserve(endpoint(1), 2).is_none(), "the claim may have missed it");
     let wish = lanes.claims(NOW, enabled).pop().expect("asks again");
-    lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: Some(later) }, NOW);
+    lanes.claimed(
+        &wish,
+        ClaimedDeliveries { ready: Vec::new(), next_due: Some(later), more_after: None },
+        NOW,
+    );
     assert!(lanes.reserve(endpoint(1), 2).is_some());
     assert_eq!(lanes.next_timer(), Some(later));
 }
@@ -179,7 +213,7 @@ fn retries_leave_slots_for_what_is_new() {
     }
     assert_eq!(started(&mut lanes), [1, 2, 3, 4]);
     hand_over(&mut lanes, 1, 100);
-    lanes.ended(&ReadyDelivery { attempts: 1, ..delivery(1, 1) }, ErrorClass::None, None, NOW);
+    end(&mut lanes, &ReadyDelivery { attempts: 1, ..delivery(1, 1) }, 200, None);
     assert_eq!(started(&mut lanes), [5, 100], "a retry that ended lets another one go");
 }
 
@@ -208,26 +242,12 @@ fn nothing_is_started_while_the_log_cannot_keep_up() {
     }
     let mut made = 0;
     while let Some(ready) = lanes.next(NOW, enabled) {
-        lanes.ended(&ready, ErrorClass::None, None, NOW);
+        end(&mut lanes, &ready, 200, None);
         made += 1;
     }
     assert_eq!(made, 8);
-    lanes.recorded(endpoint(1), Epoch(1), None);
+    lanes.recorded(&delivery(1, 0), None);
     assert!(lanes.next(NOW, enabled).is_some());
-}
-
-#[test]
-fn an_endpoint_that_is_gone_three_times_within_an_hour_is_noticed() {
-    let mut lanes = owning(8, &[(1, 1)]);
-    let lane = lanes.lane_of(endpoint(1), Epoch(1)).expect("owned");
-    let event = |n| EventId(Uuid::from_u128(n));
-    assert!(!lane.note_gone(event(1), NOW));
-    assert!(!lane.note_gone(event(1), NOW), "the same event again does not count");
-    assert!(!lane.note_gone(event(2), NOW));
-    let later = NOW.plus(Duration::from_secs(3601));
-    assert!(!lane.note_gone(event(3), later), "an hour ago does not count");
-    assert!(!lane.note_gone(event(4), later));
-    assert!(lane.note_gone(event(5), later));
 }
 
 #[test]
@@ -269,11 +289,11 @@ fn a_hold_ends_in_time_also_when_a_retry_was_due_before_it() {
     let (first, second) =
         (lanes.next(NOW, enabled).expect("starts"), lanes.next(NOW, enabled).expect("starts"));
     let retry = NOW.plus(Duration::from_secs(5));
-    lanes.ended(&first, ErrorClass::Http5xx, None, NOW);
-    lanes.recorded(endpoint(1), Epoch(1), Some(retry));
+    end(&mut lanes, &first, 500, None);
+    lanes.recorded(&delivery(1, 0), Some(retry));
     let hold = NOW.plus(Duration::from_secs(60));
-    lanes.ended(&second, ErrorClass::Http429, Some(hold), NOW);
-    lanes.recorded(endpoint(1), Epoch(1), Some(hold));
+    end(&mut lanes, &second, 429, Some(hold));
+    lanes.recorded(&delivery(1, 0), Some(hold));
     assert_eq!(lanes.next_timer(), Some(retry));
     assert!(lanes.claims(retry, enabled).is_empty(), "it is held");
     assert_eq!(lanes.next_timer(), Some(hold));
@@ -296,12 +316,12 @@ fn a_retry_at_the_front_lets_new_ones_pass_while_retries_are_crowded() {
 #[test]
 fn a_lane_that_was_told_of_work_while_it_was_held_claims_when_it_is_enabled() {
     let mut lanes = Lanes::new(100);
-    lanes.own(taken(1, LaneHealth::default()), tenant(1), NOW);
-    let held = |_| Standing::Held;
+    lanes.own(taken(1, Health::default()), tenant(1), NOW);
+    let held = paused;
     // It looks for tests, finds none, and has nothing more to ask.
     for wish in lanes.claims(NOW, held) {
         assert!(wish.tests_only);
-        lanes.claimed(&wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+        lanes.claimed(&wish, nothing(), NOW);
     }
     assert!(lanes.claims(NOW, held).is_empty());
     // Nobody tells it that the endpoint is enabled now.
@@ -317,9 +337,9 @@ fn what_ends_in_a_lane_that_was_lost_and_taken_again_is_no_longer_its_own() {
     hand_over(&mut lanes, 1, 1);
     assert_eq!(started(&mut lanes), [1]);
     lanes.lose_all();
-    lanes.own(TakenLane { epoch: Epoch(3), ..taken(1, LaneHealth::default()) }, tenant(1), NOW);
-    lanes.ended(&delivery(1, 1), ErrorClass::None, None, NOW);
-    lanes.recorded(endpoint(1), Epoch(1), None);
+    lanes.own(TakenLane { epoch: Epoch(3), ..taken(1, Health::default()) }, tenant(1), NOW);
+    end(&mut lanes, &delivery(1, 1), 200, None);
+    lanes.recorded(&delivery(1, 0), None);
     assert_eq!(lanes.under_way(), 0);
     let lane = lanes.lane_of(endpoint(1), Epoch(3)).expect("owned");
     assert!(lane.is_quiet(), "nothing of the earlier epoch is counted in this one");
@@ -329,13 +349,13 @@ fn what_ends_in_a_lane_that_was_lost_and_taken_again_is_no_longer_its_own() {
 fn so_many_claims_are_under_way_at_a_time() {
     let mut lanes = Lanes::new(100);
     for n in 0..100 {
-        lanes.own(taken(n, LaneHealth::default()), tenant(1), NOW);
+        lanes.own(taken(n, Health::default()), tenant(1), NOW);
     }
     let first = lanes.claims(NOW, enabled);
     assert_eq!(first.len(), MAX_CLAIMS);
     assert!(lanes.claims(NOW, enabled).is_empty());
     for wish in &first {
-        lanes.claimed(wish, ClaimedDeliveries { ready: Vec::new(), next_due: None }, NOW);
+        lanes.claimed(wish, nothing(), NOW);
     }
     assert_eq!(lanes.claims(NOW, enabled).len(), 100 - MAX_CLAIMS);
 }
@@ -366,10 +386,95 @@ fn lanes_beyond_the_fair_part_are_left_to_others_when_they_are_quiet() {
     assert_eq!(refused.len(), 2, "two of four are left, however often it is looked");
     assert!(lanes.take_idle(NOW, Duration::from_secs(60), enabled).is_empty(), "calls are under way");
     for n in 1..=4 {
-        lanes.ended(&delivery(n, n), ErrorClass::None, None, NOW);
-        lanes.recorded(endpoint(n), Epoch(1), None);
+        end(&mut lanes, &delivery(n, n), 200, None);
+        lanes.recorded(&delivery(n, 0), None);
     }
     assert_eq!(lanes.take_idle(NOW, Duration::from_secs(60), enabled).len(), 2);
     lanes.wake(endpoint(refused[0]));
     assert!(lanes.take_wanted(10).is_empty(), "the others are first");
+}
+
+#[test]
+fn an_open_breaker_holds_and_then_lets_single_probes_through_of_different_deliveries() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    (0..10).for_each(|n| hand_over(&mut lanes, 1, n));
+    for _ in 0..5 {
+        let ready = lanes.next(NOW, enabled).expect("starts");
+        end(&mut lanes, &ready, 500, None);
+    }
+    let end_of_hold = NOW.plus(Duration::from_secs(10));
+    assert!(lanes.next(NOW, enabled).is_none());
+    assert!(lanes.reserve(endpoint(1), 2).is_none());
+    assert_eq!(lanes.next_timer(), Some(end_of_hold));
+    lanes.claims(end_of_hold, enabled);
+    let probe = lanes.next(end_of_hold, enabled).expect("a probe");
+    assert_eq!(probe.trigger, Trigger::Probe);
+    assert!(lanes.next(end_of_hold, enabled).is_none(), "one at a time");
+    let probed = |ready: &ReadyDelivery, status, at| Ended {
+        delivery: ready.id,
+        event: ready.event.id,
+        trigger: ready.trigger,
+        error_class: ErrorClass::of_status(status),
+        http_status: Some(status),
+        rejected: false,
+        hold_until: None,
+        at,
+    };
+    let learned = lanes.ended(&probe, &probed(&probe, 200, end_of_hold), Duration::ZERO, &NoJitter);
+    assert!(learned.health.is_some(), "the next owner has to know");
+    let second = lanes.next(end_of_hold, enabled).expect("a second probe");
+    assert_ne!(second.id, probe.id);
+    lanes.ended(&second, &probed(&second, 200, end_of_hold), Duration::ZERO, &NoJitter);
+    let after = std::iter::from_fn(|| lanes.next(end_of_hold, enabled)).count();
+    assert_eq!(after, 1, "the limit begins again with one");
+}
+
+#[test]
+fn a_pace_spaces_calls_and_a_test_passes_it() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    (0..10).for_each(|n| hand_over(&mut lanes, 1, n));
+    let slow = |_| Terms { standing: Standing::Enabled, rate: NonZeroU32::new(2) };
+    let first = lanes.next(NOW, slow).expect("the first goes at once");
+    end(&mut lanes, &first, 200, None);
+    assert!(lanes.next(NOW, slow).is_none());
+    let next = lanes.next_timer().expect("a timer");
+    assert_eq!(next, NOW.plus(Duration::from_millis(500)));
+    assert!(lanes.claims(next, slow).is_empty(), "the pace needs nothing from the store");
+    assert!(lanes.next(next, slow).is_some());
+    assert!(lanes.next(next, slow).is_none());
+}
+
+#[test]
+fn replays_leave_slots_for_what_is_new_and_for_retries() {
+    let endpoints: Vec<_> = (1..=8).map(|n| (n, n)).collect();
+    let mut lanes = owning(8, &endpoints);
+    for n in 1..=8 {
+        lanes.reserve(endpoint(n), 2).expect("there is room");
+        lanes.hand_over(ReadyDelivery { trigger: Trigger::Manual, attempts: 3, ..delivery(n, n) });
+    }
+    assert_eq!(started(&mut lanes), [1, 2]);
+    lanes.reserve(endpoint(3), 2).expect("there is room");
+    lanes.hand_over(ReadyDelivery { attempts: 1, ..delivery(3, 30) });
+    hand_over(&mut lanes, 4, 40);
+    // Both lanes wait for a replay's slot; something else may go before it.
+    lanes.reconsider();
+    let mut next = started(&mut lanes);
+    next.sort_unstable();
+    assert_eq!(next, [30, 40]);
+}
+
+#[test]
+fn when_one_in_order_is_in_the_log_its_lane_looks_for_the_next() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    lanes.wake(endpoint(1));
+    let wish = lanes.claims(NOW, enabled).pop().expect("a wish");
+    let ordered = ReadyDelivery { ordered: true, ..delivery(1, 1) };
+    let claimed = ClaimedDeliveries { ready: vec![ordered.clone()], ..nothing() };
+    lanes.claimed(&wish, claimed, NOW);
+    assert!(lanes.claims(NOW, enabled).is_empty());
+    let sent = lanes.next(NOW, enabled).expect("starts");
+    end(&mut lanes, &sent, 200, None);
+    assert!(lanes.claims(NOW, enabled).is_empty(), "not before it is in the log");
+    lanes.recorded(&sent, None);
+    assert_eq!(lanes.claims(NOW, enabled).len(), 1);
 }

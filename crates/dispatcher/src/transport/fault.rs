@@ -6,14 +6,14 @@ use std::time::Duration;
 use model::address::BlockedTarget;
 use model::attempt::ErrorClass;
 
-use crate::address_guard::{Blocked, NoAddress};
+use crate::address_guard::{Blocked, LookUpError, NoAddress};
 
 /// The longest detail that is kept, in bytes.
 const MAX_DETAIL: usize = 500;
 
 /// Why a request failed.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub(super) class: ErrorClass,
     pub(super) detail: String,
 }
@@ -21,6 +21,15 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn blocked(target: &BlockedTarget) -> Self {
         Self { class: ErrorClass::BlockedAddress, detail: target.to_string() }
+    }
+
+    /// A name that no connection may be made to, or that has no address.
+    pub(crate) fn looking_up(error: &LookUpError) -> Self {
+        let class = match error {
+            LookUpError::Blocked(_) => ErrorClass::BlockedAddress,
+            LookUpError::NoAddress(_) => ErrorClass::Dns,
+        };
+        Self { class, detail: error.to_string() }
     }
 
     pub(super) fn deadline(timeout: Duration) -> Self {
@@ -69,7 +78,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// The causes in one line. The URL stays out: a query may hold a token.
-fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut detail = causes(&error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if detail.len() > MAX_DETAIL {

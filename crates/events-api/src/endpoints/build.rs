@@ -1,28 +1,36 @@
 //! From what a caller wants to an endpoint that cannot be invalid.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use api_types::EndpointRequest;
+use api_types::{ClientCertificateRequest, EndpointRequest, OauthRequest};
 use delivery_log::tenants::Tenant;
+use model::calls::{CallOptions, Format, OauthClient};
 use model::endpoint::{
-    CustomHeader, DEFAULT_TIMEOUT, Endpoint, EndpointStatus, MAX_SUBSCRIPTIONS, TIMEOUT_SECS,
+    ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus, MAX_SUBSCRIPTIONS, TIMEOUT_SECS,
 };
 use model::event_type::Subscription;
+use model::filter::Filter;
 use model::headers::{self, MAX_CUSTOM_HEADERS};
 use model::ids::EndpointId;
 use model::json::escape;
-use model::names::check_optional_text;
+use model::names::{check_optional_text, check_text};
 use model::payload::PayloadMode;
-use secrecy::ExposeSecret as _;
+use model::rate::MAX_RATE;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use url::Url;
 
+use super::certificate;
 use crate::api::{Api, new_id};
 use crate::problem::{Faults, Problem};
 use crate::tenants::{check_metadata, metadata};
 
 /// The longest description, in bytes.
 const MAX_DESCRIPTION: usize = 1_024;
+/// The longest id, secret or scope of an OAuth client, in bytes.
+const MAX_OAUTH_TEXT: usize = 1_024;
 
 /// A new endpoint of a tenant, checked. A URL that it has already is not
 /// checked again: the rules may have changed, and it must still be possible to
@@ -44,6 +52,15 @@ pub(super) fn endpoint(
     let payload = named::<PayloadMode>(&mut faults, "/payload", wanted.payload.as_deref());
     let status = named::<EndpointStatus>(&mut faults, "/status", wanted.status.as_deref());
     let timeout = timeout(&mut faults, wanted.timeout_seconds);
+    let calls = calls(&mut faults, api, tenant, wanted);
+    let credentials = credentials(&mut faults, wanted);
+    if calls.format == Format::CloudEvents && payload == PayloadMode::Data {
+        faults.add(
+            "/format",
+            "invalid_value",
+            "cloudevents has an envelope, which the payload \"data\" leaves out",
+        );
+    }
     let headers = custom_headers(&mut faults, &wanted.headers);
     let metadata = faults.check("/metadata", check_metadata(&wanted.metadata));
     let (Some(url), Some(metadata)) = (url, metadata) else { return Err(faults.into()) };
@@ -59,6 +76,8 @@ pub(super) fn endpoint(
         payload,
         headers,
         timeout,
+        calls,
+        credentials,
         status,
         disabled_reason: None,
         metadata,
@@ -81,9 +100,91 @@ pub(super) fn request_for(endpoint: &Endpoint) -> EndpointRequest {
             .map(|header| (header.name.clone(), header.value.expose_secret().to_owned()))
             .collect(),
         secret: None,
-        timeout_seconds: Some(endpoint.timeout.as_secs()),
+        timeout_seconds: endpoint.timeout.map(|timeout| timeout.as_secs()),
+        retry_policy: Some(endpoint.calls.retry_policy.clone()),
+        rate_limit_per_second: endpoint.calls.rate_limit.map(NonZeroU32::get),
+        ordering: Some(endpoint.calls.ordering.to_string()),
+        filter: endpoint.calls.filter.as_ref().map(|filter| filter.source().clone()),
+        format: Some(endpoint.calls.format.to_string()),
+        signature_headers: Some(endpoint.calls.signature_headers.to_string()),
+        signature: Some(endpoint.calls.signature.to_string()),
+        oauth: endpoint.calls.oauth.as_ref().map(|oauth| OauthRequest {
+            token_url: oauth.token_url.to_string(),
+            client_id: oauth.client_id.clone(),
+            client_secret: revealed(endpoint.credentials.oauth_secret.as_ref()),
+            scope: Some(oauth.scope.clone()),
+        }),
+        client_certificate: endpoint.credentials.client_certificate.as_ref().map(|certificate| {
+            ClientCertificateRequest {
+                certificate: certificate.chain.clone(),
+                private_key: revealed(Some(&certificate.key)),
+            }
+        }),
         status: Some(endpoint.status.to_string()),
         metadata: metadata(&endpoint.metadata),
+    }
+}
+
+fn revealed(secret: Option<&SecretString>) -> String {
+    secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default()
+}
+
+/// How it wants to be called.
+fn calls(faults: &mut Faults, api: &Api, tenant: &Tenant, wanted: &EndpointRequest) -> CallOptions {
+    let retry_policy = wanted.retry_policy.clone().unwrap_or_else(|| "standard".to_owned());
+    if api.store.configuration().retry_policy(tenant.project, &retry_policy).is_none() {
+        faults.add(
+            "/retry_policy",
+            "invalid_value",
+            "is no retry policy of this project; GET /v1/retry-policies lists them",
+        );
+    }
+    let rate_limit = wanted.rate_limit_per_second.and_then(|rate| {
+        let fits = (1..=MAX_RATE).contains(&rate).then(|| NonZeroU32::new(rate)).flatten();
+        faults.check("/rate_limit_per_second", fits.ok_or(format!("must be from 1 to {MAX_RATE}")))
+    });
+    CallOptions {
+        retry_policy,
+        rate_limit,
+        ordering: named(faults, "/ordering", wanted.ordering.as_deref()),
+        filter: wanted.filter.as_ref().and_then(|json| filter(faults, "/filter", json)),
+        format: named(faults, "/format", wanted.format.as_deref()),
+        signature_headers: named(faults, "/signature_headers", wanted.signature_headers.as_deref()),
+        signature: named(faults, "/signature", wanted.signature.as_deref()),
+        oauth: wanted.oauth.as_ref().and_then(|oauth| oauth_client(faults, api, oauth)),
+    }
+}
+
+/// A filter; what is wrong with it is named by its place.
+pub(super) fn filter(faults: &mut Faults, pointer: &str, json: &Value) -> Option<Filter> {
+    match Filter::parse(json) {
+        Ok(filter) => Some(filter),
+        Err(fault) => {
+            faults.add(format!("{pointer}{}", fault.pointer), "invalid_value", fault.detail);
+            None
+        }
+    }
+}
+
+fn oauth_client(faults: &mut Faults, api: &Api, wanted: &OauthRequest) -> Option<OauthClient> {
+    let token_url = faults.check("/oauth/token_url", api.settings.targets.parse_url(&wanted.token_url));
+    let scope = wanted.scope.clone().unwrap_or_default();
+    faults.check("/oauth/client_id", check_text(&wanted.client_id, MAX_OAUTH_TEXT));
+    faults.check("/oauth/client_secret", check_text(&wanted.client_secret, MAX_OAUTH_TEXT));
+    faults.check("/oauth/scope", check_optional_text(&scope, MAX_OAUTH_TEXT));
+    Some(OauthClient { token_url: token_url?, client_id: wanted.client_id.clone(), scope })
+}
+
+/// What calls need beside the signature.
+fn credentials(faults: &mut Faults, wanted: &EndpointRequest) -> Credentials {
+    let certificate = wanted.client_certificate.as_ref().and_then(|given| {
+        let (chain, key) = (given.certificate.clone(), SecretString::from(given.private_key.clone()));
+        faults.check("/client_certificate", certificate::check(&chain, &key))?;
+        Some(ClientCertificate { chain, key })
+    });
+    Credentials {
+        oauth_secret: wanted.oauth.as_ref().map(|oauth| oauth.client_secret.clone().into()),
+        client_certificate: certificate,
     }
 }
 
@@ -96,7 +197,7 @@ where
     text.and_then(|text| faults.check(pointer, text.parse())).unwrap_or_default()
 }
 
-fn subscriptions(faults: &mut Faults, wanted: Option<&[String]>) -> Vec<Subscription> {
+pub(super) fn subscriptions(faults: &mut Faults, wanted: Option<&[String]>) -> Vec<Subscription> {
     let all = ["*".to_owned()];
     let wanted = wanted.unwrap_or(&all);
     if wanted.is_empty() {
@@ -115,13 +216,13 @@ fn subscriptions(faults: &mut Faults, wanted: Option<&[String]>) -> Vec<Subscrip
     wanted.iter().enumerate().filter_map(check).collect()
 }
 
-fn timeout(faults: &mut Faults, wanted: Option<u64>) -> Duration {
-    let Some(secs) = wanted else { return DEFAULT_TIMEOUT };
+fn timeout(faults: &mut Faults, wanted: Option<u64>) -> Option<Duration> {
+    let secs = wanted?;
     if !TIMEOUT_SECS.contains(&secs) {
         let detail = format!("must be from {} to {}", TIMEOUT_SECS.start(), TIMEOUT_SECS.end());
         faults.add("/timeout_seconds", "invalid_value", detail);
     }
-    Duration::from_secs(secs)
+    Some(Duration::from_secs(secs))
 }
 
 fn custom_headers(faults: &mut Faults, wanted: &BTreeMap<String, String>) -> Vec<CustomHeader> {

@@ -7,7 +7,7 @@ use model::access::Scope;
 use model::endpoint::ActiveSecret;
 use model::secret::SigningSecret;
 
-use super::{build, present};
+use super::{build, present, read_secret};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -30,12 +30,16 @@ pub(crate) async fn handle(
     let wanted: EndpointRequest = text.parse()?;
     let secret = choose_secret(&api, wanted.secret.as_deref())?;
     let endpoint = build::endpoint(&api, &tenant, &wanted, None)?;
-    let answer = EndpointWithSecret { endpoint: present(&tenant, &endpoint), secret: secret.reveal() };
+    let presented = present(&api, &tenant, &endpoint);
     let location = format!("/v1/tenants/{}/endpoints/{}", tenant.handle, endpoint.id);
+    let updated_at = endpoint.updated_at;
+    let new = SecretEndpoint { endpoint, secrets: vec![ActiveSecret { secret, expires_at: None }] };
+    let shown = read_secret::present(&new, api.now());
+    let answer =
+        EndpointWithSecret { endpoint: presented, secret: shown.secret, public_key: shown.public_key };
     let prepared =
         Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
-    let prepared = prepared.with_etag(endpoint.updated_at);
-    let new = SecretEndpoint { endpoint, secrets: vec![ActiveSecret { secret, expires_at: None }] };
+    let prepared = prepared.with_etag(updated_at);
     let created = api.store.create_endpoint(&new, prepared.once()).await?;
     prepared.settle(created, |created| if created { Ok(()) } else { Err(Problem::not_found("tenant")) })
 }

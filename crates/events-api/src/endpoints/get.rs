@@ -21,5 +21,5 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EndpointsRead).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
-    Ok(outgoing::one(&present(&tenant, &endpoint), endpoint.updated_at))
+    Ok(outgoing::one(&present(&api, &tenant, &endpoint), endpoint.updated_at))
 }

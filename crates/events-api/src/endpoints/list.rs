@@ -26,5 +26,5 @@ pub(crate) async fn handle(
     let tenant = api.tenant(&caller, &path).await?;
     let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
     let page = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(&tenant, &secret.endpoint))))
+    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(&api, &tenant, &secret.endpoint))))
 }

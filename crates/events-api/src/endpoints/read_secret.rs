@@ -4,7 +4,9 @@ use actix_web::{HttpResponse, web};
 use api_types::Secret;
 use delivery_log::endpoints::SecretEndpoint;
 use model::access::Scope;
+use model::calls::SignatureScheme;
 use model::clock::Timestamp;
+use model::signature::PublicKey;
 
 use super::find;
 use crate::api::Api;
@@ -32,9 +34,20 @@ pub(super) fn present(found: &SecretEndpoint, now: Timestamp) -> Secret {
     let mut active = found.secrets.iter().filter(|active| signing(active.expires_at));
     let newest = active.next();
     let previous = active.next();
-    Secret {
-        secret: newest.map(|active| active.secret.reveal()).unwrap_or_default(),
-        previous_secret: previous.map(|active| active.secret.reveal()),
-        previous_expires_at: previous.and_then(|active| active.expires_at),
+    let previous_expires_at = previous.and_then(|active| active.expires_at);
+    match found.endpoint.calls.signature {
+        SignatureScheme::Hmac => Secret {
+            secret: newest.map(|active| active.secret.reveal()),
+            previous_secret: previous.map(|active| active.secret.reveal()),
+            previous_expires_at,
+            ..Secret::default()
+        },
+        // The private half is nobody's business but ours.
+        SignatureScheme::Ed25519 => Secret {
+            public_key: newest.map(|active| PublicKey::of(&active.secret).to_string()),
+            previous_public_key: previous.map(|active| PublicKey::of(&active.secret).to_string()),
+            previous_expires_at,
+            ..Secret::default()
+        },
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     if !api.store.update_endpoint(&after, before.updated_at).await? {
         return Err(Problem::changed_meanwhile());
     }
-    Ok(outgoing::one(&present(&tenant, &after), after.updated_at))
+    Ok(outgoing::one(&present(&api, &tenant, &after), after.updated_at))
 }
 
 /// Header names in lower case, as they are stored: a patch means the same

@@ -137,6 +137,8 @@ async fn create_tenant(api: &Api, caller: &Caller, handle: &TenantHandle) -> Res
         handle: handle.clone(),
         name: handle.to_string(),
         metadata: "{}".to_owned(),
+        contacts: Vec::new(),
+        paused_at: None,
         created_at: now,
         updated_at: now,
     };

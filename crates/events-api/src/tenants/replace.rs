@@ -41,6 +41,7 @@ pub(crate) async fn handle(
     incoming.check_if_match(before.updated_at)?;
     let after = Tenant {
         id: before.id,
+        paused_at: before.paused_at,
         created_at: before.created_at,
         updated_at: api.change_time(before.updated_at),
         ..wanted

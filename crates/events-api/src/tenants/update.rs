@@ -24,12 +24,17 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::TenantsWrite).await?;
     let before = api.tenant(&caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
-    let present_state =
-        TenantRequest { id: None, name: Some(before.name.clone()), metadata: metadata(&before.metadata) };
+    let present_state = TenantRequest {
+        id: None,
+        name: Some(before.name.clone()),
+        contacts: before.contacts.clone(),
+        metadata: metadata(&before.metadata),
+    };
     let wanted = patch::apply(&present_state, &incoming.text(BODY_LIMIT).await?)?;
     let wanted = build(&api, &caller, Some(&path), wanted)?;
     let after = Tenant {
         id: before.id,
+        paused_at: before.paused_at,
         created_at: before.created_at,
         updated_at: api.change_time(before.updated_at),
         ..wanted

@@ -4,8 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use model::secret::SigningSecret;
-use model::signature;
+use model::signature::{self, VerifyingSecret};
 
 use super::print;
 use crate::cli::VerifyArgs;
@@ -13,10 +12,10 @@ use crate::cli::VerifyArgs;
 /// Checks the signature of a saved request. Its age is not checked: it was
 /// saved.
 pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
-    let secret = SigningSecret::parse(&args.secret).context("--secret")?;
+    let secret = VerifyingSecret::parse(&args.secret).map_err(anyhow::Error::msg).context("--secret")?;
     let body = read(&args.body)?;
     signature::verify(&secret, &args.id, &args.timestamp, &args.signature, &body, None)
-        .context("the request was not signed with this secret, or was changed on its way")?;
+        .context("the request was not signed with this secret or key, or was changed on its way")?;
     print("the signature is good")
 }
 

@@ -5,8 +5,7 @@
 
 pub(crate) mod load;
 
-use model::secret::SigningSecret;
-use model::signature;
+use model::signature::{self, VerifyingSecret};
 use testkit::{Program, Received, Start};
 
 /// How the program is started.
@@ -23,7 +22,7 @@ pub(crate) async fn start() -> Program {
 /// test does so with the libraries of others.
 #[track_caller]
 pub(crate) fn verify(secret: &str, request: &Received) {
-    let secret = SigningSecret::parse(secret).unwrap();
+    let secret = VerifyingSecret::parse(secret).unwrap();
     let (id, timestamp) = (request.header("webhook-id"), request.header("webhook-timestamp"));
     let signatures = request.header("webhook-signature");
     signature::verify(&secret, id, timestamp, signatures, &request.body, None).unwrap();

@@ -63,7 +63,7 @@ pub(super) async fn watch(
 fn rate(seen: &[(Instant, u64)], from: Instant, to: Instant) -> f64 {
     let mut within = seen.iter().filter(|(at, _)| (from..=to).contains(at));
     let Some(first) = within.next() else { return 0.0 };
-    let last = within.last().unwrap_or(first);
+    let last = within.next_back().unwrap_or(first);
     let seconds = (last.0 - first.0).as_secs_f64();
     if seconds > 0.0 { (last.1 - first.1) as f64 / seconds } else { 0.0 }
 }

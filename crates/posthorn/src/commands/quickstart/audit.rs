@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, StatusCode};
 use model::clock::Clock as _;
-use model::secret::SigningSecret;
-use model::signature;
+use model::signature::{self, VerifyingSecret};
 
 use crate::receiver::Answer;
 use crate::system::SystemClock;
@@ -21,7 +20,7 @@ pub(super) struct Audit(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    secret: Option<SigningSecret>,
+    secret: Option<VerifyingSecret>,
     events: HashMap<String, Seen>,
     retried: usize,
     forged: usize,
@@ -52,7 +51,7 @@ impl Audit {
     }
 
     pub(super) fn use_secret(&self, secret: &str) -> anyhow::Result<()> {
-        self.lock().secret = Some(SigningSecret::parse(secret)?);
+        self.lock().secret = Some(VerifyingSecret::parse(secret).map_err(anyhow::Error::msg)?);
         Ok(())
     }
 

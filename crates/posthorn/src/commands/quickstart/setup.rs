@@ -93,5 +93,6 @@ pub(super) async fn endpoint(client: &Client, receiver: SocketAddr) -> anyhow::R
             }
         };
     let secret: Option<Secret> = client.get(&format!("{path}/{}/secret", endpoint.id)).await?;
-    Ok(QuickstartEndpoint { secret: secret.context("the endpoint was just made")?.secret })
+    let secret = secret.and_then(|found| found.secret);
+    Ok(QuickstartEndpoint { secret: secret.context("the endpoint was just made")? })
 }

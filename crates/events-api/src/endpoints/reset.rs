@@ -1,0 +1,27 @@
+//! `POST /v1/tenants/{tenant}/endpoints/{endpoint}/reset`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::find;
+use super::health::report;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Closes the endpoint's breaker and ends its holds: what waits is tried now.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/reset", tag = "endpoints",
+    params(("tenant" = String, Path), ("endpoint" = String, Path)),
+    responses((status = 200, body = api_types::EndpointHealth)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let tenant = api.tenant(&caller, &path.0).await?;
+    let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    api.store.reset_endpoint(endpoint.id).await?;
+    Ok(outgoing::plain(&report(&api, endpoint.id).await?))
+}

@@ -1,0 +1,37 @@
+//! `POST /v1/project/pause` and `/resume`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::{Code, Problem};
+
+/// Holds everything that waits for the project's endpoints, until it is resumed.
+#[utoipa::path(post, path = "/v1/project/pause", tag = "project",
+    responses((status = 200, body = api_types::Project)))]
+pub(crate) async fn pause(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, true).await
+}
+
+/// Lets go what was held by a pause of the project.
+#[utoipa::path(post, path = "/v1/project/resume", tag = "project",
+    responses((status = 200, body = api_types::Project)))]
+pub(crate) async fn resume(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, false).await
+}
+
+async fn set(api: &Api, credentials: Credentials, paused: bool) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::ProjectWrite).await?;
+    if caller.view().tenant.is_some() {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "a key that is bound to a tenant cannot pause the project",
+        ));
+    }
+    let after = api.store.pause_project(caller.view().project, paused).await?;
+    let after = after.ok_or_else(|| Problem::not_found("project"))?;
+    Ok(outgoing::one(&present(&after), after.updated_at))
+}

@@ -1,0 +1,32 @@
+//! `DELETE /v1/retry-policies/{name}`
+
+use actix_web::{HttpResponse, web};
+use delivery_log::policies::PolicyRemoved;
+use model::access::Scope;
+
+use super::{may_change, refuse_built_in};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::{Code, Problem};
+
+/// Removes a retry policy that no endpoint uses.
+#[utoipa::path(delete, path = "/v1/retry-policies/{name}", tag = "retry policies", params(("name" = String, Path)),
+    responses((status = 204), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::ProjectWrite).await?;
+    may_change(&caller)?;
+    refuse_built_in(&path)?;
+    match api.store.remove_policy(caller.view().project, &path).await? {
+        PolicyRemoved::Done => Ok(outgoing::nothing()),
+        PolicyRemoved::NotFound => Err(Problem::not_found("retry policy")),
+        PolicyRemoved::InUse(count) => Err(Problem::new(
+            Code::Conflict,
+            format!("{count} endpoints use this policy; give them another one first"),
+        )),
+    }
+}

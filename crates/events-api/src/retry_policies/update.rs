@@ -1,0 +1,43 @@
+//! `PATCH /v1/retry-policies/{name}`
+
+use actix_web::{HttpResponse, web};
+use api_types::RetryPolicyRequest;
+use delivery_log::idempotency::Performed;
+use delivery_log::policies::{NamedPolicy, PolicySaved};
+use model::access::Scope;
+
+use super::{build, find, may_change, present, refuse_built_in, request_for};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::problem::Problem;
+use crate::{outgoing, patch};
+
+/// Changes a retry policy. What waits already keeps the time it has; what
+/// fails from now on goes by the new one.
+#[utoipa::path(patch, path = "/v1/retry-policies/{name}", tag = "retry policies",
+    params(("name" = String, Path)), request_body = RetryPolicyRequest,
+    responses((status = 200, body = api_types::RetryPolicy)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::ProjectWrite).await?;
+    may_change(&caller)?;
+    refuse_built_in(&path)?;
+    let before = find(&api, caller.view().project, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
+    let wanted: RetryPolicyRequest =
+        patch::apply(&request_for(&before.policy), &incoming.text(BODY_LIMIT).await?)?;
+    if wanted.name.is_some() {
+        return Err(Problem::invalid("/name", "read_only", "cannot be changed; make another one"));
+    }
+    let expected = before.updated_at;
+    let after = NamedPolicy { policy: build(&wanted)?, updated_at: api.change_time(expected), ..before };
+    match api.store.save_policy(&after, Some(expected), None).await? {
+        Performed::First(PolicySaved::Done) => Ok(outgoing::one(&present(&after), after.updated_at)),
+        _ => Err(Problem::changed_meanwhile()),
+    }
+}

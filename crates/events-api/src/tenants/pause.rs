@@ -1,0 +1,45 @@
+//! `POST /v1/tenants/{tenant}/pause` and `/resume`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Holds everything that waits for the tenant's endpoints, until it is resumed.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/pause", tag = "tenants", params(("tenant" = String, Path)),
+    responses((status = 200, body = api_types::Tenant)))]
+pub(crate) async fn pause(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &path, true).await
+}
+
+/// Lets go what was held by a pause of the tenant.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/resume", tag = "tenants", params(("tenant" = String, Path)),
+    responses((status = 200, body = api_types::Tenant)))]
+pub(crate) async fn resume(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &path, false).await
+}
+
+async fn set(
+    api: &Api,
+    credentials: Credentials,
+    handle: &str,
+    paused: bool,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::TenantsWrite).await?;
+    let tenant = api.tenant(&caller, handle).await?;
+    let after = api.store.pause_tenant(caller.view(), tenant.id, paused).await?;
+    let after = after.ok_or_else(|| Problem::not_found("tenant"))?;
+    Ok(outgoing::one(&present(&after), after.updated_at))
+}
