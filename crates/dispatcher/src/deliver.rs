@@ -46,6 +46,8 @@ pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoin
         http_status: attempt.http_status(),
         rejected: policy.is_permanent(attempt.http_status()),
         hold_until: finished.verdict.hold_until,
+        // The lane knows.
+        under_way: 0,
         at: context.surroundings.now(),
     };
     let took = attempt.phases.total;

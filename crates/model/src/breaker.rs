@@ -188,8 +188,14 @@ impl Breaker {
         }
     }
 
-    /// A call failed.
-    pub fn failed(&mut self, delivery: DeliveryId, now: Timestamp, entropy: &dyn Entropy) -> Change {
+    /// A call failed while so many others are under way.
+    pub fn failed(
+        &mut self,
+        delivery: DeliveryId,
+        under_way: usize,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Change {
         let was_probe = self.probing == Some(delivery);
         self.forget(delivery);
         self.count(now, 0, 1);
@@ -199,20 +205,24 @@ impl Breaker {
         }
         match self.state {
             State::HalfOpen { .. } if was_probe => self.open(now, entropy),
-            State::Closed if self.is_sick(now) => self.open(now, entropy),
+            State::Closed if self.is_sick(under_way, now) => self.open(now, entropy),
             State::Closed | State::Open { .. } | State::HalfOpen { .. } => Change::None,
         }
     }
 
-    fn is_sick(&self, now: Timestamp) -> bool {
-        if self.in_a_row >= IN_A_ROW && self.failing.len() >= DIFFERENT_DELIVERIES {
+    /// Of many calls begun at once the failures often end first, because to
+    /// refuse is less work: so many have to have ended as are under way still
+    /// before any rule is asked.
+    fn is_sick(&self, under_way: usize, now: Timestamp) -> bool {
+        let under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
+        if self.in_a_row >= IN_A_ROW.max(under_way) && self.failing.len() >= DIFFERENT_DELIVERIES {
             return true;
         }
         let oldest = part_of(now).saturating_sub(PARTS - 1);
         let recent = self.parts.iter().filter(|part| part.number >= oldest);
         let (successes, failures) =
             recent.fold((0, 0), |(s, f), part| (s + part.successes, f + part.failures));
-        successes + failures >= WINDOW_ATTEMPTS && failures >= successes
+        successes + failures >= WINDOW_ATTEMPTS.max(under_way) && failures >= successes
     }
 
     fn open(&mut self, now: Timestamp, entropy: &dyn Entropy) -> Change {
@@ -266,9 +276,9 @@ mod tests {
     fn opened() -> Breaker {
         let mut breaker = Breaker::default();
         for n in 0..4 {
-            assert_eq!(breaker.failed(delivery(n), START, &NoJitter), Change::None);
+            assert_eq!(breaker.failed(delivery(n), 0, START, &NoJitter), Change::None);
         }
-        assert_eq!(breaker.failed(delivery(4), START, &NoJitter), Change::Opened { until: after(10) });
+        assert_eq!(breaker.failed(delivery(4), 0, START, &NoJitter), Change::Opened { until: after(10) });
         breaker
     }
 
@@ -277,7 +287,7 @@ mod tests {
         assert_eq!(opened().admission(after(9)), Admission::HeldUntil(after(10)));
         let mut breaker = Breaker::default();
         for _ in 0..9 {
-            breaker.failed(delivery(1), START, &NoJitter);
+            breaker.failed(delivery(1), 0, START, &NoJitter);
         }
         assert_eq!(breaker.admission(START), Admission::Go, "one delivery that always fails says little");
     }
@@ -288,16 +298,29 @@ mod tests {
         for n in 0..5 {
             breaker.succeeded(delivery(n), START);
             assert_eq!(breaker.admission(START), Admission::Go);
-            breaker.failed(delivery(n), START, &NoJitter);
+            breaker.failed(delivery(n), 0, START, &NoJitter);
         }
         assert_eq!(breaker.state(), State::Open { until: after(10) });
         let mut breaker = Breaker::default();
         for n in 0..5 {
             breaker.succeeded(delivery(n), START);
-            breaker.failed(delivery(n), after(61), &NoJitter);
+            breaker.failed(delivery(n), 0, after(61), &NoJitter);
             breaker.succeeded(delivery(n), after(61));
         }
         assert_eq!(breaker.state(), State::Closed, "what was a minute ago does not count");
+    }
+
+    #[test]
+    fn failures_that_end_before_the_successes_begun_with_them_say_little() {
+        let mut breaker = Breaker::default();
+        for n in 0..12 {
+            breaker.failed(delivery(n), 128 - n as usize, START, &NoJitter);
+        }
+        assert_eq!(breaker.state(), State::Closed);
+        for n in 12..65 {
+            breaker.failed(delivery(n), 128 - n as usize, START, &NoJitter);
+        }
+        assert_ne!(breaker.state(), State::Closed, "half of what was under way has failed");
     }
 
     #[test]
@@ -320,7 +343,7 @@ mod tests {
         let mut waits = Vec::new();
         for n in 0..7 {
             breaker.begin_probe(delivery(n));
-            let Change::Opened { until } = breaker.failed(delivery(n), now, &NoJitter) else {
+            let Change::Opened { until } = breaker.failed(delivery(n), 0, now, &NoJitter) else {
                 panic!("it opens again")
             };
             waits.push(until.since(now).as_secs());
@@ -333,7 +356,7 @@ mod tests {
     fn what_was_under_way_when_it_opened_changes_nothing() {
         let mut breaker = opened();
         assert_eq!(breaker.succeeded(delivery(9), after(1)), Change::None);
-        assert_eq!(breaker.failed(delivery(8), after(1), &NoJitter), Change::None);
+        assert_eq!(breaker.failed(delivery(8), 0, after(1), &NoJitter), Change::None);
         assert_eq!(breaker.held_until(), Some(after(10)));
         breaker.begin_probe(delivery(1));
         breaker.succeeded(delivery(9), after(11));
@@ -417,7 +440,7 @@ mod tests {
                         let change = if ok {
                             breaker.succeeded(delivery, now)
                         } else {
-                            breaker.failed(delivery, now, &entropy)
+                            breaker.failed(delivery, 0, now, &entropy)
                         };
                         if probe {
                             probes_in_a_row = if ok { probes_in_a_row + 1 } else { 0 };

@@ -43,6 +43,8 @@ pub struct Ended {
     pub rejected: bool,
     /// How long it wants to be left alone.
     pub hold_until: Option<Timestamp>,
+    /// How many other calls to the endpoint are under way.
+    pub under_way: usize,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -153,7 +155,7 @@ impl Health {
                 self.breaker.forget(ended.delivery);
                 Change::None
             } else {
-                self.breaker.failed(ended.delivery, ended.at, entropy)
+                self.breaker.failed(ended.delivery, ended.under_way, ended.at, entropy)
             }
         };
         match change {
@@ -217,6 +219,7 @@ mod tests {
             http_status: Some(status),
             rejected: false,
             hold_until: None,
+            under_way: 0,
             at: START.plus(Duration::from_secs(secs)),
         }
     }

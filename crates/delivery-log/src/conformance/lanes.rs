@@ -68,6 +68,7 @@ pub(super) async fn released_deliveries_can_be_claimed_by_the_next_owner(scene: 
             http_status: Some(429),
             rejected: false,
             hold_until: Some(scene.now().plus(Duration::from_secs(60))),
+            under_way: 0,
             at: scene.now(),
         },
         scene.surroundings.entropy.as_ref(),

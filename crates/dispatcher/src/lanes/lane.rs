@@ -297,7 +297,7 @@ impl Lane {
         self.last_busy = ended.at;
         self.limit.learn(ended.error_class, took);
         let was_clean = self.health.is_clean();
-        let findings = self.health.learn(ended, entropy);
+        let findings = self.health.learn(&Ended { under_way: self.under_way, ..*ended }, entropy);
         if findings.contains(&Finding::BreakerClosed) {
             self.limit.restart();
         }

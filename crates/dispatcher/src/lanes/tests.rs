@@ -75,6 +75,7 @@ fn end(lanes: &mut Lanes, delivery: &ReadyDelivery, status: u16, hold_until: Opt
         http_status: Some(status),
         rejected: false,
         hold_until,
+        under_way: 0,
         at: NOW,
     };
     lanes.ended(delivery, &ended, Duration::from_millis(5), &NoJitter)
@@ -418,6 +419,7 @@ fn an_open_breaker_holds_and_then_lets_single_probes_through_of_different_delive
         http_status: Some(status),
         rejected: false,
         hold_until: None,
+        under_way: 0,
         at,
     };
     let learned = lanes.ended(&probe, &probed(&probe, 200, end_of_hold), Duration::ZERO, &NoJitter);
