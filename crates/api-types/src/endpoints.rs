@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Metadata, Page};
+use crate::{Delivery, Metadata, Page};
 
 /// An endpoint to be made, or what it is to become.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -218,6 +218,24 @@ pub struct TestRequest {
     /// The event type to send; `posthorn.test` if not given.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
+    /// What the receiver is tried with: `duplicate`, `out_of_order`, `delayed`, `bad_signature` or
+    /// `old_timestamp`; a plain call if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+}
+
+/// What a test of a scenario sends, and what a good receiver does.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ScenarioAnswer {
+    /// The scenario.
+    pub scenario: String,
+    /// What is sent.
+    pub sends: String,
+    /// What a good receiver does.
+    pub expects: String,
+    /// The deliveries, in the order in which they are sent. Their attempts show
+    /// what the receiver answered.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// What is known of an endpoint from its answers.

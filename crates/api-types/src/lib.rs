@@ -16,8 +16,8 @@ mod tenants;
 pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
 pub use endpoints::{
     ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
-    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Oauth, OauthRequest, RotateSecret, Secret,
-    TestRequest,
+    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Oauth, OauthRequest, RotateSecret,
+    ScenarioAnswer, Secret, TestRequest,
 };
 pub use events::{
     BatchAnswer, BatchItem, BatchRequest, Event, EventPage, PublishAnswer, PublishRequest, Unmatched,

@@ -21,6 +21,7 @@ use model::failure::{Outcome, judge, parse_retry_after};
 use model::health::Ended;
 use model::ids::AttemptId;
 use model::retry::RetryPolicy;
+use model::scenario::{HEAD_START, OLD, Scenario};
 
 use crate::context::Context;
 use crate::findings;
@@ -71,6 +72,9 @@ async fn attempt(
     live: &LiveEndpoint,
     policy: &RetryPolicy,
 ) -> Finished {
+    if Scenario::is_sent_last(&ready.event) {
+        tokio::time::sleep(HEAD_START).await;
+    }
     let entropy = context.surroundings.entropy.as_ref();
     let started_at = context.surroundings.now();
     let body = Bytes::from(ready.form.render(&ready.event, &ready.data));
@@ -90,7 +94,7 @@ async fn attempt(
         ended_at,
         trigger: ready.trigger,
         ordered: ready.ordered,
-        twice: false,
+        twice: Scenario::of(&ready.event) == Some(Scenario::Duplicate),
     };
     context.metrics.attempt(sent.error_class, sent.phases.total);
     let verdict = judge(policy, ready.spent, &outcome, entropy);
@@ -134,6 +138,12 @@ impl Request {
         body: &[u8],
     ) -> Self {
         let id = ready.event.id.to_string();
+        let scenario = Scenario::of(&ready.event);
+        let stamp = if scenario == Some(Scenario::OldTimestamp) { now.minus(OLD) } else { now };
+        let signature = match scenario {
+            Some(Scenario::BadSignature) => live.sign(&id, stamp, b"another body"),
+            _ => live.sign(&id, stamp, body),
+        };
         let mut request = Self { headers: HeaderMap::with_capacity(16), logged: Vec::with_capacity(12) };
         let [name_of_id, name_of_time, name_of_signature] = match live.endpoint.calls.signature_headers {
             SignatureHeaders::Standard => ["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -141,8 +151,8 @@ impl Request {
         };
         request.add("content-type", ready.form.content_type().to_owned());
         request.add("user-agent", AGENT.to_owned());
-        request.add(name_of_signature, live.sign(&id, now, body));
-        request.add(name_of_time, now.as_secs().to_string());
+        request.add(name_of_signature, signature);
+        request.add(name_of_time, stamp.as_secs().to_string());
         request.add(name_of_id, id);
         request.add("traceparent", traceparent(context, ready));
         request.add("posthorn-delivery", ready.id.to_string());

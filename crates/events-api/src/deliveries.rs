@@ -50,6 +50,12 @@ fn missing() -> Problem {
     Problem::not_found("delivery")
 }
 
+/// A delivery as it stands now.
+pub(crate) async fn show(api: &Api, caller: &Caller, id: DeliveryId) -> Result<api_types::Delivery, Problem> {
+    let delivery = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
+    Ok(present(&delivery))
+}
+
 /// 202 with the delivery as it stands now.
 pub(crate) async fn accepted(
     api: &Api,

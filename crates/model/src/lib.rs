@@ -26,6 +26,7 @@ pub mod names;
 pub mod payload;
 pub mod rate;
 pub mod retry;
+pub mod scenario;
 pub mod secret;
 pub mod signature;
 pub mod vault;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,8 @@ pub struct Received {
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Vec<u8>,
+    /// When it was complete.
+    pub at: Instant,
 }
 
 impl Received {
@@ -37,6 +39,8 @@ pub enum Behaviour {
     Answer(u16),
     /// Answers with this status and these further header lines.
     AnswerWith(u16, String),
+    /// Answers 200 with this JSON.
+    Json(String),
     /// Reads the request and never answers.
     Hang,
     /// Sends a byte of its answer a second, for ever.
@@ -145,6 +149,13 @@ async fn act(stream: &mut TcpStream, behaviour: Behaviour) -> std::io::Result<bo
     match behaviour {
         Behaviour::Answer(status) => answer(stream, status, "").await?,
         Behaviour::AnswerWith(status, headers) => answer(stream, status, &headers).await?,
+        Behaviour::Json(body) => {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(format!("{head}{body}").as_bytes()).await?;
+        }
         Behaviour::Late(after) => {
             tokio::time::sleep(after).await;
             answer(stream, 204, "").await?;
@@ -211,5 +222,5 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<O
     }
     let body = buffer[head..head + length].to_vec();
     buffer.drain(..head + length);
-    Ok(Some(Received { path, headers, body }))
+    Ok(Some(Received { path, headers, body, at: Instant::now() }))
 }

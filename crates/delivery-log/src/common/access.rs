@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row as _};
 
 use model::access::{ApiKey, Scopes, TokenHash};
 use model::clock::Timestamp;
-use model::ids::{KeyId, ProjectId, TenantId};
+use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
 
 use super::configuration::next_version;
@@ -83,12 +83,13 @@ async fn ensure_project(connection: &mut Connection, new: &Project) -> sqlx::Res
     Ok(new.clone())
 }
 
+/// Gives the project, and the endpoints whose lanes' owners have to be told.
 async fn pause(
     connection: &mut Connection,
     id: ProjectId,
     paused: bool,
     now: Timestamp,
-) -> sqlx::Result<Option<Project>> {
+) -> sqlx::Result<(Option<Project>, Vec<EndpointId>)> {
     let version = next_version(connection).await?;
     // Paused twice, it is paused since the first time.
     let row = sqlx::query(
@@ -109,10 +110,18 @@ async fn pause(
         )
         .bind(now.as_micros())
         .bind(id.0)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
     }
-    row.as_ref().map(project).transpose()
+    let owned: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "SELECT endpoint FROM lanes WHERE owner IS NOT NULL \
+         AND endpoint IN (SELECT id FROM endpoints WHERE project = $1 AND deleted_at IS NULL)",
+    )
+    .bind(id.0)
+    .fetch_all(connection)
+    .await?;
+    let found = row.as_ref().map(project).transpose()?;
+    Ok((found, owned.into_iter().map(EndpointId).collect()))
 }
 
 async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
@@ -215,8 +224,8 @@ impl Access for Store {
 
     async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>> {
         let now = self.shared.surroundings.now();
-        let found = self.edit(move |connection| pause(connection, id, paused, now).boxed()).await?;
-        // Lanes that are owned here look again by themselves, as everywhere.
+        let (found, woken) = self.edit(move |connection| pause(connection, id, paused, now).boxed()).await?;
+        self.shared.hand_off.get().wake(&woken);
         Ok(found)
     }
 

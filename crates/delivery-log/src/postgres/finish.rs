@@ -123,10 +123,11 @@ impl Composite for AttemptRow<'_> {
     }
 }
 
-/// What the next attempt is made for: what this one was, if it was cut short.
+/// What the next attempt is made for: what this one was, if it was cut short
+/// or is to be made twice.
 fn next_trigger(finished: &Finished) -> Trigger {
     match finished.verdict.reason {
-        NextReason::Interrupted => finished.attempt.trigger,
+        NextReason::Interrupted | NextReason::Scenario => finished.attempt.trigger,
         _ => Trigger::Automatic,
     }
 }

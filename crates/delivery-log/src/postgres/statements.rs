@@ -60,7 +60,7 @@ pub(super) const RECENT_ATTEMPTS: &str = "SELECT a.started_at, a.total_us, a.err
 
 /// How many deliveries wait for an endpoint, up to a number.
 pub(super) const COUNT_WAITING: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM waiting WHERE endpoint = $1 LIMIT $2) some";
+    "SELECT count(*) FROM (SELECT 1 FROM waiting WHERE endpoint = $1 LIMIT $2) counted";
 
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \

@@ -105,10 +105,11 @@ async fn record_one(connection: &mut SqliteConnection, finished: &Finished) -> s
     Ok(late)
 }
 
-/// What the next attempt is made for: what this one was, if it was cut short.
+/// What the next attempt is made for: what this one was, if it was cut short
+/// or is to be made twice.
 fn next_trigger(finished: &Finished) -> Trigger {
     match finished.verdict.reason {
-        NextReason::Interrupted => finished.attempt.trigger,
+        NextReason::Interrupted | NextReason::Scenario => finished.attempt.trigger,
         _ => Trigger::Automatic,
     }
 }

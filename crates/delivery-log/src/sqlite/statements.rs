@@ -57,7 +57,7 @@ pub(super) const RECENT_ATTEMPTS: &str = "SELECT a.started_at, a.total_us, a.err
     JOIN attempts a ON a.delivery = d.id ORDER BY a.started_at DESC LIMIT $2";
 
 /// How many deliveries wait for an endpoint, up to a number.
-pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE endpoint = $1 AND due_at IS NOT NULL LIMIT $2) some";
+pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE endpoint = $1 AND due_at IS NOT NULL LIMIT $2) counted";
 
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \

@@ -1,13 +1,14 @@
 //! `POST /v1/tenants/{tenant}/endpoints/{endpoint}/test`
 
 use actix_web::{HttpResponse, web};
-use api_types::TestRequest;
+use api_types::{ScenarioAnswer, TestRequest};
 use delivery_log::events::{Publish, Published};
 use model::access::Scope;
-use model::event::{EventData, Labels};
+use model::event::EventData;
 use model::event_type::EventType;
 use model::ids::DeliveryId;
 use model::names::Subject;
+use model::scenario::{DELAY, Scenario};
 
 use super::find;
 use crate::api::Api;
@@ -21,7 +22,8 @@ const TEST_TYPE: &str = "posthorn.test";
 /// What a test carries.
 const TEST_DATA: &str = r#"{"message":"This is a test of your endpoint."}"#;
 
-/// Calls the endpoint once with a test event, also while it is paused.
+/// Calls the endpoint with a test event, also while it is paused: once, or as
+/// a scenario says that proves how safe the receiver is.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", tag = "endpoints",
     params(("tenant" = String, Path), ("endpoint" = String, Path)), request_body = TestRequest,
     responses((status = 202, body = api_types::Delivery)))]
@@ -38,30 +40,51 @@ pub(crate) async fn handle(
     let wanted: TestRequest = text.parse()?;
     let event_type = EventType::parse(wanted.event_type.as_deref().unwrap_or(TEST_TYPE))
         .map_err(|error| Problem::invalid("/type", "invalid_value", error))?;
-    let published = api
-        .store
-        .publish(Publish {
-            project: tenant.project,
-            tenant: tenant.id,
-            event_type,
-            schema_version: 1,
-            subject: Subject::parse("test").expect("a subject"),
-            revision: None,
-            occurred_at: None,
-            ordering_key: None,
-            labels: Labels::default(),
-            data: EventData::parse(TEST_DATA, TEST_DATA.len()).expect("an object"),
-            claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
-            test: Some(endpoint.id),
-        })
-        .await?;
-    let (delivery, repeated) = match published {
-        Published::Accepted { delivery: Some(delivery), .. } => (delivery, false),
-        Published::Repeated { event, .. } => (delivery_of(&api, &caller, event).await?, true),
-        Published::KeyReused => return Err(Problem::key_reused()),
-        _ => return Err(Problem::not_found("endpoint")),
+    let scenario = wanted.scenario.as_deref().map(str::parse::<Scenario>).transpose();
+    let scenario = scenario.map_err(|error| Problem::invalid("/scenario", "invalid_value", error))?;
+    let plain = Publish {
+        project: tenant.project,
+        tenant: tenant.id,
+        event_type,
+        schema_version: 1,
+        subject: Subject::parse("test").expect("a subject"),
+        revision: None,
+        occurred_at: (scenario == Some(Scenario::Delayed)).then(|| api.now().minus(DELAY)),
+        ordering_key: None,
+        labels: scenario.map(Scenario::labels).unwrap_or_default(),
+        data: EventData::parse(TEST_DATA, TEST_DATA.len()).expect("an object"),
+        claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
+        test: Some(endpoint.id),
     };
-    deliveries::accepted(&api, &caller, delivery, repeated).await
+    let Some(scenario) = scenario else {
+        let (delivery, repeated) = publish(&api, &caller, plain).await?;
+        return deliveries::accepted(&api, &caller, delivery, repeated).await;
+    };
+    let mut sent = Vec::new();
+    if scenario == Scenario::OutOfOrder {
+        // The one with the smaller sequence, which waits until the other is out.
+        let labels = scenario.labels_of_last();
+        let first = Publish { labels, claim: None, ..plain.clone() };
+        sent.push(publish(&api, &caller, first).await?.0);
+    }
+    sent.insert(0, publish(&api, &caller, plain).await?.0);
+    let mut shown = Vec::with_capacity(sent.len());
+    for id in sent {
+        shown.push(deliveries::show(&api, &caller, id).await?);
+    }
+    let (sends, expects) = (scenario.sends().to_owned(), scenario.expects().to_owned());
+    let answer = ScenarioAnswer { scenario: scenario.to_string(), sends, expects, deliveries: shown };
+    Ok(HttpResponse::Accepted().json(answer))
+}
+
+/// The delivery of a test, and whether the request is a repeated one.
+async fn publish(api: &Api, caller: &Caller, test: Publish) -> Result<(DeliveryId, bool), Problem> {
+    match api.store.publish(test).await? {
+        Published::Accepted { delivery: Some(delivery), .. } => Ok((delivery, false)),
+        Published::Repeated { event, .. } => Ok((delivery_of(api, caller, event).await?, true)),
+        Published::KeyReused => Err(Problem::key_reused()),
+        _ => Err(Problem::not_found("endpoint")),
+    }
 }
 
 async fn delivery_of(api: &Api, caller: &Caller, event: model::ids::EventId) -> Result<DeliveryId, Problem> {

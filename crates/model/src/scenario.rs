@@ -1,0 +1,119 @@
+//! Tests with which a customer can prove that a receiver is safe.
+//!
+//! What makes a test a scenario stands in a label of its event, so that the
+//! event's record tells what was tried.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::event::{Event, Labels};
+
+/// The label that names the scenario of a test.
+pub const LABEL: &str = "posthorn.scenario";
+/// How far back the time of an old timestamp lies: beyond what receivers should take.
+pub const OLD: Duration = Duration::from_secs(10 * 60);
+/// The label of the one of two events that is sent last.
+const SENT_LAST: &str = "posthorn.sent";
+/// How long the one that is sent last waits for the other.
+pub const HEAD_START: Duration = Duration::from_secs(2);
+/// How long ago a delayed event happened.
+pub const DELAY: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// What a test does beyond a call with a test event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// The same event is sent twice.
+    Duplicate,
+    /// Two events are sent, the later one first.
+    OutOfOrder,
+    /// The event happened hours ago; timestamp and signature are fresh.
+    Delayed,
+    /// The signature fits another body.
+    BadSignature,
+    /// The timestamp is too old; the signature fits it.
+    OldTimestamp,
+}
+
+/// A text that names no scenario.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be duplicate, out_of_order, delayed, bad_signature or old_timestamp")]
+pub struct UnknownScenario;
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Duplicate, Self::OutOfOrder, Self::Delayed, Self::BadSignature, Self::OldTimestamp];
+
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::OutOfOrder => "out_of_order",
+            Self::Delayed => "delayed",
+            Self::BadSignature => "bad_signature",
+            Self::OldTimestamp => "old_timestamp",
+        }
+    }
+
+    /// What is sent, for the customer.
+    pub fn sends(self) -> &'static str {
+        match self {
+            Self::Duplicate => "the same event twice, with the same webhook-id",
+            Self::OutOfOrder => "two events about the same subject, the one with the greater sequence first",
+            Self::Delayed => "an event that happened six hours ago, with a fresh timestamp and signature",
+            Self::BadSignature => "an event whose signature fits another body",
+            Self::OldTimestamp => {
+                "an event whose timestamp is ten minutes old, with a signature that fits it"
+            }
+        }
+    }
+
+    /// What a good receiver does.
+    pub fn expects(self) -> &'static str {
+        match self {
+            Self::Duplicate => "answers 2xx both times and acts once: it remembers the webhook-id",
+            Self::OutOfOrder => {
+                "answers 2xx both times and keeps what the later one says: it compares sequence or revision"
+            }
+            Self::Delayed => "answers 2xx: when an event happened says nothing about when it is sent",
+            Self::BadSignature => "answers 400 or 401 and does not act",
+            Self::OldTimestamp => "answers 400 or 401 and does not act: somebody may repeat an old request",
+        }
+    }
+
+    /// The scenario of a test event, if it has one.
+    pub fn of(event: &Event) -> Option<Self> {
+        event.labels.get(LABEL).filter(|_| event.test)?.parse().ok()
+    }
+
+    /// The labels of a test of this scenario.
+    pub fn labels(self) -> Labels {
+        Labels::from_stored(vec![(LABEL.to_owned(), self.as_str().to_owned())])
+    }
+
+    /// The labels of the one of two events that is sent last.
+    pub fn labels_of_last(self) -> Labels {
+        let labels = [(LABEL, self.as_str()), (SENT_LAST, "last")];
+        Labels::from_stored(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+    }
+
+    /// Whether a test event lets another one go first.
+    pub fn is_sent_last(event: &Event) -> bool {
+        event.test && event.labels.get(SENT_LAST) == Some("last")
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScenario> {
+        Self::ALL.into_iter().find(|scenario| scenario.as_str() == text).ok_or(UnknownScenario)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,402 @@
+//! How endpoints are called: policies, breakers, limits, order, filters and what
+//! goes out.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{settings, start, verify};
+use serde_json::{Value, json};
+use testkit::{Api, Behaviour, Program, Received, Receiver, until};
+
+async fn tenant_with(program: &Program, endpoint: Value) -> (Api, String, String) {
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let (id, secret) = api.create_endpoint("acme", endpoint).await;
+    (api, format!("/v1/tenants/acme/endpoints/{id}"), secret)
+}
+
+fn data_of(request: &Received) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_projects_own_policy_says_when_to_try_again_and_when_to_give_up() {
+    let program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(500)).await;
+    let api = program.api();
+    let quick = json!({ "name": "quick", "initial_seconds": 0.1, "multiplier": 2, "max_age_seconds": 1, "jitter": 0 });
+    let made = api.post("/v1/retry-policies", quick.clone()).await;
+    assert_eq!(made.expect(201)["timeout_seconds"], 15);
+    api.post("/v1/retry-policies", quick).await.problem(409, "conflict");
+    let wrong = json!({ "name": "x", "multiplier": 0.5 });
+    assert_eq!(api.post("/v1/retry-policies", wrong).await.problem(422, "invalid_request"), ["/multiplier"]);
+    let names = api.get("/v1/retry-policies").await.expect(200)["data"].clone();
+    let names: Vec<&str> =
+        names.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["standard", "interactive", "batch", "quick"]);
+
+    api.create_tenant("acme").await;
+    let unknown = json!({ "url": receiver.url(), "retry_policy": "none" });
+    let refused = api.post("/v1/tenants/acme/endpoints", unknown).await;
+    assert_eq!(refused.problem(422, "invalid_request"), ["/retry_policy"]);
+    api.create_endpoint("acme", json!({ "url": receiver.url(), "retry_policy": "quick" })).await;
+    api.delete("/v1/retry-policies/quick").await.problem(409, "conflict");
+    let event = api.publish("acme", "order.paid", "ord_1").await;
+    let delivery = api.delivery_with_status(&event, "failed").await;
+    assert_eq!(delivery["failure"], "exhausted");
+    let attempts = api.attempts_of(&delivery).await;
+    let reasons: Vec<&str> =
+        attempts.iter().map(|attempt| attempt["next_attempt_reason"].as_str().unwrap()).collect();
+    // 0.1, 0.2 and 0.4 s; the next would be too late, so a last one is made at the end.
+    assert_eq!(reasons, ["backoff", "backoff", "backoff", "last_try", "given_up"]);
+}
+
+#[tokio::test]
+async fn an_open_breaker_holds_and_probes_until_the_endpoint_is_well_again() {
+    let program = start().await;
+    let (sick, calls) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (is_sick, counted) = (Arc::clone(&sick), Arc::clone(&calls));
+    let receiver = Receiver::start(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Behaviour::Answer(if is_sick.load(Ordering::SeqCst) { 503 } else { 204 })
+    })
+    .await;
+    let (api, path, _) = tenant_with(&program, json!({ "url": receiver.url() })).await;
+    let mut events = Vec::new();
+    for n in 0..40 {
+        events.push(api.publish("acme", "order.paid", &format!("ord_{n}")).await);
+    }
+    let health = until("the breaker is open", || async {
+        let health = api.get(&format!("{path}/health")).await.expect(200);
+        (health["breaker"] == "open").then_some(health)
+    })
+    .await;
+    assert_eq!(health["held_by"], "breaker");
+    assert!(health["held_until"].is_string() && health["failures"].as_u64().unwrap() >= 5, "{health}");
+    assert_eq!(health["last_error"]["http_status"], 503);
+    let held = api.delivery_with_status(&events[39], "held").await;
+    assert_eq!((&held["held_by"], &held["held_until"]), (&json!("breaker"), &health["held_until"]));
+    // What was under way when it opened may still have come: after that, nothing.
+    assert!(calls.load(Ordering::SeqCst) <= 20, "held, not spent");
+    sick.store(false, Ordering::SeqCst);
+    let probed = until("all are delivered", || async {
+        let page = api.get("/v1/deliveries?status=delivered&limit=100").await.expect(200);
+        let delivered = page["data"].as_array().unwrap().clone();
+        (delivered.len() == 40).then_some(delivered)
+    })
+    .await;
+    let mut triggers = BTreeMap::<String, usize>::new();
+    for delivery in &probed {
+        for attempt in api.attempts_of(delivery).await {
+            *triggers.entry(attempt["trigger"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(triggers["probe"], 2, "{triggers:?}");
+    let health = api.get(&format!("{path}/health")).await.expect(200);
+    assert_eq!((&health["breaker"], &health["failing_since"]), (&json!("closed"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_breaker_survives_a_restart_and_a_reset_or_a_new_url_closes_it() {
+    let mut program = start().await;
+    let sick = Receiver::always(Behaviour::Answer(503)).await;
+    let well = Receiver::always(Behaviour::Answer(204)).await;
+    let (api, path, _) = tenant_with(&program, json!({ "url": sick.url() })).await;
+    for n in 0..20 {
+        api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+    }
+    let breaker = async |api: &Api, wanted: &'static str| {
+        until("the breaker stands so", || async {
+            let health = api.get(&format!("{path}/health")).await.expect(200);
+            (health["breaker"] == wanted).then_some(())
+        })
+        .await;
+    };
+    breaker(&api, "open").await;
+    program.crash_and_restart().await;
+    let api = program.api();
+    assert_eq!(api.get(&format!("{path}/health")).await.expect(200)["breaker"], "open");
+    let before = sick.received().len();
+    api.post(&format!("{path}/reset"), json!({})).await.expect(200);
+    sick.wait_for(before + 1).await;
+    breaker(&api, "open").await;
+    api.patch(&path, json!({ "url": well.url() })).await.expect(200);
+    until("all are delivered", || async {
+        let page = api.get("/v1/deliveries?status=delivered&limit=100").await.expect(200);
+        (page["data"].as_array().unwrap().len() == 20).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_keep_to_the_rate_of_their_endpoint_and_a_restart_does_not_hurry_them() {
+    let mut program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let (api, ..) =
+        tenant_with(&program, json!({ "url": receiver.url(), "rate_limit_per_second": 10 })).await;
+    for n in 0..50 {
+        api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+    }
+    receiver.wait_for(20).await;
+    program.crash_and_restart().await;
+    let received = receiver.wait_for(50).await;
+    // In no second are there more than ten, and one that was caught up.
+    for (n, first) in received.iter().enumerate() {
+        let within = received[n..].iter().filter(|other| other.at - first.at < Duration::from_millis(990));
+        assert!(within.count() <= 12, "too many within a second of call {n}");
+    }
+}
+
+#[tokio::test]
+async fn one_key_keeps_its_order_through_failures_and_crashes_and_others_do_not_wait() {
+    let mut program = start().await;
+    // Every third call fails, so that heads are retried while followers wait.
+    let count = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |_| {
+        let fails = count.fetch_add(1, Ordering::SeqCst).is_multiple_of(3);
+        Behaviour::Answer(if fails { 500 } else { 204 })
+    })
+    .await;
+    let api = program.api();
+    let policy =
+        json!({ "name": "quick", "initial_seconds": 0.1, "multiplier": 1, "max_interval_seconds": 0.1 });
+    api.post("/v1/retry-policies", policy).await.expect(201);
+    let endpoint = json!({ "url": receiver.url(), "ordering": "per_key", "retry_policy": "quick" });
+    tenant_with(&program, endpoint).await;
+    for n in 0..60 {
+        let event = json!({ "tenant": "acme", "type": "order.paid", "subject": format!("ord_{n}"),
+            "ordering_key": format!("key_{}", n % 6), "data": {} });
+        program.api().post("/v1/events", event).await.expect(202);
+        if n == 30 {
+            program.crash_and_restart().await;
+        }
+    }
+    let api = program.api();
+    until("all are delivered", || async {
+        let page = api.get("/v1/deliveries?status=delivered&limit=100").await.expect(200);
+        (page["data"].as_array().unwrap().len() == 60).then_some(())
+    })
+    .await;
+    // An event's first call comes after the last call of all before it in its key.
+    let mut newest = BTreeMap::<usize, u64>::new();
+    for request in receiver.received() {
+        let body = data_of(&request);
+        let number: usize = body["subject"].as_str().unwrap()["ord_".len()..].parse().unwrap();
+        let sequence = body["sequence"].as_u64().unwrap();
+        let before = newest.entry(number % 6).or_default();
+        assert!(sequence >= *before, "{sequence} after {before} of key {}", number % 6);
+        *before = sequence;
+    }
+    assert_eq!(newest.len(), 6);
+}
+
+#[tokio::test]
+async fn a_filter_is_checked_tried_on_past_events_and_obeyed() {
+    let program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let filter = json!({ "all": [{ "at": "/data/total", "at_least": 100 }, { "at": "/labels/region", "equals": "eu" }] });
+    let (api, ..) = tenant_with(&program, json!({ "url": receiver.url(), "filter": filter })).await;
+    let publish = async |subject: &str, total: u64, region: &str| {
+        let event = json!({ "tenant": "acme", "type": "order.paid", "subject": subject,
+            "data": { "total": total }, "labels": { "region": region } });
+        let answer = api.post("/v1/events", event).await;
+        answer.expect(202);
+        answer.text("/id")
+    };
+    let cheap = publish("cheap", 99, "eu").await;
+    publish("far", 500, "us").await;
+    publish("wanted", 100, "eu").await;
+    let received = receiver.wait_for(1).await;
+    assert_eq!(data_of(&received[0])["subject"], "wanted");
+    let event = api.get(&format!("/v1/events/{cheap}")).await.expect(200);
+    assert_eq!(event["unmatched"][0]["reason"], "filter");
+
+    let route = "/v1/tenants/acme/endpoints/check-filter";
+    let tried = api.post(route, json!({ "filter": { "not": filter } })).await.expect(200);
+    let matched = |event: &Value| event["matches"].as_bool().unwrap();
+    let subjects: Vec<(&str, bool)> = tried["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (event["subject"].as_str().unwrap(), matched(event)))
+        .collect();
+    assert_eq!(
+        (subjects, &tried["matched"]),
+        (vec![("wanted", false), ("far", true), ("cheap", true)], &json!(2))
+    );
+    let wrong = json!({ "filter": { "any": [{ "at": "/data/x", "regex": "(a+)+$" }] } });
+    assert_eq!(api.post(route, wrong).await.problem(422, "invalid_request"), ["/filter/any/0/regex"]);
+}
+
+#[tokio::test]
+async fn a_paused_tenant_or_project_is_not_called_until_it_is_resumed() {
+    let program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let (api, ..) = tenant_with(&program, json!({ "url": receiver.url() })).await;
+    for (n, path) in ["/v1/tenants/acme", "/v1/project"].iter().enumerate() {
+        let paused = api.post(&format!("{path}/pause"), json!({})).await.expect(200);
+        assert!(paused["paused_at"].is_string());
+        let event = api.publish("acme", "order.paid", "ord_1").await;
+        let held = api.delivery_with_status(&event, "held").await;
+        assert_eq!(held["held_by"], "paused");
+        let resumed = api.post(&format!("{path}/resume"), json!({})).await.expect(200);
+        assert_eq!(resumed["paused_at"], Value::Null);
+        receiver.wait_for(n + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn the_envelope_the_headers_and_the_signature_are_as_the_endpoint_wants_them() {
+    let program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let endpoint = json!({ "url": receiver.url(), "format": "cloudevents", "signature": "ed25519" });
+    let (api, path, public_key) = tenant_with(&program, endpoint).await;
+    assert!(public_key.starts_with("whpk_"));
+    let shown = api.get(&format!("{path}/secret")).await.expect(200);
+    assert_eq!((shown["public_key"].as_str(), shown.get("secret")), (Some(public_key.as_str()), None));
+    api.publish("acme", "order.paid", "ord_1").await;
+    let request = receiver.wait_for(1).await.remove(0);
+    assert_eq!(request.header("content-type"), "application/cloudevents+json; charset=utf-8");
+    assert!(request.header("webhook-signature").starts_with("v1a,"));
+    verify(&public_key, &request);
+    let body = data_of(&request);
+    assert_eq!(
+        (&body["specversion"], &body["type"], &body["subject"]),
+        (&json!("1.0"), &json!("order.paid"), &json!("ord_1"))
+    );
+
+    let change = json!({ "format": "standard", "signature": "hmac", "signature_headers": "svix" });
+    api.patch(&path, change).await.expect(200);
+    api.publish("acme", "order.paid", "ord_2").await;
+    let mut request = receiver.wait_for(2).await.remove(1);
+    assert!(!request.headers.contains_key("webhook-id"));
+    for name in ["id", "timestamp", "signature"] {
+        let value = request.header(&format!("svix-{name}")).to_owned();
+        request.headers.insert(format!("webhook-{name}"), value);
+    }
+    let secret = api.get(&format!("{path}/secret")).await.text("/secret");
+    verify(&secret, &request);
+    let contradiction = json!({ "format": "cloudevents", "payload": "data" });
+    assert_eq!(api.patch(&path, contradiction).await.problem(422, "invalid_request"), ["/format"]);
+}
+
+#[tokio::test]
+async fn calls_carry_a_token_that_is_asked_for_once_and_again_when_it_is_refused() {
+    let program = start().await;
+    let granted = Arc::new(AtomicUsize::new(0));
+    let (counted, refusing) = (Arc::clone(&granted), Arc::new(AtomicBool::new(false)));
+    let refuses = Arc::clone(&refusing);
+    let tokens = Receiver::start(move |_| {
+        if refuses.load(Ordering::SeqCst) {
+            return Behaviour::Answer(403);
+        }
+        let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        Behaviour::Json(format!(
+            r#"{{"access_token":"token-{number}","token_type":"Bearer","expires_in":3600}}"#
+        ))
+    })
+    .await;
+    // The second token is good, the first one only once.
+    let used = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |request| {
+        let stale =
+            request.header("authorization") == "Bearer token-1" && used.fetch_add(1, Ordering::SeqCst) > 0;
+        Behaviour::Answer(if stale { 401 } else { 204 })
+    })
+    .await;
+    let policy = json!({ "name": "quick", "initial_seconds": 0.1 });
+    program.api().post("/v1/retry-policies", policy).await.expect(201);
+    let oauth = json!({ "token_url": tokens.url(), "client_id": "posthorn", "client_secret": "sesame", "scope": "hooks" });
+    let endpoint = json!({ "url": receiver.url(), "retry_policy": "quick", "oauth": oauth });
+    let (api, path, _) = tenant_with(&program, endpoint).await;
+    let shown = api.get(&path).await.expect(200);
+    assert!(shown["oauth"].get("client_secret").is_none() && !shown.to_string().contains("sesame"));
+    for n in 0..2 {
+        let event = api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+        let delivery = api.delivery_with_status(&event, "delivered").await;
+        let attempts = api.attempts_of(&delivery).await;
+        assert_eq!(attempts.len(), n + 1);
+        assert_eq!(attempts[0]["request_headers"]["authorization"], "***");
+    }
+    assert_eq!(granted.load(Ordering::SeqCst), 2);
+    let asked = tokens.received().remove(0);
+    assert_eq!(asked.header("authorization"), "Basic cG9zdGhvcm46c2VzYW1l");
+    assert_eq!(String::from_utf8(asked.body).unwrap(), "grant_type=client_credentials&scope=hooks");
+
+    // A new secret means a new token; a refusal is an error of its own.
+    refusing.store(true, Ordering::SeqCst);
+    api.patch(&path, json!({ "oauth": { "client_secret": "other" } })).await.expect(200);
+    let event = api.publish("acme", "order.paid", "ord_3").await;
+    let delivery = api.delivery_with_status(&event, "retrying").await;
+    assert_eq!(delivery["error_class"], "oauth");
+}
+
+#[tokio::test]
+async fn calls_go_through_the_forward_proxy_and_the_guard_still_looks() {
+    // A proxy gets the whole URL of a plain request.
+    let proxy = Receiver::always(Behaviour::Answer(204)).await;
+    let address = proxy.url().replace("/hook", "");
+    let program = Program::start(settings().with("POSTHORN_EGRESS_PROXY", address)).await;
+    let (api, path, _) = tenant_with(&program, json!({ "url": "http://127.0.0.1:9/hook" })).await;
+    api.publish("acme", "order.paid", "ord_1").await;
+    let request = proxy.wait_for(1).await.remove(0);
+    assert_eq!(request.path, "http://127.0.0.1:9/hook");
+    let refused = api.patch(&path, json!({ "url": "http://10.0.0.1/hook" })).await;
+    assert_eq!(refused.problem(422, "invalid_request"), ["/url"]);
+}
+
+#[tokio::test]
+async fn posthorn_does_not_call_itself_and_tells_from_where_it_calls() {
+    let program =
+        Program::start(settings().with("POSTHORN_EGRESS_ADDRESSES", "192.0.2.0/28,2001:db8::/64")).await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    for url in [api.url(), program.admin().url()] {
+        let refused =
+            api.post("/v1/tenants/acme/endpoints", json!({ "url": format!("{url}/v1/events") })).await;
+        assert_eq!(refused.problem(422, "invalid_request"), ["/url"]);
+    }
+    let meta = api.get("/v1/meta").await.expect(200);
+    assert_eq!(meta["egress_addresses"], json!(["192.0.2.0/28", "2001:db8::/64"]));
+}
+
+#[tokio::test]
+async fn scenarios_show_a_customer_whether_a_receiver_is_safe() {
+    let program = start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let (api, path, secret) =
+        tenant_with(&program, json!({ "url": receiver.url(), "status": "paused" })).await;
+    let mut seen = 0;
+    let mut run = async |scenario: &str, calls: usize| {
+        let answer = api.post(&format!("{path}/test"), json!({ "scenario": scenario })).await.expect(202);
+        assert!(answer["sends"].is_string() && answer["expects"].is_string(), "{answer}");
+        seen += calls;
+        (receiver.wait_for(seen).await.split_off(seen - calls), answer)
+    };
+    let (twice, answer) = run("duplicate", 2).await;
+    assert_eq!(twice[0].header("webhook-id"), twice[1].header("webhook-id"));
+    assert_eq!(twice[0].body, twice[1].body);
+    assert_eq!(answer["deliveries"].as_array().unwrap().len(), 1);
+    let (pair, answer) = run("out_of_order", 2).await;
+    let sequence = |request: &Received| data_of(request)["sequence"].as_u64().unwrap();
+    assert!(sequence(&pair[0]) > sequence(&pair[1]));
+    assert_eq!(answer["deliveries"].as_array().unwrap().len(), 2);
+    let signed = |request: &Received| request.header("webhook-timestamp").parse::<i64>().unwrap();
+    let (delayed, _) = run("delayed", 1).await;
+    let happened = data_of(&delayed[0])["timestamp"].as_str().unwrap().to_owned();
+    verify(&secret, &delayed[0]);
+    let (old, _) = run("old_timestamp", 1).await;
+    verify(&secret, &old[0]);
+    assert!(signed(&delayed[0]) - signed(&old[0]) > 500, "{happened}");
+    let (bad, _) = run("bad_signature", 1).await;
+    let checked = std::panic::catch_unwind(|| verify(&secret, &bad[0]));
+    assert!(checked.is_err(), "the signature fits another body");
+    let wrong = api.post(&format!("{path}/test"), json!({ "scenario": "chaos" })).await;
+    assert_eq!(wrong.problem(422, "invalid_request"), ["/scenario"]);
+}
