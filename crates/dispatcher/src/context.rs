@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::deliver::deliver;
 use crate::heartbeat::Lease;
 use crate::lanes::{Lanes, Standing, Terms};
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) transport: Transport,
     pub(crate) metrics: Metrics,
+    /// For mails to the contacts of tenants, if they are wanted.
+    pub(crate) mailer: Option<Mailer>,
     /// Who this process is to the others, and for how long it is sure of it.
     pub(crate) lease: Lease,
     lanes: Mutex<Lanes>,
@@ -42,12 +45,14 @@ impl Context {
         settings: Settings,
         transport: Transport,
         metrics: Metrics,
+        mailer: Option<Mailer>,
     ) -> Self {
         Self {
             store,
             surroundings,
             transport,
             metrics,
+            mailer,
             lease: Lease::default(),
             lanes: Mutex::new(Lanes::new(settings.slots)),
             settings,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
+use serde_json::json;
 
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::deliveries::{Finished, Recorded};
@@ -16,16 +17,18 @@ use delivery_log::hand_off::ReadyDelivery;
 use model::attempt::{Attempt, ErrorClass, HeaderList, Phases, Trigger};
 use model::calls::SignatureHeaders;
 use model::clock::Timestamp;
+use model::delivery::{DeliveryStatus, Failure};
 use model::endpoint::Endpoint;
 use model::failure::{Outcome, judge, parse_retry_after};
 use model::health::Ended;
 use model::ids::AttemptId;
+use model::operations::Operation;
 use model::retry::RetryPolicy;
 use model::scenario::{HEAD_START, OLD, Scenario};
 
 use crate::context::Context;
-use crate::findings;
 use crate::transport::{Call, Sent};
+use crate::{findings, operations};
 
 /// What every receiver sees of us.
 const AGENT: &str = concat!("Posthorn/", env!("CARGO_PKG_VERSION"));
@@ -55,8 +58,33 @@ pub(crate) async fn deliver(context: Arc<Context>, ready: ReadyDelivery, endpoin
     let learned = context.lanes().ended(&ready, &ended, took, context.surroundings.entropy.as_ref());
     context.start_ready();
     log(&ready, &finished);
-    record(&context, &ready, Arc::new(Finished { health: learned.health, ..finished })).await;
+    let finished = Arc::new(Finished { health: learned.health, ..finished });
+    if record(&context, &ready, Arc::clone(&finished)).await == Some(Recorded::Advanced)
+        && let DeliveryStatus::Failed(failure) = finished.verdict.status
+        && ready.trigger != Trigger::Test
+    {
+        tell_of_failure(&context, &ready, &endpoint, &finished, failure).await;
+    }
     findings::act(&context, &endpoint, learned.findings).await;
+}
+
+async fn tell_of_failure(
+    context: &Context,
+    ready: &ReadyDelivery,
+    endpoint: &LiveEndpoint,
+    finished: &Finished,
+    failure: Failure,
+) {
+    let details = json!({
+        "delivery": ready.id.to_string(),
+        "event": ready.event.id.to_string(),
+        "type": ready.event.event_type.as_str(),
+        "failure": failure.as_str(),
+        "attempts": finished.attempt.number,
+        "error_class": finished.attempt.error_class.as_str(),
+        "http_status": finished.attempt.http_status(),
+    });
+    operations::tell(context, endpoint, Operation::DeliveryFailed, details).await;
 }
 
 /// The policy of an endpoint; the standard one if its own has just gone.
@@ -235,21 +263,21 @@ fn log(ready: &ReadyDelivery, finished: &Finished) {
     );
 }
 
-/// Offers the attempt to the log until it is taken.
+/// Offers the attempt to the log until it is taken; gives what became of it.
 ///
 /// While the database is away, attempts gather here; their number is bounded
 /// by the slots, because a lane does not start more than it may leave unrecorded.
-async fn record(context: &Arc<Context>, ready: &ReadyDelivery, finished: Arc<Finished>) {
+async fn record(context: &Arc<Context>, ready: &ReadyDelivery, finished: Arc<Finished>) -> Option<Recorded> {
     let due = finished.verdict.next_attempt_at;
     context.metrics.unrecorded.inc();
-    loop {
+    let taken = loop {
         match context.store.finish(Arc::clone(&finished)).await {
             Ok(recorded) => {
                 match recorded {
                     Recorded::Advanced => context.metrics.ended(finished.verdict.status),
                     Recorded::Late => context.metrics.late.inc(),
                 }
-                break;
+                break Some(recorded);
             }
             Err(error) if error.is_transient() => tokio::time::sleep(RECORD_AGAIN).await,
             Err(error) => {
@@ -258,13 +286,14 @@ async fn record(context: &Arc<Context>, ready: &ReadyDelivery, finished: Arc<Fin
                     lane.doubt();
                 }
                 tracing::error!(%error, delivery.id = %finished.attempt.delivery, "an attempt cannot be logged");
-                break;
+                break None;
             }
         }
-    }
+    };
     context.metrics.unrecorded.dec();
     let throttled = context.lanes().recorded(ready, due);
     if throttled || due.is_some() {
         context.start_ready();
     }
+    taken
 }

@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery_log::configuration::LiveEndpoint;
+use model::clock::Timestamp;
+use model::endpoint::Endpoint;
 use model::health::{Finding, GONE_EVENTS};
+use model::operations::Operation;
+use serde_json::json;
 
 use crate::context::Context;
+use crate::operations;
 
 /// How long to wait before the store is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -14,18 +19,24 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Does what has to be done, when the attempt is in the log.
 pub(crate) async fn act(context: &Arc<Context>, live: &LiveEndpoint, findings: Vec<Finding>) {
     for finding in findings {
-        let endpoint = &live.endpoint;
+        let id = live.endpoint.id;
         match finding {
             Finding::BreakerOpened { until } => {
                 context.metrics.breaker_opened.inc();
-                tracing::info!(endpoint.id = %endpoint.id, %until, "an endpoint's breaker has opened");
+                tracing::info!(endpoint.id = %id, %until, "an endpoint's breaker has opened");
+                let details = json!({ "url": live.endpoint.url.as_str(), "until": until });
+                operations::tell(context, live, Operation::BreakerOpened, details).await;
             }
             Finding::BreakerClosed => {
-                tracing::info!(endpoint.id = %endpoint.id, "an endpoint's breaker is closed again");
+                tracing::info!(endpoint.id = %id, "an endpoint's breaker is closed again");
+                operations::tell(context, live, Operation::BreakerClosed, json!({})).await;
             }
             Finding::Warning { after, failing_since } => {
                 let hours = after.as_secs() / 3_600;
-                tracing::warn!(endpoint.id = %endpoint.id, %failing_since, hours, "an endpoint has only failed");
+                tracing::warn!(endpoint.id = %id, %failing_since, hours, "an endpoint has only failed");
+                let details = json!({ "failing_since": failing_since, "hours": hours });
+                operations::tell(context, live, Operation::EndpointWarning, details).await;
+                warn_contacts(context, live, hours, failing_since).await;
             }
             Finding::Gone => {
                 let reason = format!(
@@ -40,11 +51,29 @@ pub(crate) async fn act(context: &Arc<Context>, live: &LiveEndpoint, findings: V
     }
 }
 
+async fn warn_contacts(context: &Context, live: &LiveEndpoint, hours: u64, since: Timestamp) {
+    let Endpoint { id, url, .. } = &live.endpoint;
+    let text = format!(
+        "Every call to {url} has failed since {since}, for {hours} hours.\n\n\
+         Events for it are kept and tried again. If nothing arrives for 120 hours, the endpoint is disabled.\n\n\
+         Endpoint {id}\n"
+    );
+    mail(context, live, "Your webhook endpoint does not answer", &text).await;
+}
+
+async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str) {
+    let Some(mailer) = &context.mailer else { return };
+    let tenant = context.store.configuration().tenant_by_id(live.endpoint.tenant);
+    if let Some(tenant) = tenant {
+        mailer.send(&tenant.contacts, subject, text).await;
+    }
+}
+
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
     loop {
         match context.store.disable_endpoint(id, reason).await {
-            Ok(()) => return tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
+            Ok(()) => break tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
             Err(error) if error.is_transient() && !context.cut.is_cancelled() => {
                 tokio::time::sleep(AGAIN).await;
             }
@@ -53,4 +82,12 @@ async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
             }
         }
     }
+    let details = json!({ "url": live.endpoint.url.as_str(), "reason": reason });
+    operations::tell(context, live, Operation::EndpointDisabled, details).await;
+    let text = format!(
+        "{} gets no more events: {reason}.\n\nWhat waits for it is kept. Enable it again when it is well.\n\n\
+         Endpoint {id}\n",
+        live.endpoint.url
+    );
+    mail(context, live, "Your webhook endpoint was disabled", &text).await;
 }

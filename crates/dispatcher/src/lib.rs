@@ -19,10 +19,13 @@ mod heartbeat;
 mod housekeeping;
 mod lanes;
 mod limits;
+mod mail;
 mod metrics;
+mod operations;
 mod run;
 mod settings;
 mod transport;
 
+pub use mail::{MailError, MailSettings};
 pub use run::Dispatcher;
 pub use settings::Settings;

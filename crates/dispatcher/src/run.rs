@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Intake};
 use crate::lanes::ClaimWish;
+use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -46,7 +47,8 @@ impl Dispatcher {
     ) -> Result<Self, StartError> {
         let transport = Transport::new(settings.targets.clone(), settings.egress_proxy.as_ref())?;
         let metrics = Metrics::new(registry)?;
-        let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics));
+        let mailer = settings.mail.as_ref().map(Mailer::new).transpose()?;
+        let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics, mailer));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
@@ -92,6 +94,9 @@ pub enum StartError {
     /// No HTTP client.
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[from] reqwest::Error),
+    /// No mails.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// Metrics of the same names are there already.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use model::address::TargetPolicy;
 use secrecy::SecretString;
 
+use crate::mail::MailSettings;
+
 /// How the dispatcher works.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -14,6 +16,8 @@ pub struct Settings {
     pub targets: TargetPolicy,
     /// A forward proxy for all calls; its URL may hold a password.
     pub egress_proxy: Option<SecretString>,
+    /// How mails are sent, if they are.
+    pub mail: Option<MailSettings>,
     /// How often lanes that nobody owns are looked for.
     pub poll_interval: Duration,
     /// How long a lane is kept without work.
@@ -30,6 +34,7 @@ impl Default for Settings {
             slots: 1_024,
             targets: TargetPolicy::default(),
             egress_proxy: None,
+            mail: None,
             poll_interval: Duration::from_millis(500),
             idle_after: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(10),

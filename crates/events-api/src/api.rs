@@ -7,6 +7,7 @@ use delivery_log::{SharedStore, Surroundings};
 use model::address::TargetPolicy;
 use model::clock::Timestamp;
 use model::names::TenantHandle;
+use model::operations;
 
 use crate::auth::Caller;
 use crate::metrics::Metrics;
@@ -60,7 +61,11 @@ impl Api {
                 known()
             }
         };
-        Ok(tenant.filter(|tenant| view.tenant.is_none_or(|own| own == tenant.id)))
+        // The platform's own tenants are nobody's to name.
+        let visible = |tenant: &Arc<Tenant>| {
+            view.tenant.is_none_or(|own| own == tenant.id) && !operations::is_reserved(&tenant.handle)
+        };
+        Ok(tenant.filter(visible))
     }
 
     /// When a thing that is changed now was changed: later than ever before,

@@ -19,6 +19,7 @@ mod meta;
 mod metrics;
 mod once;
 mod openapi;
+mod operational_endpoints;
 mod outgoing;
 mod patch;
 mod problem;

@@ -4,7 +4,9 @@ use actix_web::HttpResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::{api_keys, deliveries, endpoints, events, meta, project, retry_policies, tenants};
+use crate::{
+    api_keys, deliveries, endpoints, events, meta, operational_endpoints, project, retry_policies, tenants,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +22,12 @@ use crate::{api_keys, deliveries, endpoints, events, meta, project, retry_polici
         project::pause::pause,
         project::pause::resume,
         meta::handle,
+        operational_endpoints::list,
+        operational_endpoints::create,
+        operational_endpoints::get,
+        operational_endpoints::update,
+        operational_endpoints::delete,
+        operational_endpoints::read_secret,
         retry_policies::list::handle,
         retry_policies::create::handle,
         retry_policies::get::handle,

@@ -5,7 +5,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    api_keys, deliveries, endpoints, events, health, meta, openapi, project, retry_policies, tenants,
+    api_keys, deliveries, endpoints, events, health, meta, openapi, operational_endpoints, project,
+    retry_policies, tenants,
 };
 
 /// Every URL of the public listener.
@@ -21,6 +22,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/project").get(project::get::handle).patch(project::update::handle))
                 .service(at("/project/pause").post(project::pause::pause))
                 .service(at("/project/resume").post(project::pause::resume))
+                .service(
+                    at("/operational-endpoints")
+                        .get(operational_endpoints::list)
+                        .post(operational_endpoints::create),
+                )
+                .service(
+                    at("/operational-endpoints/{endpoint}")
+                        .get(operational_endpoints::get)
+                        .patch(operational_endpoints::update)
+                        .delete(operational_endpoints::delete),
+                )
+                .service(
+                    at("/operational-endpoints/{endpoint}/secret").get(operational_endpoints::read_secret),
+                )
                 .service(at("/meta").get(meta::handle))
                 .service(
                     at("/retry-policies")

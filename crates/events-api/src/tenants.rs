@@ -12,6 +12,7 @@ use api_types::TenantRequest;
 use delivery_log::tenants::Tenant;
 use model::ids::TenantId;
 use model::names::{TenantHandle, check_address, check_text};
+use model::operations;
 
 use crate::api::{Api, new_id};
 use crate::auth::Caller;
@@ -82,6 +83,9 @@ fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest
             None
         }
     };
+    if id.as_ref().is_some_and(operations::is_reserved) {
+        faults.add("/id", "invalid_value", "must not begin with posthorn:, which is the platform's own");
+    }
     let name = wanted.name.or_else(|| id.as_ref().map(ToString::to_string)).unwrap_or_default();
     if id.is_some() {
         faults.check("/name", check_text(&name, MAX_NAME));

@@ -23,6 +23,7 @@ pub mod health;
 pub mod ids;
 pub mod json;
 pub mod names;
+pub mod operations;
 pub mod payload;
 pub mod rate;
 pub mod retry;

@@ -18,7 +18,7 @@ pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
 /// The settings file of the working directory.
 const FILE: &str = "posthorn.toml";
 /// Settings that can be read from a file of their own.
-const SECRETS: [&str; 3] = ["database_url", "master_key", "egress_proxy"];
+const SECRETS: [&str; 4] = ["database_url", "master_key", "egress_proxy", "smtp_url"];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     allow_http: bool,
     pub(crate) egress_proxy: SecretString,
     pub(crate) egress_addresses: Vec<IpNet>,
+    pub(crate) smtp_url: SecretString,
+    pub(crate) mail_from: String,
     pub(crate) max_data_bytes: usize,
     pub(crate) slots: usize,
     api_threads: usize,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use delivery_log::SharedStore;
 use delivery_log::sqlite::Ownership;
-use dispatcher::Dispatcher;
+use dispatcher::{Dispatcher, MailSettings};
 use events_api::Servers;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
@@ -51,6 +51,8 @@ impl Platform {
                     slots: settings.slots,
                     targets: targets.clone(),
                     egress_proxy: some_secret(&settings.egress_proxy),
+                    mail: some_secret(&settings.smtp_url)
+                        .map(|smtp_url| MailSettings { smtp_url, from: settings.mail_from.clone() }),
                     shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
                     ..dispatcher::Settings::default()
                 };

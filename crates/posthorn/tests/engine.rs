@@ -400,3 +400,111 @@ async fn scenarios_show_a_customer_whether_a_receiver_is_safe() {
     let wrong = api.post(&format!("{path}/test"), json!({ "scenario": "chaos" })).await;
     assert_eq!(wrong.problem(422, "invalid_request"), ["/scenario"]);
 }
+
+#[tokio::test]
+async fn operators_are_told_of_breakers_failures_and_disabled_endpoints_and_never_of_their_own() {
+    let program = start().await;
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::Answer(410)).await;
+    // The operators' own endpoint fails as well: that must not go round in circles.
+    let operators = Receiver::always(Behaviour::Answer(500)).await;
+    let policy = json!({ "name": "once", "initial_seconds": 0.1, "max_age_seconds": 0 });
+    api.post("/v1/retry-policies", policy).await.expect(201);
+    let own = json!({ "url": operators.url(), "retry_policy": "once" });
+    let made = api.post("/v1/operational-endpoints", own).await;
+    made.expect(201);
+    let at = made.header("location").unwrap().to_owned();
+    assert_eq!(api.get(&at).await.expect(200)["id"], made.json()["id"]);
+    let secret = api.get(&format!("{at}/secret")).await.text("/secret");
+    // Nobody can name the tenant behind it.
+    assert_eq!(api.get("/v1/tenants").await.expect(200)["data"], json!([]));
+    api.get("/v1/tenants/posthorn:operations").await.problem(404, "not_found");
+    let taken = api.post("/v1/tenants", json!({ "id": "posthorn:operations" })).await;
+    assert_eq!(taken.problem(422, "invalid_request"), ["/id"]);
+
+    let (_, path, _) = tenant_with(&program, json!({ "url": receiver.url(), "retry_policy": "once" })).await;
+    for n in 0..3 {
+        let event = api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+        api.delivery_with_status(&event, "failed").await;
+    }
+    until("it is disabled", || async {
+        (api.get(&path).await.expect(200)["status"] == "disabled").then_some(())
+    })
+    .await;
+    // Three given up, and the endpoint disabled.
+    let told = operators.wait_for(4).await;
+    verify(&secret, &told[0]);
+    let mut types: Vec<String> =
+        told.iter().map(|request| data_of(request)["type"].as_str().unwrap().to_owned()).collect();
+    types.sort();
+    types.dedup();
+    assert_eq!(types, ["delivery.failed", "endpoint.disabled"]);
+    let failed = data_of(&told[0])["data"].clone();
+    assert_eq!((&failed["tenant"], &failed["http_status"]), (&json!("acme"), &json!(410)));
+    // All of their calls have failed, and nobody was told of that.
+    let page = api.get("/v1/events?limit=100").await.expect(200);
+    assert_eq!(page["data"].as_array().unwrap().len(), 3 + 4);
+}
+
+/// A mail server of others, which prints what it gets.
+struct MailServer {
+    child: tokio::process::Child,
+    url: String,
+}
+
+impl MailServer {
+    async fn start() -> Self {
+        use tokio::io::AsyncBufReadExt as _;
+        let python = std::env::var("POSTHORN_TEST_PYTHON")
+            .expect("POSTHORN_TEST_PYTHON names a Python with the package aiosmtpd; scripts/test sets it");
+        let script = "import asyncio, sys\n\
+            from aiosmtpd.smtp import SMTP\n\
+            class Print:\n\
+            \x20   async def handle_DATA(self, server, session, envelope):\n\
+            \x20       print(envelope.rcpt_tos, envelope.content.decode().replace('\\r\\n', '|'), flush=True)\n\
+            \x20       return '250 OK'\n\
+            async def main():\n\
+            \x20   loop = asyncio.get_running_loop()\n\
+            \x20   server = await loop.create_server(lambda: SMTP(Print()), '127.0.0.1', 0)\n\
+            \x20   print(server.sockets[0].getsockname()[1], flush=True)\n\
+            \x20   await asyncio.sleep(600)\n\
+            asyncio.run(main())\n";
+        let mut child = tokio::process::Command::new(python)
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = tokio::io::BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let port = lines.next_line().await.unwrap().unwrap();
+        Self { child, url: format!("smtp://127.0.0.1:{port}") }
+    }
+
+    async fn next_mail(&mut self) -> String {
+        use tokio::io::AsyncBufReadExt as _;
+        let mut lines = tokio::io::BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
+        tokio::time::timeout(testkit::PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_contacts_of_a_tenant_are_mailed_when_its_endpoint_is_disabled() {
+    let mut server = MailServer::start().await;
+    let program = Program::start(settings().with("POSTHORN_SMTP_URL", server.url.clone())).await;
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::Answer(410)).await;
+    let wrong = json!({ "id": "acme", "contacts": ["not an address"] });
+    assert_eq!(api.post("/v1/tenants", wrong).await.problem(422, "invalid_request"), ["/contacts/0"]);
+    let tenant = json!({ "id": "acme", "contacts": ["ops@acme.example"] });
+    api.post("/v1/tenants", tenant).await.expect(201);
+    api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+    for n in 0..3 {
+        api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+    }
+    let mail = server.next_mail().await;
+    assert!(
+        mail.contains("ops@acme.example") && mail.contains("Subject: Your webhook endpoint was disabled"),
+        "{mail}"
+    );
+    assert!(mail.contains("answered 410") && mail.contains("posthorn@localhost"), "{mail}");
+}

@@ -117,7 +117,10 @@ async fn delete(
 }
 
 fn visible(view: View) -> QueryBuilder<Db> {
-    let mut sql = QueryBuilder::new("SELECT * FROM tenants WHERE deleted_at IS NULL AND project = ");
+    let mut sql = QueryBuilder::new(
+        // The platform's own are not shown (`model::operations`).
+        "SELECT * FROM tenants WHERE deleted_at IS NULL AND handle NOT LIKE 'posthorn:%' AND project = ",
+    );
     sql.push_bind(view.project.0);
     if let Some(tenant) = view.tenant {
         sql.push(" AND id = ").push_bind(tenant.0);

@@ -3,13 +3,14 @@
 use actix_web::{HttpResponse, web};
 use api_types::{EndpointRequest, EndpointWithSecret};
 use delivery_log::endpoints::SecretEndpoint;
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use model::endpoint::ActiveSecret;
 use model::secret::SigningSecret;
 
 use super::{build, present, read_secret};
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
 use crate::problem::Problem;
@@ -26,19 +27,31 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsWrite).await?;
     let tenant = api.tenant(&caller, &path).await?;
+    let at = format!("/v1/tenants/{}/endpoints", tenant.handle);
+    make(&api, &caller, &tenant, &at, &mut incoming).await
+}
+
+/// Makes an endpoint of a tenant, to be found below `at`.
+pub(crate) async fn make(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    at: &str,
+    incoming: &mut Incoming,
+) -> Result<HttpResponse, Problem> {
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: EndpointRequest = text.parse()?;
-    let secret = choose_secret(&api, wanted.secret.as_deref())?;
-    let endpoint = build::endpoint(&api, &tenant, &wanted, None)?;
-    let presented = present(&api, &tenant, &endpoint);
-    let location = format!("/v1/tenants/{}/endpoints/{}", tenant.handle, endpoint.id);
+    let secret = choose_secret(api, wanted.secret.as_deref())?;
+    let endpoint = build::endpoint(api, tenant, &wanted, None)?;
+    let presented = present(api, tenant, &endpoint);
+    let location = format!("{at}/{}", endpoint.id);
     let updated_at = endpoint.updated_at;
     let new = SecretEndpoint { endpoint, secrets: vec![ActiveSecret { secret, expires_at: None }] };
     let shown = read_secret::present(&new, api.now());
     let answer =
         EndpointWithSecret { endpoint: presented, secret: shown.secret, public_key: shown.public_key };
     let prepared =
-        Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
+        Prepared::new(api, (&*incoming, caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(updated_at);
     let created = api.store.create_endpoint(&new, prepared.once()).await?;
     prepared.settle(created, |created| if created { Ok(()) } else { Err(Problem::not_found("tenant")) })

@@ -1,11 +1,12 @@
 //! `DELETE /v1/tenants/{tenant}/endpoints/{endpoint}`
 
 use actix_web::{HttpResponse, web};
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 
 use super::find;
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
@@ -21,7 +22,18 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsWrite).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
-    let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    remove(&api, &caller, &tenant, &path.1, &incoming).await
+}
+
+/// Removes an endpoint of a tenant.
+pub(crate) async fn remove(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+    incoming: &Incoming,
+) -> Result<HttpResponse, Problem> {
+    let endpoint = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
     if !api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at).await? {
         return Err(Problem::changed_meanwhile());

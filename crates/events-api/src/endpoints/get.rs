@@ -1,11 +1,12 @@
 //! `GET /v1/tenants/{tenant}/endpoints/{endpoint}`
 
 use actix_web::{HttpResponse, web};
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 
 use super::{find, present};
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -20,6 +21,16 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsRead).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
-    let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
-    Ok(outgoing::one(&present(&api, &tenant, &endpoint), endpoint.updated_at))
+    show(&api, &caller, &tenant, &path.1).await
+}
+
+/// An endpoint of a tenant.
+pub(crate) async fn show(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<HttpResponse, Problem> {
+    let endpoint = find(api, caller, tenant, id).await?.endpoint;
+    Ok(outgoing::one(&present(api, tenant, &endpoint), endpoint.updated_at))
 }

@@ -1,11 +1,12 @@
 //! `GET /v1/tenants/{tenant}/endpoints`
 
 use actix_web::{HttpResponse, web};
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 
 use super::present;
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
@@ -24,7 +25,17 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsRead).await?;
     let tenant = api.tenant(&caller, &path).await?;
+    show(&api, &caller, &tenant, &incoming).await
+}
+
+/// The endpoints of a tenant.
+pub(crate) async fn show(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    incoming: &Incoming,
+) -> Result<HttpResponse, Problem> {
     let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
     let page = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(&api, &tenant, &secret.endpoint))))
+    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(api, tenant, &secret.endpoint))))
 }

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use api_types::Secret;
 use delivery_log::endpoints::SecretEndpoint;
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use model::calls::SignatureScheme;
 use model::clock::Timestamp;
@@ -10,7 +11,7 @@ use model::signature::PublicKey;
 
 use super::find;
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -24,7 +25,17 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::SecretsRead).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
-    let found = find(&api, &caller, &tenant, &path.1).await?;
+    show(&api, &caller, &tenant, &path.1).await
+}
+
+/// The secret of an endpoint of a tenant.
+pub(crate) async fn show(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<HttpResponse, Problem> {
+    let found = find(api, caller, tenant, id).await?;
     Ok(outgoing::plain(&present(&found, api.now())))
 }
 

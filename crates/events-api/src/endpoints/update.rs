@@ -2,13 +2,14 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::EndpointRequest;
+use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use model::endpoint::{Endpoint, EndpointStatus};
 use serde_json::Value;
 
 use super::{build, find, present};
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::problem::Problem;
 use crate::{outgoing, patch};
@@ -25,14 +26,25 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsWrite).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
-    let before = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    change(&api, &caller, &tenant, &path.1, &mut incoming).await
+}
+
+/// Changes an endpoint of a tenant.
+pub(crate) async fn change(
+    api: &Api,
+    caller: &Caller,
+    tenant: &Tenant,
+    id: &str,
+    incoming: &mut Incoming,
+) -> Result<HttpResponse, Problem> {
+    let before = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
     let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
     let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
     }
-    let wanted = build::endpoint(&api, &tenant, &wanted, Some(&before.url))?;
+    let wanted = build::endpoint(api, tenant, &wanted, Some(&before.url))?;
     let disabled_reason = match wanted.status {
         EndpointStatus::Disabled => before.disabled_reason,
         EndpointStatus::Enabled | EndpointStatus::Paused => None,
@@ -47,7 +59,7 @@ pub(crate) async fn handle(
     if !api.store.update_endpoint(&after, before.updated_at).await? {
         return Err(Problem::changed_meanwhile());
     }
-    Ok(outgoing::one(&present(&api, &tenant, &after), after.updated_at))
+    Ok(outgoing::one(&present(api, tenant, &after), after.updated_at))
 }
 
 /// Header names in lower case, as they are stored: a patch means the same

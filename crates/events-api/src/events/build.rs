@@ -9,6 +9,7 @@ use model::event::{EventData, InvalidData, Labels};
 use model::event_type::EventType;
 use model::ids::TenantId;
 use model::names::{IdempotencyKey, OrderingKey, Subject, TenantHandle};
+use model::operations;
 
 use crate::api::{Api, new_id};
 use crate::auth::Caller;
@@ -111,7 +112,7 @@ async fn tenant(api: &Api, caller: &Caller, handle: &TenantHandle) -> Result<Ten
     }
     let project = api.store.configuration().project(caller.view().project);
     let creates = project.is_some_and(|project| project.unknown_tenant == UnknownTenant::Create);
-    if creates && caller.view().tenant.is_none() {
+    if creates && caller.view().tenant.is_none() && !operations::is_reserved(handle) {
         create_tenant(api, caller, handle).await?;
         if let Some(tenant) = api.find_tenant(caller, handle).await? {
             return Ok(tenant.id);

@@ -1,0 +1,61 @@
+//! Mails to the contacts of a tenant.
+
+use lettre::message::{Mailbox, Message};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// What mails are sent with.
+#[derive(Debug, Clone)]
+pub struct MailSettings {
+    /// Where they are handed in: `smtp://` or `smtps://`, perhaps with a password.
+    pub smtp_url: SecretString,
+    /// Who sends them.
+    pub from: String,
+}
+
+/// Why no mails can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// Not the URL of an SMTP server.
+    #[error("smtp_url must be such as smtps://user:password@mail.example:465")]
+    Url,
+    /// Not the address of a sender.
+    #[error("mail_from must be a mail address")]
+    From,
+}
+
+/// Hands mails in.
+pub(crate) struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl Mailer {
+    pub(crate) fn new(settings: &MailSettings) -> Result<Self, MailError> {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(settings.smtp_url.expose_secret())
+            .map_err(|_| MailError::Url)?
+            .build();
+        Ok(Self { transport, from: settings.from.parse().map_err(|_| MailError::From)? })
+    }
+
+    /// Sends a text to everybody in `to`, each in a mail of their own: contacts
+    /// need not know of one another.
+    pub(crate) async fn send(&self, to: &[String], subject: &str, text: &str) {
+        for address in to {
+            if let Err(error) = self.send_one(address, subject, text).await {
+                tracing::warn!(error, "a contact was not mailed");
+            }
+        }
+    }
+
+    async fn send_one(&self, to: &str, subject: &str, text: &str) -> Result<(), String> {
+        let to = to.parse::<Mailbox>().map_err(|error| error.to_string())?;
+        let mail = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(subject)
+            .body(text.to_owned())
+            .map_err(|error| error.to_string())?;
+        self.transport.send(mail).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,131 @@
+//! `/v1/operational-endpoints`: where the platform tells operators about itself.
+//!
+//! They are endpoints of a tenant that no caller can name, so that the same
+//! machinery delivers to them.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use api_types::{EndpointPage, EndpointRequest, EndpointWithSecret};
+use delivery_log::tenants::Tenant;
+use model::access::Scope;
+use model::ids::TenantId;
+use model::operations;
+
+use crate::api::{Api, new_id};
+use crate::auth::{Caller, Credentials};
+use crate::endpoints;
+use crate::incoming::Incoming;
+use crate::problem::{Code, Problem};
+
+/// Where they are.
+const AT: &str = "/v1/operational-endpoints";
+
+/// Lists the endpoints to which the platform tells about itself.
+#[utoipa::path(get, path = "/v1/operational-endpoints", tag = "operational endpoints",
+    responses((status = 200, body = EndpointPage)))]
+pub(crate) async fn list(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    endpoints::list::show(&api, &caller, &tenant, &incoming).await
+}
+
+/// Registers a URL for events about the platform: `endpoint.disabled`,
+/// `endpoint.warning`, `breaker.opened`, `breaker.closed`, `delivery.failed`.
+#[utoipa::path(post, path = "/v1/operational-endpoints", tag = "operational endpoints",
+    request_body = EndpointRequest, responses((status = 201, body = EndpointWithSecret)))]
+pub(crate) async fn create(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    endpoints::create::make(&api, &caller, &tenant, AT, &mut incoming).await
+}
+
+/// Shows one.
+#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
+    params(("endpoint" = String, Path)), responses((status = 200, body = api_types::Endpoint)))]
+pub(crate) async fn get(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    endpoints::get::show(&api, &caller, &tenant, &path).await
+}
+
+/// Changes one.
+#[utoipa::path(patch, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
+    params(("endpoint" = String, Path)), request_body = EndpointRequest,
+    responses((status = 200, body = api_types::Endpoint)))]
+pub(crate) async fn update(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    endpoints::update::change(&api, &caller, &tenant, &path, &mut incoming).await
+}
+
+/// Removes one.
+#[utoipa::path(delete, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
+    params(("endpoint" = String, Path)), responses((status = 204)))]
+pub(crate) async fn delete(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    endpoints::delete::remove(&api, &caller, &tenant, &path, &incoming).await
+}
+
+/// Shows the signing secret of one.
+#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}/secret", tag = "operational endpoints",
+    params(("endpoint" = String, Path)), responses((status = 200, body = api_types::Secret)))]
+pub(crate) async fn read_secret(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let (caller, tenant) = open(&api, credentials).await?;
+    caller.require(Scope::SecretsRead)?;
+    endpoints::read_secret::show(&api, &caller, &tenant, &path).await
+}
+
+/// Who asks, and the tenant that stands for the operators. It is made when it
+/// is asked for first.
+async fn open(api: &Api, credentials: Credentials) -> Result<(Caller, Arc<Tenant>), Problem> {
+    let caller = credentials.require(Scope::ProjectWrite).await?;
+    if caller.view().tenant.is_some() {
+        let detail = "a key that is bound to a tenant has no operational endpoints";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    let handle = operations::handle();
+    let known = || api.store.configuration().tenant(caller.view().project, &handle);
+    if let Some(tenant) = known() {
+        return Ok((caller, tenant));
+    }
+    let now = api.now();
+    let tenant = Tenant {
+        id: new_id!(TenantId, api),
+        project: caller.view().project,
+        handle: handle.clone(),
+        name: "Operations".to_owned(),
+        metadata: "{}".to_owned(),
+        contacts: Vec::new(),
+        paused_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    // Another request may have made it first: then that one is used.
+    api.store.create_tenant(&tenant, None).await?;
+    api.store.refresh().await?;
+    let tenant = known().ok_or_else(|| Problem::not_found("project"))?;
+    Ok((caller, tenant))
+}
