@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
@@ -32,6 +34,8 @@ pub(crate) struct NoAddress(String);
 pub(crate) struct GuardedResolver {
     targets: Arc<TargetPolicy>,
     names: Arc<OnceLock<TokioResolver>>,
+    /// Who is asked; the system's servers if there are none.
+    servers: Arc<[SocketAddr]>,
     /// The name of the operator's forward proxy, which may be anywhere.
     proxy: Option<String>,
 }
@@ -46,16 +50,20 @@ pub(crate) enum LookUpError {
 }
 
 impl GuardedResolver {
-    pub(crate) fn new(targets: Arc<TargetPolicy>, proxy: Option<&SecretString>) -> Self {
+    pub(crate) fn new(
+        targets: Arc<TargetPolicy>,
+        servers: &[SocketAddr],
+        proxy: Option<&SecretString>,
+    ) -> Self {
         let proxy = proxy.and_then(|url| Some(Url::parse(url.expose_secret()).ok()?.host_str()?.to_owned()));
-        Self { targets, names: Arc::new(OnceLock::new()), proxy }
+        Self { targets, names: Arc::new(OnceLock::new()), servers: servers.into(), proxy }
     }
 
     /// Looks a name up that somebody else will connect to. All of its
     /// addresses must be allowed, because that one will choose.
     pub(crate) async fn check(&self, name: &str, port: u16) -> Result<(), Fault> {
         let checked = async {
-            for address in look_up(&self.names, name).await? {
+            for address in look_up(&self.names, &self.servers, name).await? {
                 self.targets.check(address.ip(), port).map_err(Blocked)?;
             }
             Ok(())
@@ -67,10 +75,11 @@ impl GuardedResolver {
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (targets, names) = (Arc::clone(&self.targets), Arc::clone(&self.names));
+        let servers = Arc::clone(&self.servers);
         let is_proxy = self.proxy.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let since = Instant::now();
-            let found = look_up(&names, name.as_str()).await;
+            let found = look_up(&names, &servers, name.as_str()).await;
             phases::record_dns(since);
             if is_proxy {
                 return Ok(Box::new(found?.into_iter()) as Addrs);
@@ -83,19 +92,39 @@ impl Resolve for GuardedResolver {
     }
 }
 
-async fn look_up(names: &OnceLock<TokioResolver>, name: &str) -> Result<Vec<SocketAddr>, NoAddress> {
+async fn look_up(
+    names: &OnceLock<TokioResolver>,
+    servers: &[SocketAddr],
+    name: &str,
+) -> Result<Vec<SocketAddr>, NoAddress> {
     let unusable = |error: hickory_resolver::net::NetError| NoAddress(error.to_string());
     let resolver = match names.get() {
         Some(resolver) => resolver,
         // The system's settings may be readable the next time.
         None => {
-            let made = TokioResolver::builder_tokio().map_err(unusable)?.build().map_err(unusable)?;
+            let builder = match servers {
+                [] => TokioResolver::builder_tokio().map_err(unusable)?,
+                servers => {
+                    TokioResolver::builder_with_config(asking(servers), TokioRuntimeProvider::default())
+                }
+            };
+            let made = builder.build().map_err(unusable)?;
             names.get_or_init(|| made)
         }
     };
     let found = resolver.lookup_ip(name).await.map_err(|error| NoAddress(error.to_string()))?;
     // Port 0 stands for the port of the URL.
     Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect())
+}
+
+/// Asks these servers, and nobody else.
+fn asking(servers: &[SocketAddr]) -> ResolverConfig {
+    let server = |address: &SocketAddr| {
+        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+        connections.iter_mut().for_each(|connection| connection.port = address.port());
+        NameServerConfig::new(address.ip(), true, connections)
+    };
+    ResolverConfig::from_name_servers(servers.iter().map(server).collect())
 }
 
 /// Those addresses that may be called. A name with none is blocked.

@@ -45,7 +45,7 @@ impl Dispatcher {
         settings: Settings,
         registry: &prometheus::Registry,
     ) -> Result<Self, StartError> {
-        let transport = Transport::new(settings.targets.clone(), settings.egress_proxy.as_ref())?;
+        let transport = Transport::new(&settings)?;
         let metrics = Metrics::new(registry)?;
         let mailer = settings.mail.as_ref().map(Mailer::new).transpose()?;
         let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics, mailer));

@@ -1,5 +1,6 @@
 //! What an operator can set.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::address::TargetPolicy;
@@ -14,6 +15,8 @@ pub struct Settings {
     pub slots: usize,
     /// Which addresses may be called.
     pub targets: TargetPolicy,
+    /// Who looks names up; the system's servers if there are none.
+    pub name_servers: Vec<SocketAddr>,
     /// A forward proxy for all calls; its URL may hold a password.
     pub egress_proxy: Option<SecretString>,
     /// How mails are sent, if they are.
@@ -33,6 +36,7 @@ impl Default for Settings {
         Self {
             slots: 1_024,
             targets: TargetPolicy::default(),
+            name_servers: Vec::new(),
             egress_proxy: None,
             mail: None,
             poll_interval: Duration::from_millis(500),

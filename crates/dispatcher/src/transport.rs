@@ -17,7 +17,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode, Version};
-use secrecy::SecretString;
 use tokio::time::Instant;
 use url::{Host, Url};
 
@@ -26,6 +25,7 @@ use model::attempt::{Answer, ErrorClass, HeaderList, KEPT_BODY, Phases};
 use model::endpoint::Endpoint;
 
 use crate::address_guard::GuardedResolver;
+use crate::settings::Settings;
 use clients::Clients;
 pub(crate) use fault::Fault;
 use phases::Probe;
@@ -68,9 +68,11 @@ pub(crate) struct Sent {
 }
 
 impl Transport {
-    pub(crate) fn new(targets: TargetPolicy, proxy: Option<&SecretString>) -> Result<Self, reqwest::Error> {
-        let targets = Arc::new(targets);
-        let resolver = Arc::new(GuardedResolver::new(Arc::clone(&targets), proxy));
+    pub(crate) fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
+        let targets = Arc::new(settings.targets.clone());
+        let proxy = settings.egress_proxy.as_ref();
+        let resolver = GuardedResolver::new(Arc::clone(&targets), &settings.name_servers, proxy);
+        let resolver = Arc::new(resolver);
         let clients = Clients::new(Arc::clone(&resolver), proxy)?;
         Ok(Self { clients, tokens: Tokens::default(), resolver, targets, by_proxy: proxy.is_some() })
     }

@@ -62,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) master_key: SecretString,
     allow_targets: Vec<IpNet>,
     allow_http: bool,
+    pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) egress_proxy: SecretString,
     pub(crate) egress_addresses: Vec<IpNet>,
     pub(crate) smtp_url: SecretString,
@@ -91,6 +92,7 @@ impl Settings {
                 .list_separator(",")
                 .with_list_parse_key("allow_targets")
                 .with_list_parse_key("egress_addresses")
+                .with_list_parse_key("name_servers")
                 .source(Some(environment()?)),
         );
         for (name, value) in overrides {

@@ -50,6 +50,7 @@ impl Platform {
                 let delivery = dispatcher::Settings {
                     slots: settings.slots,
                     targets: targets.clone(),
+                    name_servers: settings.name_servers.clone(),
                     egress_proxy: some_secret(&settings.egress_proxy),
                     mail: some_secret(&settings.smtp_url)
                         .map(|smtp_url| MailSettings { smtp_url, from: settings.mail_from.clone() }),

@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
 mod api;
+mod dns;
 mod postgres;
 mod program;
 mod proxy;
 mod receiver;
 
 pub use api::{Answer, Api};
+pub use dns::NameServer;
 pub use postgres::Postgres;
 pub use program::{Program, Start, Store, migrate, run};
 pub use proxy::Proxy;
