@@ -7,6 +7,7 @@
 //! new endpoint misses no event, whoever made it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Duration;
 
@@ -149,13 +150,19 @@ impl Configuration {
     /// Whether an endpoint is called: neither it nor its tenant nor its project
     /// is paused, and it is not disabled. `None` if there is no such endpoint.
     pub fn is_called(&self, id: EndpointId) -> Option<bool> {
+        self.terms(id).map(|(is_called, _)| is_called)
+    }
+
+    /// Whether an endpoint is called, and how many times a second at most.
+    pub fn terms(&self, id: EndpointId) -> Option<(bool, Option<NonZeroU32>)> {
         let state = self.read();
         let endpoint = &state.endpoints.get(&id)?.endpoint;
         let tenant_paused =
             state.tenants.get(&endpoint.tenant).is_some_and(|tenant| tenant.paused_at.is_some());
         let project_paused =
             state.projects.get(&endpoint.project).is_some_and(|project| project.paused_at.is_some());
-        Some(endpoint.status == EndpointStatus::Enabled && !tenant_paused && !project_paused)
+        let is_called = endpoint.status == EndpointStatus::Enabled && !tenant_paused && !project_paused;
+        Some((is_called, endpoint.calls.rate_limit))
     }
 
     /// A retry policy of a project; `None` if there is none of this name.

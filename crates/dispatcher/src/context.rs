@@ -94,14 +94,11 @@ impl Context {
 
     /// What an endpoint allows, as far as is known in memory.
     pub(crate) fn terms(&self, endpoint: EndpointId) -> Terms {
-        let configuration = self.store.configuration();
-        let standing = match configuration.is_called(endpoint) {
-            None => Standing::Gone,
-            Some(true) => Standing::Enabled,
-            Some(false) => Standing::Held,
-        };
-        let live = configuration.endpoint(endpoint);
-        Terms { standing, rate: live.and_then(|live| live.endpoint.calls.rate_limit) }
+        match self.store.configuration().terms(endpoint) {
+            None => Terms { standing: Standing::Gone, rate: None },
+            Some((true, rate)) => Terms { standing: Standing::Enabled, rate },
+            Some((false, rate)) => Terms { standing: Standing::Held, rate },
+        }
     }
 }
 

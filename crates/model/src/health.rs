@@ -129,7 +129,8 @@ impl Health {
 
     /// Whether there is nothing that the next owner would have to know.
     pub fn is_clean(&self) -> bool {
-        *self == Self { breaker: self.breaker.clone(), ..Self::default() } && self.breaker.is_clean()
+        let Self { asked_until, breaker, gone, failing } = self;
+        asked_until.is_none() && breaker.is_clean() && gone.is_empty() && failing.is_none()
     }
 
     /// Learns from how a call ended. What was found is told in the order of

@@ -508,3 +508,71 @@ async fn the_contacts_of_a_tenant_are_mailed_when_its_endpoint_is_disabled() {
     );
     assert!(mail.contains("answered 410") && mail.contains("posthorn@localhost"), "{mail}");
 }
+
+/// An authority of its own, a certificate for this machine, and one for a client.
+const CERTIFICATES: &str = "set -e
+key() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$1 -keyout $1.key -out $1.csr; }
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Authority -keyout ca.key -out ca.crt
+key server; key client
+printf 'subjectAltName=IP:127.0.0.1\\nextendedKeyUsage=serverAuth\\n' >server.names
+printf 'extendedKeyUsage=clientAuth\\n' >client.names
+for name in server client; do
+    openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile $name.names -out $name.crt
+done";
+
+/// Takes everything; the server of others around it speaks TLS and HTTP/2.
+const RECEIVER: &str = "
+async def app(scope, receive, send):
+    if scope['type'] == 'http':
+        await receive()
+        await send({'type': 'http.response.start', 'status': 204, 'headers': []})
+        await send({'type': 'http.response.body', 'body': b''})
+    else:
+        await receive()
+        await send({'type': 'lifespan.startup.complete'})
+        await receive()
+        await send({'type': 'lifespan.shutdown.complete'})
+";
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_http_2_is_spoken_where_it_is_offered() {
+    use tokio::process::Command;
+    let folder = tempfile::TempDir::new().unwrap();
+    let made =
+        Command::new("sh").args(["-c", CERTIFICATES]).current_dir(folder.path()).output().await.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::write(folder.path().join("receiver.py"), RECEIVER).unwrap();
+    let python = std::env::var("POSTHORN_TEST_PYTHON")
+        .expect("POSTHORN_TEST_PYTHON names a Python with the package hypercorn; scripts/test sets it");
+    let address = Receiver::refusing().await;
+    let _server = Command::new(python)
+        .args(["-m", "hypercorn", "receiver:app", "--bind", &address.to_string()])
+        .args(["--certfile", "server.crt", "--keyfile", "server.key"])
+        .args(["--ca-certs", "ca.crt", "--verify-mode", "CERT_REQUIRED"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until("it listens", || async { tokio::net::TcpStream::connect(address).await.ok() }).await;
+    let authority = folder.path().join("ca.crt").display().to_string();
+    let program = Program::start(settings().with("SSL_CERT_FILE", authority)).await;
+    let (api, path, _) = tenant_with(&program, json!({ "url": format!("https://{address}/hook") })).await;
+    let event = api.publish("acme", "order.paid", "ord_1").await;
+    let refused = api.delivery_with_status(&event, "retrying").await;
+    assert!(["tls", "reset", "connect"].contains(&refused["error_class"].as_str().unwrap()), "{refused}");
+
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let nonsense = json!({ "client_certificate": { "certificate": "none", "private_key": "none" } });
+    assert_eq!(api.patch(&path, nonsense).await.problem(422, "invalid_request"), ["/client_certificate"]);
+    let certificate = json!({ "certificate": read("client.crt"), "private_key": read("client.key") });
+    let shown = api.patch(&path, json!({ "client_certificate": certificate })).await.expect(200);
+    assert_eq!(shown["client_certificate"], read("client.crt"));
+    assert!(!shown.to_string().contains("PRIVATE KEY"));
+    // The new credentials let it be tried at once.
+    let event = api.publish("acme", "order.paid", "ord_2").await;
+    let delivery = api.delivery_with_status(&event, "delivered").await;
+    let attempts = api.attempts_of(&delivery).await;
+    assert_eq!(attempts[0]["http_version"], "HTTP/2.0");
+}
