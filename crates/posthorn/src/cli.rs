@@ -182,6 +182,23 @@ pub(crate) struct VerifyArgs {
     pub(crate) body: PathBuf,
 }
 
+/// What an endpoint may do instead of taking what it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Misbehaviour {
+    /// Accepts and never answers
+    Hang,
+    /// Sends a byte of its answer every second
+    Drip,
+    /// Resets the connection
+    Reset,
+    /// Answers 500
+    Fail,
+    /// Answers 302
+    Redirect,
+    /// Answers 429
+    Refuse,
+}
+
 /// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
@@ -200,9 +217,9 @@ pub(crate) struct BenchArgs {
     /// Length of the data of each event, in bytes
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=200_000))]
     pub(crate) data_bytes: u32,
-    /// Send every fifth event to an endpoint that accepts and never answers
-    #[arg(long)]
-    pub(crate) hang_every_fifth: bool,
+    /// Send every fifth event to an endpoint that does this
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) every_fifth: Option<Misbehaviour>,
     /// Endpoints of each tenant: every event goes to so many
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) fan_out: u32,

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
-use self::receiver::{Hanging, Receiver};
+use self::receiver::{BadReceiver, Receiver};
 use self::report::Report;
 use self::server::Server;
 use super::print;
@@ -38,9 +38,12 @@ const WARM_UP: u64 = 2_000;
 pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Result<()> {
     let fsync_ms = report::probe_fsync()?;
     let receiver = Receiver::start(args.hold_back, args.fan_out).await?;
-    let hanging = if args.hang_every_fifth { Some(Hanging::start().await?) } else { None };
+    let bad = match args.every_fifth {
+        Some(what) => Some(BadReceiver::start(what).await?),
+        None => None,
+    };
     let server = Server::start(postgres_url(settings)?.as_deref(), args.dispatchers).await?;
-    let targets = server.set_up(args, receiver.address(), hanging.as_ref().map(Hanging::address)).await?;
+    let targets = server.set_up(args, receiver.address(), bad.as_ref().map(BadReceiver::address)).await?;
     let targets = Arc::new(targets);
     if args.held > 0 {
         let held = Arc::new(vec![server.add_held(receiver.address()).await?]);

@@ -1,7 +1,8 @@
-//! The receivers: one that answers at once, and one that never does.
+//! The receivers: one that answers at once, and a bad one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -9,6 +10,10 @@ use tokio::sync::watch;
 
 use super::http1::{Messages, header};
 use super::latency::ArrivalLog;
+use crate::cli::Misbehaviour;
+
+/// Between two bytes of an answer that drips.
+const DRIP: Duration = Duration::from_secs(1);
 
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -83,19 +88,18 @@ fn number_of(body: &[u8]) -> Option<u64> {
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
-/// A receiver that accepts and never answers.
-pub(super) struct Hanging {
+/// A receiver that takes nothing.
+pub(super) struct BadReceiver {
     address: SocketAddr,
 }
 
-impl Hanging {
-    pub(super) async fn start() -> std::io::Result<Self> {
+impl BadReceiver {
+    pub(super) async fn start(what: Misbehaviour) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move {
-            let mut held = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
-                held.push(stream);
+                tokio::spawn(misbehave(stream, what));
             }
         });
         Ok(Self { address })
@@ -104,4 +108,31 @@ impl Hanging {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+async fn misbehave(mut stream: TcpStream, what: Misbehaviour) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.split();
+    let mut messages = Messages::new(read);
+    while messages.next().await?.is_some() {
+        let status = match what {
+            Misbehaviour::Hang => continue,
+            Misbehaviour::Drip => {
+                write.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await?;
+                loop {
+                    write.write_all(b"x").await?;
+                    tokio::time::sleep(DRIP).await;
+                }
+            }
+            Misbehaviour::Reset => {
+                // Closed with no time to linger, the connection is reset.
+                return stream.set_zero_linger();
+            }
+            Misbehaviour::Fail => "500 Internal Server Error",
+            Misbehaviour::Redirect => "302 Found\r\nlocation: http://127.0.0.1/",
+            Misbehaviour::Refuse => "429 Too Many Requests",
+        };
+        write.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
+    }
+    Ok(())
 }

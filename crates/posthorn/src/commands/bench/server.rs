@@ -129,7 +129,7 @@ impl Server {
         &self,
         args: &BenchArgs,
         receiver: SocketAddr,
-        hanging: Option<SocketAddr>,
+        bad: Option<SocketAddr>,
     ) -> anyhow::Result<Vec<Target>> {
         let client = self.client()?;
         let mut targets = Vec::new();
@@ -140,12 +140,12 @@ impl Server {
                 add_endpoint(&client, &tenant, format!("http://{receiver}/hook/{branch}"), "enabled").await?;
             }
             targets.push(Target { tenant, answers: true });
-            // One in five never answers.
-            if let Some(hanging) = hanging.filter(|_| number % 4 == 3) {
-                let tenant = "hanging".to_owned();
+            // One in five is bad.
+            if let Some(bad) = bad.filter(|_| number % 4 == 3) {
+                let tenant = "bad".to_owned();
                 if number == 3 {
                     add_tenant(&client, &tenant).await?;
-                    add_endpoint(&client, &tenant, format!("http://{hanging}/hook"), "enabled").await?;
+                    add_endpoint(&client, &tenant, format!("http://{bad}/hook"), "enabled").await?;
                 }
                 targets.push(Target { tenant, answers: false });
             }
