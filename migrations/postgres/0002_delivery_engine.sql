@@ -12,7 +12,7 @@ ALTER TABLE tenants
     ADD COLUMN contacts  text NOT NULL DEFAULT '[]';
 
 -- How calls are made (crates/model/src/calls.rs), and what they need that is
--- secret. A timeout_ms of 0 is the retry policy's.
+-- secret.
 ALTER TABLE endpoints
     ADD COLUMN options            text NOT NULL DEFAULT '{}',
     ADD COLUMN sealed_credentials bytea;

@@ -7,7 +7,7 @@ ALTER TABLE tenants ADD COLUMN paused_at INTEGER;
 ALTER TABLE tenants ADD COLUMN contacts TEXT NOT NULL DEFAULT '[]';
 
 -- How calls are made (crates/model/src/calls.rs), and what they need that is
--- secret. A timeout_ms of 0 is the retry policy's.
+-- secret.
 ALTER TABLE endpoints ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE endpoints ADD COLUMN sealed_credentials BLOB;
 

@@ -91,8 +91,8 @@ pub trait Endpoints: Send + Sync {
     ) -> Result<Performed<bool>>;
 
     /// Disables an endpoint on Posthorn's own account, with the reason that
-    /// its owner will read.
-    async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()>;
+    /// its owner will read. `false` if it is no longer enabled, or elsewhere.
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<bool>;
 
     /// How an endpoint does.
     async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport>;

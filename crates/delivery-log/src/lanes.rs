@@ -54,7 +54,12 @@ pub struct Cursor {
 
 impl Cursor {
     /// Before everything.
-    pub const START: Self = Self { due_at: Timestamp::from_micros(-1), place: 0 };
+    pub const START: Self = Self::at(Timestamp::from_micros(-1), 0);
+
+    /// At this one.
+    pub const fn at(due_at: Timestamp, place: u128) -> Self {
+        Self { due_at, place }
+    }
 }
 
 /// Among those that go in order, so many are looked at in one claim: many may

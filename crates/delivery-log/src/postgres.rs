@@ -41,6 +41,8 @@ mod publish;
 mod retention;
 #[path = "common/rows.rs"]
 mod rows;
+#[path = "common/sealed.rs"]
+mod sealed;
 mod statements;
 #[path = "common/tenants.rs"]
 mod tenants;

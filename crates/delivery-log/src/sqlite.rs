@@ -35,6 +35,8 @@ mod publish;
 mod retention;
 #[path = "common/rows.rs"]
 mod rows;
+#[path = "common/sealed.rs"]
+mod sealed;
 mod sequences;
 mod statements;
 #[path = "common/tenants.rs"]

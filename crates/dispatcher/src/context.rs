@@ -148,5 +148,6 @@ impl HandOff for Intake {
 
     fn withdraw(&self, endpoint: EndpointId, delivery: DeliveryId) {
         self.0.lanes().withdraw(endpoint, delivery);
+        self.0.attention.notify_one();
     }
 }

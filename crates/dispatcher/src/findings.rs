@@ -72,8 +72,10 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
     loop {
-        match context.store.disable_endpoint(id, reason).await {
-            Ok(()) => break tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
+        match context.store.disable_endpoint(&live.endpoint, reason).await {
+            // Somebody has changed it meanwhile: what it answered before says nothing.
+            Ok(false) => return,
+            Ok(true) => break tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
             Err(error) if error.is_transient() && !context.cut.is_cancelled() => {
                 tokio::time::sleep(AGAIN).await;
             }

@@ -118,7 +118,10 @@ impl TargetPolicy {
             _ => return Err(BlockedTarget::Scheme),
         }
         let port = url.port_or_known_default().ok_or(BlockedTarget::Scheme)?;
-        let host_and_port = |url: &Url| url.host_str().map(str::to_owned).zip(url.port_or_known_default());
+        let host_and_port = |url: &Url| {
+            let host = url.host_str().map(|host| host.trim_end_matches('.').to_owned());
+            host.zip(url.port_or_known_default())
+        };
         if self.own_url.as_ref().is_some_and(|own| host_and_port(own) == host_and_port(url)) {
             return Err(BlockedTarget::Own);
         }
@@ -293,7 +296,7 @@ mod tests {
         let refused = |url: &str| policy.parse_url(url) == Err(BlockedTarget::Own);
         assert!(refused("http://127.0.0.1:8401/") && refused("http://[::ffff:127.0.0.1]:8401/"));
         assert!(refused("http://127.0.0.1:8400/") && refused("http://10.1.2.3:8400/"));
-        assert!(refused("https://POSTHORN.example/v1/events") && refused("https://posthorn.example:443/"));
+        assert!(refused("https://POSTHORN.example/v1/events") && refused("https://posthorn.example.:443/"));
         assert!(!refused("http://127.0.0.1:8402/") && !refused("https://8.8.8.8:8400/"));
     }
 

@@ -105,6 +105,9 @@ pub struct OauthClient {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallOptions {
+    /// The time-out is the retry policy's. Only the store looks at it: the
+    /// number beside it is for processes that know no policies.
+    pub timeout_by_policy: bool,
     /// The name of its retry policy.
     pub retry_policy: String,
     /// Calls a second, at most.
@@ -126,6 +129,7 @@ pub struct CallOptions {
 impl Default for CallOptions {
     fn default() -> Self {
         Self {
+            timeout_by_policy: false,
             retry_policy: "standard".to_owned(),
             rate_limit: None,
             ordering: Ordering::default(),

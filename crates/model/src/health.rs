@@ -137,7 +137,7 @@ impl Health {
     /// its weight; nothing if nothing has to be stored or said.
     pub fn learn(&mut self, ended: &Ended, entropy: &dyn Entropy) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.asked_until = self.asked_until.max(ended.hold_until);
+        self.asked_until = self.asked_until(ended.at).max(ended.hold_until);
         // A test says nothing about what is meant for the endpoint, and an
         // attempt that was cut short nothing at all.
         if ended.trigger == Trigger::Test || ended.error_class == ErrorClass::Interrupted {
@@ -286,6 +286,16 @@ mod tests {
         assert!(health.breaker.is_clean());
         assert_eq!(health.admission(START), Admission::HeldUntil(START.plus(Duration::from_secs(5))));
         assert_eq!(health.admission(START.plus(Duration::from_secs(5))), Admission::Go);
+    }
+
+    #[test]
+    fn a_hold_that_is_over_is_forgotten_with_the_next_answer() {
+        let mut health = Health::default();
+        let soon = Some(START.plus(Duration::from_secs(1)));
+        learn(&mut health, Ended { hold_until: soon, ..ended(1, 429, 0) });
+        assert!(!health.is_clean());
+        learn(&mut health, ended(1, 204, 2));
+        assert!(health.is_clean());
     }
 
     #[test]

@@ -329,6 +329,9 @@ async fn calls_carry_a_token_that_is_asked_for_once_and_again_when_it_is_refused
     assert_eq!(asked.header("authorization"), "Basic cG9zdGhvcm46c2VzYW1l");
     assert_eq!(String::from_utf8(asked.body).unwrap(), "grant_type=client_credentials&scope=hooks");
 
+    // The secret goes to no other token endpoint than the one it was written for.
+    let moved = api.patch(&path, json!({ "oauth": { "token_url": receiver.url() } })).await;
+    assert_eq!(moved.problem(422, "invalid_request"), ["/oauth/client_secret"]);
     // A new secret means a new token; a refusal is an error of its own.
     refusing.store(true, Ordering::SeqCst);
     api.patch(&path, json!({ "oauth": { "client_secret": "other" } })).await.expect(200);

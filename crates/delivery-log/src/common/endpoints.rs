@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
-use secrecy::ExposeSecret as _;
 use sqlx::{QueryBuilder, Row as _};
-use zeroize::Zeroizing;
 
 use model::attempt::ErrorClass;
+use model::calls::CallOptions;
 use model::clock::Timestamp;
-use model::endpoint::{ActiveSecret, ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus};
+use model::endpoint::{ActiveSecret, CustomHeader, DEFAULT_TIMEOUT, Endpoint, EndpointStatus};
 use model::entropy::Entropy;
 use model::event_type::Subscription;
 use model::ids::{EndpointId, ProjectId, TenantId};
@@ -24,6 +23,9 @@ use model::vault::Vault;
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, coded, count, json, parsed, status_option, time, to_json, uuid};
+use super::sealed::{
+    credentials, has_same_credentials, seal_credentials, seal_headers, seal_secrets, unseal,
+};
 use super::{Connection, Db, Row, Store, filter, lane_rows, lanes, statements, store_error};
 use crate::endpoints::{
     COUNTED_BACKLOG, EndpointReport, Endpoints, RECENT_ATTEMPTS, RecentAttempt, SecretEndpoint,
@@ -32,48 +34,13 @@ use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
-/// What binds a sealed column to its row.
-fn row_name(column: &str, id: EndpointId) -> Vec<u8> {
-    [b"endpoints.", column.as_bytes(), id.as_bytes()].concat()
-}
-
-fn seal_headers(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Vec<u8> {
-    let headers: Vec<(&str, &str)> =
-        endpoint.headers.iter().map(|header| (header.name.as_str(), header.value.expose_secret())).collect();
-    let text = Zeroizing::new(to_json(&headers));
-    vault.seal(text.as_bytes(), &row_name("headers", endpoint.id), entropy)
-}
-
-fn seal_secrets(vault: &Vault, id: EndpointId, secrets: &[ActiveSecret], entropy: &dyn Entropy) -> Vec<u8> {
-    let secrets: Vec<(Zeroizing<String>, Option<i64>)> = secrets
-        .iter()
-        .map(|active| {
-            let encoded = Zeroizing::new(STANDARD.encode(active.secret.as_bytes()));
-            (encoded, active.expires_at.map(Timestamp::as_micros))
-        })
-        .collect();
-    let views: Vec<(&str, Option<i64>)> = secrets.iter().map(|(text, end)| (text.as_str(), *end)).collect();
-    let text = Zeroizing::new(to_json(&views));
-    vault.seal(text.as_bytes(), &row_name("secrets", id), entropy)
-}
-
-fn unseal<T: serde::de::DeserializeOwned>(
-    row: &Row,
-    vault: &Vault,
-    column: &'static str,
-    name: &str,
-    id: EndpointId,
-) -> sqlx::Result<T> {
-    let text =
-        vault.unseal(row.try_get(column)?, &row_name(name, id)).map_err(|error| broken(column, error))?;
-    serde_json::from_slice(&text).map_err(|error| broken(column, error))
-}
-
 pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
     let id = EndpointId(uuid(row, "id")?);
     let headers: Vec<(String, String)> = unseal(row, vault, "sealed_headers", "headers", id)?;
     let secrets: Vec<(String, Option<i64>)> = unseal(row, vault, "sealed_secrets", "secrets", id)?;
     let subscriptions: Vec<String> = json(row, "subscriptions")?;
+    let calls: CallOptions = json(row, "options")?;
+    let timeout_ms: i64 = row.try_get("timeout_ms")?;
     let active = |(text, end): (String, Option<i64>)| {
         let bytes = STANDARD.decode(text).map_err(|error| broken("sealed_secrets", error))?;
         let secret = SigningSecret::from_bytes(bytes).map_err(|error| broken("sealed_secrets", error))?;
@@ -96,11 +63,8 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
                 .into_iter()
                 .map(|(name, value)| CustomHeader { name, value: value.into() })
                 .collect(),
-            timeout: match row.try_get::<i64, _>("timeout_ms")? {
-                1.. => Some(Duration::from_millis(row.try_get::<i64, _>("timeout_ms")? as u64)),
-                _ => None,
-            },
-            calls: json(row, "options")?,
+            timeout: (!calls.timeout_by_policy).then_some(Duration::from_millis(timeout_ms.max(0) as u64)),
+            calls: CallOptions { timeout_by_policy: false, ..calls },
             credentials: credentials(row, vault, id)?,
             status: parsed(row, "status", str::parse::<EndpointStatus>)?,
             disabled_reason: row.try_get("disabled_reason")?,
@@ -112,45 +76,12 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
     })
 }
 
-/// What is sealed of an endpoint's credentials.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct SealedCredentials {
-    oauth_secret: Option<Zeroizing<String>>,
-    certificate: Option<(String, Zeroizing<String>)>,
-}
-
-fn seal_credentials(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Option<Vec<u8>> {
-    let secret = |text: &secrecy::SecretString| Zeroizing::new(text.expose_secret().to_owned());
-    let Credentials { oauth_secret, client_certificate } = &endpoint.credentials;
-    if oauth_secret.is_none() && client_certificate.is_none() {
-        return None;
-    }
-    let sealed = SealedCredentials {
-        oauth_secret: oauth_secret.as_ref().map(secret),
-        certificate: client_certificate
-            .as_ref()
-            .map(|certificate| (certificate.chain.clone(), secret(&certificate.key))),
-    };
-    let text = Zeroizing::new(to_json(&sealed));
-    Some(vault.seal(text.as_bytes(), &row_name("credentials", endpoint.id), entropy))
-}
-
-fn credentials(row: &Row, vault: &Vault, id: EndpointId) -> sqlx::Result<Credentials> {
-    if row.try_get::<Option<&[u8]>, _>("sealed_credentials")?.is_none() {
-        return Ok(Credentials::default());
-    }
-    let sealed: SealedCredentials = unseal(row, vault, "sealed_credentials", "credentials", id)?;
-    let secret = |text: Zeroizing<String>| secrecy::SecretString::from(text.as_str());
-    Ok(Credentials {
-        oauth_secret: sealed.oauth_secret.map(secret),
-        client_certificate: sealed
-            .certificate
-            .map(|(chain, key)| ClientCertificate { chain, key: secret(key) }),
-    })
-}
-
 fn timeout_ms(endpoint: &Endpoint) -> i64 {
-    endpoint.timeout.map_or(0, |timeout| timeout.as_millis() as i64)
+    endpoint.timeout.unwrap_or(DEFAULT_TIMEOUT).as_millis() as i64
+}
+
+fn options_text(endpoint: &Endpoint) -> String {
+    to_json(&CallOptions { timeout_by_policy: endpoint.timeout.is_none(), ..endpoint.calls.clone() })
 }
 
 fn subscriptions_text(endpoint: &Endpoint) -> String {
@@ -187,7 +118,7 @@ async fn insert(
     .bind(endpoint.updated_at.as_micros())
     .bind(version)
     .bind(endpoint.tenant.0)
-    .bind(to_json(&endpoint.calls))
+    .bind(options_text(endpoint))
     .bind(seal_credentials(vault, endpoint, entropy))
     .execute(&mut *connection)
     .await?;
@@ -244,7 +175,7 @@ async fn update(
     .bind(new.updated_at.as_micros())
     .bind(version)
     .bind(new.id.0)
-    .bind(to_json(&new.calls))
+    .bind(options_text(new))
     .bind(sealed.credentials)
     .execute(&mut *connection)
     .await?;
@@ -255,25 +186,6 @@ async fn update(
     // What was held may go now.
     lanes::wake(connection, &[new.id], new.updated_at).await?;
     Ok(Some(Updated { moved }))
-}
-
-/// Whether calls say in the same way who they are.
-fn has_same_credentials(before: &Endpoint, after: &Endpoint) -> bool {
-    let headers = |endpoint: &Endpoint| -> Vec<(String, String)> {
-        let header = |header: &CustomHeader| (header.name.clone(), header.value.expose_secret().to_owned());
-        endpoint.headers.iter().map(header).collect()
-    };
-    let secret = |endpoint: &Endpoint| {
-        endpoint.credentials.oauth_secret.as_ref().map(|secret| secret.expose_secret().to_owned())
-    };
-    let certificate = |endpoint: &Endpoint| {
-        let certificate = endpoint.credentials.client_certificate.as_ref();
-        certificate.map(|certificate| (certificate.chain.clone(), certificate.key.expose_secret().to_owned()))
-    };
-    headers(before) == headers(after)
-        && before.calls.oauth == after.calls.oauth
-        && secret(before) == secret(after)
-        && certificate(before) == certificate(after)
 }
 
 fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
@@ -382,22 +294,25 @@ impl Endpoints for Store {
         .await
     }
 
-    async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<()> {
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<bool> {
         let (reason, now) = (reason.to_owned(), self.shared.surroundings.now());
+        let (id, url) = (as_it_was.id, as_it_was.url.to_string());
         self.edit(move |connection| {
             async move {
                 let version = next_version(connection).await?;
-                sqlx::query(
-                    "UPDATE endpoints SET status = 'disabled', disabled_reason = $1, updated_at = $2, \
-                         version = $3 WHERE id = $4 AND deleted_at IS NULL",
+                let done = sqlx::query(
+                    "UPDATE endpoints SET status = 'disabled', disabled_reason = $1, version = $3, \
+                     updated_at = CASE WHEN updated_at < $2 THEN $2 ELSE updated_at + 1 END \
+                     WHERE id = $4 AND url = $5 AND status = 'enabled' AND deleted_at IS NULL",
                 )
                 .bind(reason)
                 .bind(now.as_micros())
                 .bind(version)
                 .bind(id.0)
+                .bind(url)
                 .execute(connection)
-                .await
-                .map(|_| ())
+                .await?;
+                Ok(done.rows_affected() == 1)
             }
             .boxed()
         })

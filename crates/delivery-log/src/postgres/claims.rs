@@ -124,7 +124,7 @@ const CLAIM: &str = concat!(
     SELECT t.*, NULL::uuid AS last_id, NULL::bigint AS last_due, NULL::bigint AS looked, e.* \
     FROM taken t JOIN events e ON e.id = t.event \
     UNION ALL \
-    SELECT lane.place, CASE WHEN coalesce(looked.behind, 0) = 0 \
+    SELECT lane.place, CASE WHEN coalesce(looked.behind, 0) = 0 AND lane.after_due < 0 \
         THEN (SELECT w.due_at FROM waiting w WHERE w.endpoint = lane.endpoint \
           AND (w.claimed IS NULL OR w.claimed < lane.epoch) \
           AND (w.due_at, w.id) > (coalesce(last.due_at, -1), coalesce(last.id, lane.endpoint)) \
@@ -176,7 +176,5 @@ fn looked_to(row: &PgRow) -> sqlx::Result<Option<Cursor>> {
     }
     let id: Option<Uuid> = row.try_get("last_id")?;
     let due_at: Option<i64> = row.try_get("last_due")?;
-    Ok(id
-        .zip(due_at)
-        .map(|(id, due_at)| Cursor { due_at: Timestamp::from_micros(due_at), place: id.as_u128() }))
+    Ok(id.zip(due_at).map(|(id, due_at)| Cursor::at(Timestamp::from_micros(due_at), id.as_u128())))
 }

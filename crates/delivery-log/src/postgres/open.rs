@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, PgConnection, Row as _};
+use sqlx::{ConnectOptions as _, PgConnection, PgPool, Row as _};
 
 use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
@@ -103,10 +103,26 @@ pub async fn migrate(options: Options, surroundings: Surroundings) -> Result<(),
     let patient =
         connect_options(&options.url)?.options([("lock_timeout", "2s"), ("statement_timeout", "0")]);
     let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_lazy_with(patient);
+    drop_unfinished_index(&one).await?;
     MIGRATIONS.run(&one).await.map_err(migration_error)?;
     one.close().await;
     partitions::make(&mut connection, surroundings.now()).await?;
     open_vault(&mut connection, &options.master_key, &surroundings).await?;
+    Ok(())
+}
+
+/// An index that is made beside all others stays behind, of no use, when making
+/// it was cut short; the next try would take it for a finished one.
+async fn drop_unfinished_index(pool: &PgPool) -> Result<(), OpenError> {
+    let unfinished: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         WHERE c.relname = 'waiting_in_order' AND NOT i.indisvalid)",
+    )
+    .fetch_one(pool)
+    .await?;
+    if unfinished {
+        sqlx::raw_sql("DROP INDEX CONCURRENTLY IF EXISTS waiting_in_order").execute(pool).await?;
+    }
     Ok(())
 }
 

@@ -47,8 +47,8 @@ const DELETED: &str = "SELECT w.id FROM endpoints ep JOIN waiting w ON w.endpoin
     WHERE ep.deleted_at IS NOT NULL AND w.schedule_since < $1 LIMIT $2";
 const HELD: &str = "SELECT w.id FROM endpoints ep JOIN tenants t ON t.id = ep.tenant \
     JOIN projects p ON p.id = ep.project JOIN waiting w ON w.endpoint = ep.id \
-    WHERE ep.deleted_at IS NULL AND (ep.status <> 'enabled' OR t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL) \
-    AND w.schedule_since < $1 LIMIT $2";
+    WHERE ep.deleted_at IS NULL AND ((ep.status <> 'enabled' AND ep.updated_at < $1) OR t.paused_at < $1 \
+    OR p.paused_at < $1) AND w.schedule_since < $1 LIMIT $2";
 
 /// Makes the days to come, drops those that no project keeps, and deletes what
 /// is older than its own project keeps it. One process does it at a time.

@@ -205,7 +205,7 @@ pub(super) async fn claim_due(
         looked += 1;
         if looked == LOOKED_AT.max(claim.limit) {
             let position: i64 = row.try_get("position")?;
-            more_after = Some(Cursor { due_at: time(&row, "due_at")?, place: position as u128 });
+            more_after = Some(Cursor::at(time(&row, "due_at")?, position as u128));
         }
         if row.try_get::<i64, _>("behind")? != 0 {
             left_behind = true;
@@ -225,7 +225,7 @@ pub(super) async fn claim_due(
         "SELECT min(due_at) FROM deliveries WHERE endpoint = ? AND claimed IS NULL AND due_at > ?",
     )
     .bind(claim.endpoint.0)
-    .bind(if left_behind { claim.now.as_micros() } else { -1 })
+    .bind(if left_behind || claim.after != Cursor::START { claim.now.as_micros() } else { -1 })
     .fetch_one(connection)
     .await?;
     Ok(ClaimedDeliveries { ready, next_due: next.map(Timestamp::from_micros), more_after })

@@ -29,8 +29,8 @@ pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u3
                        SELECT d.position FROM endpoints ep \
                        JOIN tenants t ON t.id = ep.tenant JOIN projects p ON p.id = ep.project \
                        CROSS JOIN deliveries d ON d.endpoint = ep.id AND d.due_at IS NOT NULL \
-                       WHERE ep.deleted_at IS NULL AND (ep.status <> 'enabled' OR t.paused_at IS NOT NULL \
-                       OR p.paused_at IS NOT NULL) AND d.schedule_since < ?4 LIMIT ?5)";
+                       WHERE ep.deleted_at IS NULL AND ((ep.status <> 'enabled' AND ep.updated_at < ?4) \
+                       OR t.paused_at < ?4 OR p.paused_at < ?4) AND d.schedule_since < ?4 LIMIT ?5)";
                 let mut settled = 0;
                 for (sql, status, before) in [
                     (canceled, DeliveryStatus::Canceled, Timestamp::FAR_FUTURE),

@@ -72,7 +72,7 @@ impl Lanes {
                 self.starving.insert(endpoint);
                 continue;
             }
-            lane.begin_claim();
+            lane.begin_claim(held);
             self.claims += 1;
             let max_bytes = size.saturating_sub(lane.in_hand_bytes);
             self.promised += limit;

@@ -78,13 +78,13 @@ impl Lanes {
 
     pub(crate) fn withdraw(&mut self, endpoint: EndpointId, delivery: DeliveryId) {
         let Some(lane) = self.lanes.get_mut(&endpoint) else { return };
+        // What was behind it in its order may go now.
+        lane.has_more_in_store();
+        self.hungry.insert(endpoint);
         if let Some(place) = lane.ready.iter().position(|ready| ready.id == delivery)
             && let Some(withdrawn) = lane.ready.remove(place)
         {
             lane.let_go(&withdrawn);
-            if lane.behind {
-                self.hungry.insert(endpoint);
-            }
             self.drop_ready(&withdrawn);
         }
     }

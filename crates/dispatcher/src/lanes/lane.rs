@@ -64,8 +64,8 @@ pub(crate) struct Lane {
     pub(super) behind: bool,
     pub(super) test_waits: bool,
     pub(super) claiming: bool,
-    /// News of more work since the claim began.
-    woken_while_claiming: bool,
+    /// News of more work since it last looked from the start.
+    woken_since_start: bool,
     /// Something may be claimed in the store that is not in hand.
     pub(super) doubtful: bool,
     /// Starts nothing more: it is given back when it is quiet.
@@ -100,7 +100,7 @@ impl Lane {
             behind: true,
             test_waits: false,
             claiming: false,
-            woken_while_claiming: false,
+            woken_since_start: false,
             doubtful: false,
             leaving: false,
             queued: false,
@@ -151,8 +151,7 @@ impl Lane {
 
     pub(super) fn has_more_in_store(&mut self) {
         self.behind = true;
-        self.cursor = Cursor::START;
-        self.woken_while_claiming = true;
+        self.woken_since_start = true;
     }
 
     pub(super) fn is_held(&self, now: Timestamp) -> bool {
@@ -170,10 +169,15 @@ impl Lane {
         self.held = false;
     }
 
-    pub(super) fn begin_claim(&mut self) {
+    pub(super) fn begin_claim(&mut self, tests_only: bool) {
         self.claiming = true;
-        self.test_waits = false;
-        self.woken_while_claiming = false;
+        if tests_only {
+            self.test_waits = false;
+        } else if self.cursor == Cursor::START {
+            // From the start on, it sees all that it was told of.
+            self.test_waits = false;
+            self.woken_since_start = false;
+        }
     }
 
     /// Takes what was claimed in hand, and gives the time at which the store
@@ -187,6 +191,7 @@ impl Lane {
     ) -> Option<Timestamp> {
         self.claiming = false;
         let full = claimed.ready.len() >= limit;
+        let took_some = !claimed.ready.is_empty();
         let (tests, others): (Vec<_>, Vec<_>) =
             claimed.ready.into_iter().partition(|ready| ready.trigger == Trigger::Test);
         self.in_hand += others.len() + tests.len();
@@ -203,7 +208,9 @@ impl Lane {
         // Of what goes in order, there may be more behind what was looked at.
         let more_to_see = claimed.more_after.is_some() || (full && self.has_ordered());
         self.cursor = claimed.more_after.unwrap_or(Cursor::START);
-        self.behind = more_is_due || more_to_see || self.woken_while_claiming;
+        // Where some were taken, others may have been left for want of room.
+        self.woken_since_start |= claimed.more_after.is_some() && took_some;
+        self.behind = more_is_due || more_to_see || self.woken_since_start;
         claimed.next_due.filter(|due| *due > now)
     }
 

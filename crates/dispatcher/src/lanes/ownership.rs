@@ -110,9 +110,10 @@ impl Lanes {
             let resting = lane.is_resting(now, idle_after);
             let blocked =
                 lane.is_quiet() && !lane.has_test() && terms(*endpoint).standing != Standing::Enabled;
+            let gone = lane.is_quiet() && terms(*endpoint).standing == Standing::Gone;
             let doubtful = lane.is_quiet() && lane.doubtful;
             let left = lane.is_quiet() && lane.leaving;
-            (resting || blocked || doubtful || left).then_some(*endpoint)
+            (resting || blocked || gone || doubtful || left).then_some(*endpoint)
         };
         let endpoints: Vec<EndpointId> = self.lanes.iter().filter_map(idle).collect();
         for endpoint in &endpoints {

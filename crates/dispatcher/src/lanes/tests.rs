@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use delivery_log::lanes::{ClaimedDeliveries, Reviewed, ReviewedLane, TakenLane};
+use delivery_log::lanes::{ClaimedDeliveries, Cursor, Reviewed, ReviewedLane, TakenLane};
 use model::attempt::ErrorClass;
 use model::entropy::NoJitter;
 use model::event::{Event, EventData, Labels};
@@ -444,6 +444,29 @@ fn a_pace_spaces_calls_and_a_test_passes_it() {
     assert!(lanes.claims(next, slow).is_empty(), "the pace needs nothing from the store");
     assert!(lanes.next(next, slow).is_some());
     assert!(lanes.next(next, slow).is_none());
+}
+
+#[test]
+fn news_during_a_look_through_many_are_looked_for_from_the_start_again() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    let page = |more: bool| ClaimedDeliveries { more_after: more.then_some(Cursor::at(NOW, 7)), ..nothing() };
+    lanes.wake(endpoint(1));
+    let first = lanes.claims(NOW, enabled).pop().expect("a wish");
+    lanes.wake(endpoint(1));
+    lanes.claimed(&first, page(true), NOW);
+    let rest = lanes.claims(NOW, enabled).pop().expect("goes on");
+    lanes.claimed(&rest, page(false), NOW);
+    let again = lanes.claims(NOW, enabled).pop().expect("looks anew");
+    lanes.claimed(&again, page(false), NOW);
+    assert!(lanes.claims(NOW, enabled).is_empty(), "and not for ever");
+}
+
+#[test]
+fn when_one_is_withdrawn_its_lane_looks_for_what_was_behind_it() {
+    let mut lanes = owning(100, &[(1, 1)]);
+    assert!(lanes.claims(NOW, enabled).is_empty());
+    lanes.withdraw(endpoint(1), DeliveryId(Uuid::from_u128(5)));
+    assert_eq!(lanes.claims(NOW, enabled).len(), 1);
 }
 
 #[test]

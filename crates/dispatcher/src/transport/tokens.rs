@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::fault::{Fault, describe};
+use super::phases::{self, Probe};
 
 /// So many tokens are kept.
 const MOST: u64 = 10_000;
@@ -80,7 +81,10 @@ impl Tokens {
         endpoint: &Endpoint,
         oauth: &OauthClient,
     ) -> Result<HeaderValue, Fault> {
-        let token = self.0.try_get_with(key(endpoint), ask(client, endpoint, oauth)).await;
+        // A connection of its own, with a port of its own for the guard to look at.
+        let probe = Arc::new(Probe::for_url(&oauth.token_url));
+        let asking = phases::with_probe(probe, ask(client, endpoint, oauth));
+        let token = self.0.try_get_with(key(endpoint), asking).await;
         token.map(|token| token.header).map_err(|detail: Arc<String>| Fault {
             class: ErrorClass::Oauth,
             detail: format!("no token for this call: {detail}"),

@@ -144,6 +144,7 @@ fn calls(faults: &mut Faults, api: &Api, tenant: &Tenant, wanted: &EndpointReque
         faults.check("/rate_limit_per_second", fits.ok_or(format!("must be from 1 to {MAX_RATE}")))
     });
     CallOptions {
+        timeout_by_policy: false,
         retry_policy,
         rate_limit,
         ordering: named(faults, "/ordering", wanted.ordering.as_deref()),

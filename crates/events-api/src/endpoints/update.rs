@@ -40,6 +40,7 @@ pub(crate) async fn change(
     let before = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
     let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
+    keep_oauth_secret_where_it_belongs(&before, &patch)?;
     let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
@@ -60,6 +61,18 @@ pub(crate) async fn change(
         return Err(Problem::changed_meanwhile());
     }
     Ok(outgoing::one(&present(api, tenant, &after), after.updated_at))
+}
+
+/// A secret that was written for one token endpoint is not sent to another:
+/// whoever may change an endpoint may not read its secrets.
+fn keep_oauth_secret_where_it_belongs(before: &Endpoint, patch: &Value) -> Result<(), Problem> {
+    let Some(Value::Object(oauth)) = patch.get("oauth") else { return Ok(()) };
+    let moved = oauth.contains_key("token_url") || oauth.contains_key("client_id");
+    if before.calls.oauth.is_some() && moved && !oauth.contains_key("client_secret") {
+        let detail = "is required with another token_url or client_id";
+        return Err(Problem::invalid("/oauth/client_secret", "required", detail));
+    }
+    Ok(())
 }
 
 /// Header names in lower case, as they are stored: a patch means the same
