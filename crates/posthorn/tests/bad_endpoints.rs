@@ -149,3 +149,56 @@ async fn large_events_for_an_endpoint_that_hangs_hold_nobody_up() {
     api.delivery_with_status(&event, "delivered").await;
     assert!(hanging.received().len() <= 4, "its first calls are still under way");
 }
+
+/// What the program holds in memory, in bytes, by its own metrics.
+async fn memory(admin: &Api) -> f64 {
+    let answer = admin.get("/metrics").await;
+    let text = String::from_utf8(answer.bytes).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_slow_answers_at_once_are_cut_and_cost_the_others_nothing() {
+    const ENDPOINTS: usize = 250;
+    const EACH: usize = 4;
+    let program = start().await;
+    let (api, admin) = (program.api(), program.admin());
+    let (slow, healthy) =
+        (Receiver::always(Behaviour::Drip).await, Receiver::always(Behaviour::Answer(200)).await);
+    register(&api, "healthy", &healthy.url()).await;
+    api.create_tenant("slow").await;
+    for _ in 0..ENDPOINTS {
+        api.create_endpoint("slow", json!({ "url": slow.url(), "timeout_seconds": 10 })).await;
+    }
+    let before = memory(&admin).await;
+    let mut events = Vec::new();
+    for n in 0..EACH {
+        events.push(api.publish("slow", "order.paid", &n.to_string()).await);
+    }
+    slow.wait_for(ENDPOINTS * EACH).await;
+    let used = memory(&admin).await - before;
+    let each = used / (ENDPOINTS * EACH) as f64;
+    assert!(each < 64.0 * 1_024.0, "{each} bytes for each answer under way");
+    // All of them are still under way.
+    let event = api.publish("healthy", "order.paid", "1").await;
+    let delivered = api.delivery_with_status(&event, "delivered").await;
+    assert_eq!(delivered["attempts"], 1);
+    assert_eq!(api.deliveries_of(&events[0]).await[0]["attempts"], 0, "their deadline has not passed yet");
+    let mut late: f64 = 0.0;
+    for event in &events {
+        let cut = until("all are cut", || async {
+            let page = api.get(&format!("/v1/events/{event}/deliveries?limit=250")).await.expect(200);
+            let cut = page["data"].as_array().unwrap().iter().filter(|one| one["error_class"] == "timeout");
+            let cut: Vec<serde_json::Value> = cut.cloned().collect();
+            (cut.len() == ENDPOINTS).then_some(cut)
+        })
+        .await;
+        for delivery in cut.iter().step_by(10) {
+            let attempt = api.attempts_of(delivery).await.remove(0);
+            late = late.max(attempt["milliseconds"]["total"].as_f64().unwrap() - 10_000.0);
+        }
+    }
+    println!("cut at most {late:.0} ms after the deadline; {each:.0} bytes each");
+    assert!((0.0..2_000.0).contains(&late), "{late}");
+}
