@@ -30,7 +30,8 @@ async fn a_projects_own_policy_says_when_to_try_again_and_when_to_give_up() {
     let program = start().await;
     let receiver = Receiver::always(Behaviour::Answer(500)).await;
     let api = program.api();
-    let quick = json!({ "name": "quick", "initial_seconds": 0.1, "multiplier": 2, "max_age_seconds": 1, "jitter": 0 });
+    let quick =
+        json!({ "name": "quick", "initial_seconds": 1, "multiplier": 2, "max_age_seconds": 10, "jitter": 0 });
     let made = api.post("/v1/retry-policies", quick.clone()).await;
     assert_eq!(made.expect(201)["timeout_seconds"], 15);
     api.post("/v1/retry-policies", quick).await.problem(409, "conflict");
@@ -53,7 +54,7 @@ async fn a_projects_own_policy_says_when_to_try_again_and_when_to_give_up() {
     let attempts = api.attempts_of(&delivery).await;
     let reasons: Vec<&str> =
         attempts.iter().map(|attempt| attempt["next_attempt_reason"].as_str().unwrap()).collect();
-    // 0.1, 0.2 and 0.4 s; the next would be too late, so a last one is made at the end.
+    // 1, 2 and 4 s; the next would be too late, so a last one is made at the end.
     assert_eq!(reasons, ["backoff", "backoff", "backoff", "last_try", "given_up"]);
 }
 
@@ -146,11 +147,14 @@ async fn calls_keep_to_the_rate_of_their_endpoint_and_a_restart_does_not_hurry_t
     receiver.wait_for(20).await;
     program.crash_and_restart().await;
     let received = receiver.wait_for(50).await;
-    // In no second are there more than ten, and one that was caught up.
+    // Ten in any second and two that are caught up; the rest is for a machine that
+    // stops for a moment, after which calls arrive together.
     for (n, first) in received.iter().enumerate() {
         let within = received[n..].iter().filter(|other| other.at - first.at < Duration::from_millis(990));
-        assert!(within.count() <= 12, "too many within a second of call {n}");
+        assert!(within.count() <= 16, "too many within a second of call {n}");
     }
+    let took = received[49].at - received[0].at;
+    assert!(took > Duration::from_millis(4_300), "fifty calls in {took:?}");
 }
 
 #[tokio::test]
