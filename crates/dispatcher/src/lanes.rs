@@ -41,8 +41,8 @@ const SHARE_OF_FREE: usize = 8;
 const LOW: usize = 32;
 /// How many are claimed at a time.
 const CLAIM: usize = 256;
-/// So many claims are under way at a time: the store has few connections, and a
-/// claim that waits too long for one is in doubt.
+/// So many claims are under way at a time: a claim that waits too long in the
+/// store is in doubt.
 const MAX_CLAIMS: usize = 64;
 /// The share of all slots that one endpoint may hold: one in so many.
 const SHARE: usize = 8;

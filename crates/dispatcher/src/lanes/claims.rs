@@ -4,10 +4,7 @@ use delivery_log::lanes::{ClaimedDeliveries, Cursor};
 use model::clock::Timestamp;
 use model::ids::EndpointId;
 
-use super::{
-    CLAIM, ClaimWish, LOW, Lane, Lanes, MAX_CLAIMS, MAX_READY, MAX_READY_BYTES, SHARE_OF_FREE, Standing,
-    Terms,
-};
+use super::{CLAIM, ClaimWish, LOW, Lane, Lanes, MAX_CLAIMS, SHARE_OF_FREE, Standing, Terms};
 
 impl Lanes {
     /// Looks at every lane again: an endpoint may have been enabled since its
@@ -56,15 +53,14 @@ impl Lanes {
                 self.hungry.insert(endpoint);
                 continue;
             }
+            let (free_count, free_bytes) = self.free();
             let Some(lane) = self.lanes.get_mut(&endpoint) else { continue };
             let held = lane.is_held(now) || terms(endpoint).standing != Standing::Enabled;
             let wants = if held { lane.test_waits } else { lane.behind && lane.ready.len() < LOW };
             if lane.claiming || lane.doubtful || lane.leaving || !wants {
                 continue;
             }
-            let room = MAX_READY_BYTES.saturating_sub(self.ready_bytes + self.promised_bytes);
-            let count = MAX_READY.saturating_sub(self.ready + self.promised) / SHARE_OF_FREE;
-            let size = room / SHARE_OF_FREE;
+            let (count, size) = (free_count / SHARE_OF_FREE, free_bytes / SHARE_OF_FREE);
             // A lane with nothing at all may always have one.
             let least = usize::from(lane.is_empty_handed());
             let limit = CLAIM.min(count.saturating_sub(lane.in_hand)).max(least);

@@ -21,7 +21,7 @@ impl Lanes {
     }
 
     /// Deliveries and bytes for which there is room.
-    fn free(&self) -> (usize, usize) {
+    pub(super) fn free(&self) -> (usize, usize) {
         let count = MAX_READY.saturating_sub(self.ready + self.promised);
         (count, MAX_READY_BYTES.saturating_sub(self.ready_bytes + self.promised_bytes))
     }

@@ -216,10 +216,14 @@ impl Lane {
 
     /// Whether something may be sent, as far as the limit goes.
     pub(super) fn is_runnable(&self) -> bool {
-        let is_test = self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test);
         // A test passes what holds the others; so few may be under way beside them.
-        let allowed = self.limit.allowed() + if is_test { TESTS_BESIDE } else { 0 };
+        let allowed = self.limit.allowed() + if self.test_is_first() { TESTS_BESIDE } else { 0 };
         !self.leaving && !self.ready.is_empty() && self.under_way < allowed
+    }
+
+    /// Whether a test is the next in hand: tests are put before the others.
+    fn test_is_first(&self) -> bool {
+        self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test)
     }
 
     /// Whether something in hand goes in the order of its key.
@@ -243,7 +247,7 @@ impl Lane {
         if !self.is_runnable() || terms.standing == Standing::Gone {
             return Next::Nothing;
         }
-        let is_test = self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test);
+        let is_test = self.test_is_first();
         if !is_test {
             if terms.standing == Standing::Held {
                 return Next::Nothing;
@@ -334,7 +338,7 @@ impl Lane {
 
     /// Whether a test is in hand or in the store.
     pub(super) fn has_test(&self) -> bool {
-        self.test_waits || self.ready.front().is_some_and(|ready| ready.trigger == Trigger::Test)
+        self.test_waits || self.test_is_first()
     }
 
     pub(super) fn under_way(&self) -> usize {
