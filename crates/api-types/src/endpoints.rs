@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Delivery, Metadata, Page};
+use crate::{Delivery, Metadata, Page, ReplayWish};
 
 /// An endpoint to be made, or what it is to become.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -148,6 +148,8 @@ pub struct Endpoint {
     pub status: String,
     /// Why Posthorn disabled it, if it did.
     pub disabled_reason: Option<String>,
+    /// What it may have missed while it was disabled, until that is replayed.
+    pub missed: Option<Missed>,
     /// The caller's own notes.
     #[schema(value_type = Object)]
     pub metadata: Metadata,
@@ -157,6 +159,16 @@ pub struct Endpoint {
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// What an endpoint may have missed while it was disabled.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Missed {
+    /// Since when it was disabled.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// For `POST /v1/replays`, once the endpoint is enabled.
+    pub replay: ReplayWish,
 }
 
 /// An endpoint that was just made, with its secret.

@@ -11,12 +11,13 @@ mod page;
 mod policies;
 mod problem;
 mod projects;
+mod replays;
 mod tenants;
 
 pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
 pub use endpoints::{
     ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
-    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Oauth, OauthRequest, RotateSecret,
+    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret,
     ScenarioAnswer, Secret, TestRequest,
 };
 pub use events::{
@@ -28,6 +29,7 @@ pub use page::Page;
 pub use policies::{RetryPolicies, RetryPolicy, RetryPolicyRequest};
 pub use problem::{FieldError, Problem};
 pub use projects::{Project, ProjectChange};
+pub use replays::{Replay, ReplayFilter, ReplayPage, ReplayPlan, ReplayWish};
 pub use tenants::{Tenant, TenantPage, TenantRequest};
 
 /// A JSON object of the caller's own, kept and given back.

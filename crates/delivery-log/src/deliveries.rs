@@ -11,7 +11,7 @@ use model::event::{Event, EventData};
 use model::event_type::EventType;
 use model::failure::Verdict;
 use model::health::Health;
-use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
+use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
 
 use crate::idempotency::{Once, Performed};
@@ -59,6 +59,8 @@ pub struct DeliveryFilter {
     pub event_type: Option<EventType>,
     /// With an event about this object.
     pub subject: Option<Subject>,
+    /// Sent by this replay.
+    pub replay: Option<ReplayId>,
     /// With one of these; empty for all.
     pub statuses: Vec<VisibleStatus>,
     /// Whose last attempt ended like this.

@@ -25,6 +25,7 @@ pub mod page;
 pub mod policies;
 pub mod postgres;
 mod queue;
+pub mod replays;
 pub mod sqlite;
 mod surroundings;
 pub mod tenants;
@@ -51,6 +52,7 @@ pub trait Store:
     + deliveries::Deliveries
     + lanes::Lanes
     + policies::Policies
+    + replays::Replays
     + configuration::Configured
 {
 }
@@ -63,6 +65,8 @@ impl<T> Store for T where
         + deliveries::Deliveries
         + lanes::Lanes
         + policies::Policies
+        + replays::Replays
+        + replays::Replays
         + configuration::Configured
 {
 }

@@ -38,6 +38,8 @@ mod partitions;
 mod policies;
 mod processes;
 mod publish;
+#[path = "common/replays.rs"]
+mod replays;
 mod retention;
 #[path = "common/rows.rs"]
 mod rows;

@@ -32,6 +32,8 @@ mod open;
 #[path = "common/policies.rs"]
 mod policies;
 mod publish;
+#[path = "common/replays.rs"]
+mod replays;
 mod retention;
 #[path = "common/rows.rs"]
 mod rows;

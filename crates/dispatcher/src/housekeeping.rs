@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::replays;
 
 /// What was held for longer is given up.
 const MAX_HOLD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -30,7 +31,7 @@ async fn tidy(context: &Context, stop: &CancellationToken) -> delivery_log::Resu
     let now = context.surroundings.now();
     while !stop.is_cancelled() {
         let settled = context.store.settle_held(now.minus(MAX_HOLD), STEP).await?;
-        let purged = context.store.purge(now, STEP).await?;
+        let purged = context.store.purge(now, STEP).await? + replays::forget(context, 1).await?;
         if settled > 0 || purged > 0 {
             tracing::debug!(settled, purged, "tidied up");
         }

@@ -22,6 +22,7 @@ mod limits;
 mod mail;
 mod metrics;
 mod operations;
+mod replays;
 mod run;
 mod settings;
 mod transport;

@@ -17,7 +17,7 @@ use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
-use crate::{heartbeat, housekeeping};
+use crate::{heartbeat, housekeeping, replays};
 
 /// How many lanes are taken or given back in one transaction.
 const LANES_AT_ONCE: usize = 256;
@@ -52,6 +52,7 @@ impl Dispatcher {
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
+        context.tasks.spawn(replays::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(watch(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(heartbeat::watch_others(Arc::clone(&context), stop.clone()));
         let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));

@@ -19,6 +19,7 @@ use std::num::NonZeroU32;
 use delivery_log::endpoints::SecretEndpoint;
 use delivery_log::tenants::Tenant;
 use model::endpoint::{DEFAULT_TIMEOUT, Endpoint};
+use model::replay::ReplayMode;
 
 use crate::api::Api;
 use crate::auth::Caller;
@@ -56,10 +57,30 @@ fn present(api: &Api, tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoi
         client_certificate: credentials.client_certificate.as_ref().map(|one| one.chain.clone()),
         status: endpoint.status.to_string(),
         disabled_reason: endpoint.disabled_reason.clone(),
+        missed: missed(endpoint),
         metadata: metadata(&endpoint.metadata),
         created_at: endpoint.created_at,
         updated_at: endpoint.updated_at,
     }
+}
+
+/// What the endpoint may have missed while it was disabled, with the replay
+/// that sends it.
+fn missed(endpoint: &Endpoint) -> Option<api_types::Missed> {
+    let since = endpoint.missed_since?;
+    Some(api_types::Missed {
+        since,
+        replay: api_types::ReplayWish {
+            mode: ReplayMode::Missing.to_string(),
+            to_endpoint: Some(endpoint.id.to_string()),
+            filter: api_types::ReplayFilter {
+                published_after: Some(since),
+                ..api_types::ReplayFilter::default()
+            },
+            reason: "missed while the endpoint was disabled".to_owned(),
+            ..api_types::ReplayWish::default()
+        },
+    })
 }
 
 /// The endpoint in a path, if the caller may see it.

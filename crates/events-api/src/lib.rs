@@ -25,6 +25,7 @@ mod patch;
 mod problem;
 mod project;
 mod query;
+mod replays;
 mod request_context;
 mod retry_policies;
 pub mod routes;

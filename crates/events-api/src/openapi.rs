@@ -5,7 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, deliveries, endpoints, events, meta, operational_endpoints, project, retry_policies, tenants,
+    api_keys, deliveries, endpoints, events, meta, operational_endpoints, project, replays, retry_policies,
+    tenants,
 };
 
 #[derive(OpenApi)]
@@ -63,6 +64,12 @@ use crate::{
         deliveries::read_payload::handle,
         deliveries::replay::handle,
         deliveries::cancel::handle,
+        replays::list::handle,
+        replays::create::handle,
+        replays::get::handle,
+        replays::set_state::pause,
+        replays::set_state::resume,
+        replays::set_state::cancel,
         api_keys::list::handle,
         api_keys::create::handle,
         api_keys::get::handle,

@@ -5,7 +5,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    api_keys, deliveries, endpoints, events, health, meta, openapi, operational_endpoints, project,
+    api_keys, deliveries, endpoints, events, health, meta, openapi, operational_endpoints, project, replays,
     retry_policies, tenants,
 };
 
@@ -90,6 +90,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/deliveries/{delivery}/payload").get(deliveries::read_payload::handle))
                 .service(at("/deliveries/{delivery}/replay").post(deliveries::replay::handle))
                 .service(at("/deliveries/{delivery}/cancel").post(deliveries::cancel::handle))
+                .service(at("/replays").get(replays::list::handle).post(replays::create::handle))
+                .service(at("/replays/{replay}").get(replays::get::handle))
+                .service(at("/replays/{replay}/pause").post(replays::set_state::pause))
+                .service(at("/replays/{replay}/resume").post(replays::set_state::resume))
+                .service(at("/replays/{replay}/cancel").post(replays::set_state::cancel))
                 .service(at("/api-keys").get(api_keys::list::handle).post(api_keys::create::handle))
                 .service(at("/api-keys/{key}").get(api_keys::get::handle).delete(api_keys::revoke::handle))
                 .service(at("/api-keys/{key}/rotate").post(api_keys::rotate::handle)),

@@ -1,64 +1,16 @@
 //! Attempts: single HTTP requests made for a delivery.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::coded::names;
 use crate::ids::{AttemptId, DeliveryId};
 use crate::retry::NextReason;
 
 /// How much of an answer's body is kept, in bytes.
 pub const KEPT_BODY: usize = 16 * 1024;
-
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident, $unknown:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal = $code:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            /// The name, as in the API.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            /// A small number that stands for it in a store, for ever.
-            pub fn code(self) -> i64 {
-                match self { $(Self::$variant => $code,)* }
-            }
-
-            /// What a store's number stands for.
-            pub fn from_code(code: i64) -> Option<Self> {
-                Self::ALL.iter().copied().find(|known| known.code() == code)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        /// A text that names none of them.
-        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-        #[error("is not a known value")]
-        pub struct $unknown;
-
-        impl FromStr for $name {
-            type Err = $unknown;
-
-            fn from_str(text: &str) -> Result<Self, $unknown> {
-                Self::ALL.iter().copied().find(|known| known.as_str() == text).ok_or($unknown)
-            }
-        }
-    };
-}
 
 names!(
     /// How an attempt failed, if it did.

@@ -135,6 +135,9 @@ pub struct Endpoint {
     pub status: EndpointStatus,
     /// Why it is disabled, when Posthorn did it.
     pub disabled_reason: Option<String>,
+    /// Since when it may have missed events, because it was disabled and nobody
+    /// has replayed them.
+    pub missed_since: Option<Timestamp>,
     /// The caller's own notes: the text of a JSON object.
     pub metadata: String,
     /// When it was made.
@@ -219,6 +222,7 @@ mod tests {
             credentials: Credentials::default(),
             status: EndpointStatus::Enabled,
             disabled_reason: None,
+            missed_since: None,
             metadata: "{}".to_owned(),
             created_at: Timestamp::EPOCH,
             updated_at: Timestamp::EPOCH,

@@ -143,6 +143,10 @@ id!(
     AttemptId, "att"
 );
 id!(
+    /// A replay: a job that sends many past deliveries again.
+    ReplayId, "rpl"
+);
+id!(
     /// An API key.
     KeyId, "key"
 );

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{settings, start, verify};
 use serde_json::{Value, json};
-use testkit::{Api, Behaviour, Program, Received, Receiver, until};
+use testkit::{Api, Behaviour, MailServer, Program, Received, Receiver, until};
 
 async fn tenant_with(program: &Program, endpoint: Value) -> (Api, String, String) {
     let api = program.api();
@@ -455,51 +455,10 @@ async fn operators_are_told_of_breakers_failures_and_disabled_endpoints_and_neve
     assert_eq!(page["data"].as_array().unwrap().len(), 3 + 4);
 }
 
-/// A mail server of others, which prints what it gets.
-struct MailServer {
-    child: tokio::process::Child,
-    url: String,
-}
-
-impl MailServer {
-    async fn start() -> Self {
-        use tokio::io::AsyncBufReadExt as _;
-        let python = std::env::var("POSTHORN_TEST_PYTHON")
-            .expect("POSTHORN_TEST_PYTHON names a Python with the package aiosmtpd; scripts/test sets it");
-        let script = "import asyncio, sys\n\
-            from aiosmtpd.smtp import SMTP\n\
-            class Print:\n\
-            \x20   async def handle_DATA(self, server, session, envelope):\n\
-            \x20       print(envelope.rcpt_tos, envelope.content.decode().replace('\\r\\n', '|'), flush=True)\n\
-            \x20       return '250 OK'\n\
-            async def main():\n\
-            \x20   loop = asyncio.get_running_loop()\n\
-            \x20   server = await loop.create_server(lambda: SMTP(Print()), '127.0.0.1', 0)\n\
-            \x20   print(server.sockets[0].getsockname()[1], flush=True)\n\
-            \x20   await asyncio.sleep(600)\n\
-            asyncio.run(main())\n";
-        let mut child = tokio::process::Command::new(python)
-            .args(["-c", script])
-            .stdout(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = tokio::io::BufReader::new(child.stdout.as_mut().unwrap()).lines();
-        let port = lines.next_line().await.unwrap().unwrap();
-        Self { child, url: format!("smtp://127.0.0.1:{port}") }
-    }
-
-    async fn next_mail(&mut self) -> String {
-        use tokio::io::AsyncBufReadExt as _;
-        let mut lines = tokio::io::BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
-        tokio::time::timeout(testkit::PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap()
-    }
-}
-
 #[tokio::test]
 async fn the_contacts_of_a_tenant_are_mailed_when_its_endpoint_is_disabled() {
     let mut server = MailServer::start().await;
-    let program = Program::start(settings().with("POSTHORN_SMTP_URL", server.url.clone())).await;
+    let program = Program::start(settings().with("POSTHORN_SMTP_URL", server.url())).await;
     let api = program.api();
     let receiver = Receiver::always(Behaviour::Answer(410)).await;
     let wrong = json!({ "id": "acme", "contacts": ["not an address"] });

@@ -36,9 +36,9 @@ impl Processes {
         Self { api, dispatchers }
     }
 
-    /// Kills the process that owns the only lane, and starts it again.
-    async fn kill_the_owner(&mut self) {
-        let owner = until("one of them owns the lane", || async {
+    /// Which process owns the only lane.
+    async fn owner(&self) -> usize {
+        until("one of them owns the lane", || async {
             for (number, dispatcher) in self.dispatchers.iter().enumerate() {
                 let admin = dispatcher.admin();
                 let answer = admin.try_send(admin.request("GET", "/metrics")).await.ok()?;
@@ -48,8 +48,21 @@ impl Processes {
             }
             None
         })
-        .await;
+        .await
+    }
+
+    /// Kills the process that owns the only lane, and starts it again.
+    async fn kill_the_owner(&mut self) {
+        let owner = self.owner().await;
         self.dispatchers[owner].crash_and_restart().await;
+    }
+
+    /// Ends the process that owns the only lane in an orderly way, as a new
+    /// version of it would be installed, and starts it again.
+    async fn replace_the_owner(&mut self) {
+        let owner = self.owner().await;
+        assert_eq!(self.dispatchers[owner].stop().await, Some(0));
+        self.dispatchers[owner].restart().await;
     }
 }
 
@@ -83,6 +96,33 @@ async fn a_rate_is_not_exceeded_when_another_process_takes_over() {
             received[n..].iter().take_while(|other| other.at - first.at < Duration::from_millis(990));
         assert!(within.count() <= 30, "too many within a second of call {n}");
     }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_over_a_minute_in_which_the_owner_is_replaced() {
+    const RATE: usize = 10;
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut processes = Processes::start().await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let api = processes.api.api();
+    api.create_endpoint("acme", json!({ "url": receiver.url(), "rate_limit_per_second": RATE })).await;
+    for n in 0..RATE * 61 {
+        api.publish("acme", "order.paid", &format!("ord_{n}")).await;
+    }
+    receiver.wait_for(RATE * 20).await;
+    processes.replace_the_owner().await;
+    receiver.wait_for(RATE * 40).await;
+    processes.replace_the_owner().await;
+    let first = receiver.received()[0].at;
+    let in_a_minute = until("a minute has passed", || async {
+        let received = receiver.received();
+        let within = received.iter().take_while(|one| one.at - first < MINUTE).count();
+        (first.elapsed() > MINUTE).then_some(within)
+    })
+    .await;
+    println!("{in_a_minute} calls in a minute at {RATE} a second");
+    let wanted = RATE * 60;
+    assert!((wanted * 95..=wanted * 105).contains(&(in_a_minute * 100)), "{in_a_minute} calls in a minute");
 }
 
 #[tokio::test]

@@ -460,3 +460,19 @@ async fn a_patch_means_the_same_header_however_it_writes_it() {
     let removed = api.patch(&path, json!({ "headers": { "X-Api-Key": null } })).await.expect(200);
     assert_eq!(removed["headers"], json!({}));
 }
+
+#[tokio::test]
+async fn values_of_headers_are_not_sent_to_another_host_than_the_one_they_were_written_for() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let endpoint = json!({ "url": "http://127.0.0.1:9/", "headers": { "X-Api-Key": "sesame", "x-b": "1" } });
+    let (id, _) = api.create_endpoint("acme", endpoint).await;
+    let path = format!("/v1/tenants/acme/endpoints/{id}");
+    api.patch(&path, json!({ "url": "http://127.0.0.1:9/other" })).await.expect(200);
+    let moved = json!({ "url": "http://127.0.0.1:10/" });
+    assert_eq!(api.patch(&path, moved).await.problem(422, "invalid_request"), ["/headers/x-api-key"]);
+    let moved = json!({ "url": "http://127.0.0.1:10/", "headers": { "X-Api-Key": "again", "x-b": null } });
+    let after = api.patch(&path, moved).await.expect(200);
+    assert_eq!(after["headers"], json!({ "x-api-key": "***" }));
+}

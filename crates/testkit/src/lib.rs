@@ -7,14 +7,18 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
 mod api;
+mod clock;
 mod dns;
+mod mail;
 mod postgres;
 mod program;
 mod proxy;
 mod receiver;
 
 pub use api::{Answer, Api};
+pub use clock::Clock;
 pub use dns::NameServer;
+pub use mail::MailServer;
 pub use postgres::Postgres;
 pub use program::{Program, Start, Store, migrate, run};
 pub use proxy::Proxy;

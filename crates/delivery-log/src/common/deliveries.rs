@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::QueryBuilder;
 
-use model::attempt::Attempt;
+use model::attempt::{Attempt, Trigger};
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
 use model::event::{Event, EventData};
@@ -62,7 +62,7 @@ async fn replay_if_allowed(
     if delivery.status == DeliveryStatus::Delivered && !force {
         return Ok(Outcome::Refused((Replayed::AlreadyDelivered, None)));
     }
-    if !replay(connection, &delivery, now).await? {
+    if !replay(connection, &delivery, Trigger::Manual, now).await? {
         return Ok(Outcome::Refused((Replayed::NotFound, None)));
     }
     Ok(Outcome::Done((Replayed::Due, Some(delivery.endpoint))))

@@ -22,7 +22,7 @@ use model::vault::Vault;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, coded, count, json, parsed, status_option, time, to_json, uuid};
+use super::rows::{broken, coded, count, json, parsed, status_option, time, time_option, to_json, uuid};
 use super::sealed::{
     credentials, has_same_credentials, seal_credentials, seal_headers, seal_secrets, unseal,
 };
@@ -68,6 +68,7 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
             credentials: credentials(row, vault, id)?,
             status: parsed(row, "status", str::parse::<EndpointStatus>)?,
             disabled_reason: row.try_get("disabled_reason")?,
+            missed_since: time_option(row, "missed_since")?,
             metadata: row.try_get("metadata")?,
             created_at: time(row, "created_at")?,
             updated_at: time(row, "updated_at")?,
@@ -161,7 +162,7 @@ async fn update(
     sqlx::query(
         "UPDATE endpoints SET url = $1, description = $2, subscriptions = $3, payload = $4, timeout_ms = $5, \
          status = $6, disabled_reason = $7, metadata = $8, sealed_headers = $9, updated_at = $10, version = $11, \
-         options = $13, sealed_credentials = $14 WHERE id = $12",
+         options = $13, sealed_credentials = $14, missed_since = $15 WHERE id = $12",
     )
     .bind(new.url.as_str())
     .bind(&new.description)
@@ -177,6 +178,7 @@ async fn update(
     .bind(new.id.0)
     .bind(options_text(new))
     .bind(sealed.credentials)
+    .bind(new.missed_since.map(Timestamp::as_micros))
     .execute(&mut *connection)
     .await?;
     let moved = sealed.changed || before.try_get::<&str, _>(0)? != new.url.as_str();
@@ -302,6 +304,7 @@ impl Endpoints for Store {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
                     "UPDATE endpoints SET status = 'disabled', disabled_reason = $1, version = $3, \
+                     missed_since = coalesce(missed_since, $2), \
                      updated_at = CASE WHEN updated_at < $2 THEN $2 ELSE updated_at + 1 END \
                      WHERE id = $4 AND url = $5 AND status = 'enabled' AND deleted_at IS NULL",
                 )

@@ -67,6 +67,9 @@ pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &Delive
     if let Some(subject) = &filter.subject {
         sql.push(" AND e.subject = ").push_bind(subject.as_str().to_owned());
     }
+    if let Some(replay) = filter.replay {
+        sql.push(" AND d.id IN (SELECT delivery FROM replayed WHERE replay = ").push_bind(replay.0).push(")");
+    }
     if let Some(error_class) = filter.error_class {
         sql.push(" AND d.last_error = ").push_bind(error_class.code());
     }

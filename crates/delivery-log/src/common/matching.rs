@@ -47,8 +47,14 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
     // Read once, and only if a filter looks at it.
     let data = LazyCell::new(|| serde_json::from_slice(publish.data.as_bytes()).ok());
     for live in endpoints {
+        let candidate = || Candidate {
+            event_type: &publish.event_type,
+            subject: &publish.subject,
+            labels: &publish.labels,
+            data: None,
+        };
         let wants = live.endpoint.wants(&publish.event_type, publish.schema_version);
-        match wants.and_then(|()| passes_filter(&live, publish, &data)) {
+        match wants.and_then(|()| passes_filter(&live, candidate(), &data)) {
             Ok(()) => targets.wanted.push(live),
             Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
                 let endpoint = live.endpoint.id;
@@ -60,19 +66,27 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
     Ok(targets)
 }
 
-fn passes_filter(
+/// Whether an endpoint would get an event that is there already.
+pub(super) fn would_get(
     live: &LiveEndpoint,
-    publish: &Publish,
+    event: &Event,
     data: &LazyCell<Option<Value>, impl FnOnce() -> Option<Value>>,
 ) -> Result<(), NoMatch> {
+    live.endpoint.wants(&event.event_type, event.schema_version)?;
+    let Event { event_type, subject, labels, .. } = event;
+    passes_filter(live, Candidate { event_type, subject, labels, data: None }, data)
+}
+
+/// Whether a candidate passes the endpoint's filter; `data` is read only for a
+/// filter that looks at it.
+fn passes_filter<'a>(
+    live: &LiveEndpoint,
+    candidate: Candidate<'a>,
+    data: &'a LazyCell<Option<Value>, impl FnOnce() -> Option<Value>>,
+) -> Result<(), NoMatch> {
     let Some(filter) = &live.endpoint.calls.filter else { return Ok(()) };
-    let candidate = Candidate {
-        event_type: &publish.event_type,
-        subject: &publish.subject,
-        labels: &publish.labels,
-        data: if filter.reads_data() { data.as_ref() } else { None },
-    };
-    if filter.passes(&candidate) { Ok(()) } else { Err(NoMatch::Filter) }
+    let data = if filter.reads_data() { data.as_ref() } else { None };
+    if filter.passes(&Candidate { data, ..candidate }) { Ok(()) } else { Err(NoMatch::Filter) }
 }
 
 /// The event that a publish becomes.

@@ -246,6 +246,7 @@ fn new_endpoint(surroundings: &Surroundings, tenant: &Tenant) -> SecretEndpoint 
             credentials: Credentials::default(),
             status: EndpointStatus::Enabled,
             disabled_reason: None,
+            missed_since: None,
             metadata: "{}".to_owned(),
             created_at: now,
             updated_at: now,

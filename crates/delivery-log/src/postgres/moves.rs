@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use model::attempt::Trigger;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
-use model::ids::DeliveryId;
+use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
+use model::payload::PayloadForm;
 
 use super::{lanes, rows};
 
@@ -14,6 +15,7 @@ use super::{lanes, rows};
 pub(super) async fn replay(
     connection: &mut PgConnection,
     delivery: &Delivery,
+    trigger: Trigger,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
     let kept = sqlx::query("SELECT 1 FROM events WHERE id = $1 FOR KEY SHARE").bind(delivery.event.0);
@@ -37,11 +39,45 @@ pub(super) async fn replay(
     sqlx::query(sql)
         .bind(delivery.id.0)
         .bind(now.as_micros())
-        .bind(Trigger::Manual.code() as i16)
+        .bind(trigger.code() as i16)
         .execute(&mut *connection)
         .await?;
     lanes::wake(connection, &[delivery.endpoint], now).await?;
     Ok(true)
+}
+
+/// A delivery that is to be made of an event that is there already.
+pub(super) struct Missed<'a> {
+    pub(super) id: DeliveryId,
+    pub(super) project: ProjectId,
+    pub(super) endpoint: EndpointId,
+    pub(super) event: EventId,
+    pub(super) form: &'a PayloadForm,
+    /// Its key and place, if its endpoint wants an order.
+    pub(super) order: Option<(&'a str, u64)>,
+}
+
+/// Adds it, due now.
+pub(super) async fn add(connection: &mut PgConnection, new: &Missed<'_>, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
+         updated_at, attempts, tries, rejections, status, trigger, payload, public_url, order_key, order_sequence) \
+         SELECT $1, project, tenant, $2, id, $3, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
+         FROM events WHERE id = $9 AND project = $10 FOR KEY SHARE",
+    )
+    .bind(new.id.0)
+    .bind(new.endpoint.0)
+    .bind(now.as_micros())
+    .bind(Trigger::Replay.code() as i16)
+    .bind(new.form.stored_name())
+    .bind(new.form.public_url())
+    .bind(new.order.map(|(key, _)| key))
+    .bind(new.order.map(|(_, sequence)| sequence as i64))
+    .bind(new.event.0)
+    .bind(new.project.0)
+    .execute(&mut *connection)
+    .await?;
+    lanes::wake(connection, &[new.endpoint], now).await
 }
 
 /// Withdraws a delivery that waits.

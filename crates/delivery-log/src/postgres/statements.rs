@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder};
 
-use model::ids::EventId;
+use model::ids::{EndpointId, EventId, ProjectId};
 use uuid::Uuid;
 
 use crate::View;
@@ -76,6 +76,32 @@ pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId
 /// event's, one after the other, so they follow it within a second.
 pub(super) fn last_delivery(event: Uuid) -> Uuid {
     Uuid::from_u128(event.as_u128() + (1_000 << 80))
+}
+
+/// Keeps others from changing the rows that are read.
+pub(super) const FOR_UPDATE: &str = " FOR UPDATE";
+
+/// A running replay of which a part is due, unless another process has it in hand.
+pub(super) const LOCK_DUE_REPLAY: &str =
+    "SELECT * FROM replays WHERE id = $1 AND state = 0 AND next_at <= $2 FOR UPDATE SKIP LOCKED";
+
+/// How the deliveries of a replay stand: codes and how many there are of each.
+pub(super) const STATUSES_OF_REPLAY: &str = "SELECT status, count(*) AS many FROM ( \
+    SELECT w.status FROM replayed r JOIN waiting w ON w.id = r.delivery WHERE r.replay = $1 UNION ALL \
+    SELECT d.status FROM replayed r JOIN deliveries d ON d.id = r.delivery WHERE r.replay = $1) s GROUP BY status";
+
+/// Which events from `first` to `last` have a delivery to an endpoint.
+pub(super) fn events_at(
+    _: ProjectId,
+    endpoint: EndpointId,
+    first: Uuid,
+    last: Uuid,
+) -> QueryBuilder<Postgres> {
+    // The deliveries of an event follow it within a second.
+    let mut sql = QueryBuilder::new("SELECT d.event FROM all_deliveries d WHERE d.endpoint = ");
+    sql.push_bind(endpoint.0).push(" AND d.id > ").push_bind(first);
+    sql.push(" AND d.id < ").push_bind(last_delivery(last));
+    sql
 }
 
 /// Lists whose rows stand in the order of their ids.

@@ -5,6 +5,8 @@ use sqlx::SqliteConnection;
 use model::attempt::Trigger;
 use model::clock::Timestamp;
 use model::delivery::Delivery;
+use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
+use model::payload::PayloadForm;
 
 use super::lanes;
 
@@ -13,6 +15,7 @@ use super::lanes;
 pub(super) async fn replay(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
+    trigger: Trigger,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
     let sql = match delivery.status.is_waiting() {
@@ -28,13 +31,51 @@ pub(super) async fn replay(
     };
     sqlx::query(sql)
         .bind(now.as_micros())
-        .bind(Trigger::Manual.code())
+        .bind(trigger.code())
         .bind(delivery.project.0)
         .bind(delivery.id.0)
         .execute(&mut *connection)
         .await?;
     lanes::wake(connection, &[delivery.endpoint], now).await?;
     Ok(true)
+}
+
+/// A delivery that is to be made of an event that is there already.
+pub(super) struct Missed<'a> {
+    pub(super) id: DeliveryId,
+    pub(super) project: ProjectId,
+    pub(super) endpoint: EndpointId,
+    pub(super) event: EventId,
+    pub(super) form: &'a PayloadForm,
+    /// Its key and place, if its endpoint wants an order.
+    pub(super) order: Option<(&'a str, u64)>,
+}
+
+/// Adds it, due now.
+pub(super) async fn add(
+    connection: &mut SqliteConnection,
+    new: &Missed<'_>,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO deliveries (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
+         updated_at, attempts, tries, rejections, status, trigger, payload, public_url, order_key, order_sequence) \
+         SELECT $1, project, tenant, $2, position, $3, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
+         FROM events WHERE id = $9 AND project = $10",
+    )
+    .bind(new.id.0)
+    .bind(new.endpoint.0)
+    .bind(now.as_micros())
+    .bind(Trigger::Replay.code())
+    .bind(new.form.stored_name())
+    .bind(new.form.public_url())
+    .bind(new.order.map(|(key, _)| key))
+    .bind(new.order.map(|(_, sequence)| sequence as i64))
+    .bind(new.event.0)
+    .bind(new.project.0)
+    .execute(&mut *connection)
+    .await?;
+    lanes::wake(connection, &[new.endpoint], now).await
 }
 
 pub(super) async fn cancel(

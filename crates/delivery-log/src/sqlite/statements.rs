@@ -2,7 +2,8 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
-use model::ids::EventId;
+use model::ids::{EndpointId, EventId, ProjectId};
+use uuid::Uuid;
 
 use crate::View;
 use crate::page::{Order, PageRequest};
@@ -67,6 +68,33 @@ pub(super) const READ_DATA: &str = "SELECT p.data FROM events e JOIN payloads p 
 pub(super) fn of_event(sql: &mut QueryBuilder<Sqlite>, view: View, event: EventId) {
     sql.push(" AND d.event = (SELECT position FROM events WHERE project = ").push_bind(view.project.0);
     sql.push(" AND id = ").push_bind(event.0).push(")");
+}
+
+/// Keeps others from changing the rows that are read.
+pub(super) const FOR_UPDATE: &str = "";
+
+/// A running replay of which a part is due, unless another process has it in hand.
+pub(super) const LOCK_DUE_REPLAY: &str =
+    "SELECT * FROM replays WHERE id = $1 AND state = 0 AND next_at <= $2";
+
+/// How the deliveries of a replay stand: codes and how many there are of each.
+pub(super) const STATUSES_OF_REPLAY: &str = "SELECT d.status, count(*) AS many FROM replayed r \
+    JOIN replays j ON j.id = r.replay JOIN deliveries d ON d.project = j.project AND d.id = r.delivery \
+    WHERE r.replay = $1 GROUP BY d.status";
+
+/// Which events from `first` to `last` have a delivery to an endpoint.
+pub(super) fn events_at(
+    project: ProjectId,
+    endpoint: EndpointId,
+    first: Uuid,
+    last: Uuid,
+) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new(
+        "SELECT e.id AS event FROM events e JOIN deliveries d ON d.event = e.position WHERE e.project = ",
+    );
+    sql.push_bind(project.0).push(" AND e.id >= ").push_bind(first).push(" AND e.id <= ").push_bind(last);
+    sql.push(" AND d.endpoint = ").push_bind(endpoint.0);
+    sql
 }
 
 /// Lists whose rows are numbered in the order in which they came.

@@ -6,7 +6,7 @@ use model::access::Scope;
 use model::attempt::ErrorClass;
 use model::delivery::VisibleStatus;
 use model::event_type::EventType;
-use model::ids::EndpointId;
+use model::ids::{EndpointId, ReplayId};
 use model::names::{Subject, TenantHandle};
 
 use super::present;
@@ -21,7 +21,7 @@ use crate::query::Query;
 #[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
         ("tenant" = Option<String>, Query), ("endpoint" = Option<String>, Query), ("type" = Option<String>, Query),
-        ("subject" = Option<String>, Query), ("status" = Option<String>, Query),
+        ("subject" = Option<String>, Query), ("status" = Option<String>, Query), ("replay" = Option<String>, Query),
         ("error_class" = Option<String>, Query), ("http_status" = Option<u16>, Query),
         ("occurred_after" = Option<String>, Query), ("occurred_before" = Option<String>, Query)),
     responses((status = 200, body = api_types::DeliveryPage)))]
@@ -39,6 +39,7 @@ pub(crate) async fn handle(
         event: None,
         event_type: query.take("type", EventType::parse),
         subject: query.take("subject", Subject::parse),
+        replay: query.take("replay", str::parse::<ReplayId>),
         statuses: query.several("status", str::parse::<VisibleStatus>),
         error_class: query.take("error_class", str::parse::<ErrorClass>),
         http_status: query.take("http_status", str::parse::<u16>),

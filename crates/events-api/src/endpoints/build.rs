@@ -80,6 +80,7 @@ pub(super) fn endpoint(
         credentials,
         status,
         disabled_reason: None,
+        missed_since: None,
         metadata,
         created_at: now,
         updated_at: now,

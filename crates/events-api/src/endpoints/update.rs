@@ -41,22 +41,30 @@ pub(crate) async fn change(
     incoming.check_if_match(before.updated_at)?;
     let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
     keep_oauth_secret_where_it_belongs(&before, &patch)?;
+    let given = given_headers(&patch);
     let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
     }
     let wanted = build::endpoint(api, tenant, &wanted, Some(&before.url))?;
     let disabled_reason = match wanted.status {
-        EndpointStatus::Disabled => before.disabled_reason,
+        EndpointStatus::Disabled => before.disabled_reason.clone(),
         EndpointStatus::Enabled | EndpointStatus::Paused => None,
+    };
+    let now = api.change_time(before.updated_at);
+    let missed_since = match wanted.status {
+        EndpointStatus::Disabled => before.missed_since.or(Some(now)),
+        EndpointStatus::Enabled | EndpointStatus::Paused => before.missed_since,
     };
     let after = Endpoint {
         id: before.id,
+        missed_since,
         disabled_reason,
         created_at: before.created_at,
-        updated_at: api.change_time(before.updated_at),
+        updated_at: now,
         ..wanted
     };
+    keep_headers_where_they_belong(&before, &after, &given)?;
     if !api.store.update_endpoint(&after, before.updated_at).await? {
         return Err(Problem::changed_meanwhile());
     }
@@ -73,6 +81,30 @@ fn keep_oauth_secret_where_it_belongs(before: &Endpoint, patch: &Value) -> Resul
         return Err(Problem::invalid("/oauth/client_secret", "required", detail));
     }
     Ok(())
+}
+
+/// The headers whose values a patch gives.
+fn given_headers(patch: &Value) -> Vec<String> {
+    let headers = patch.get("headers").and_then(Value::as_object);
+    headers.map(|headers| headers.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Values of headers that were written for one host are not sent to another:
+/// they are given again, or taken away.
+fn keep_headers_where_they_belong(
+    before: &Endpoint,
+    after: &Endpoint,
+    given: &[String],
+) -> Result<(), Problem> {
+    let kept = after.headers.iter().find(|header| !given.contains(&header.name));
+    match kept {
+        Some(header) if before.url.origin() != after.url.origin() => Err(Problem::invalid(
+            format!("/headers/{}", header.name),
+            "required",
+            "was written for another host: give its value again, or null to remove it",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Header names in lower case, as they are stored: a patch means the same

@@ -1,0 +1,166 @@
+//! `POST /v1/replays`
+
+use actix_web::{HttpResponse, web};
+use api_types::{ReplayPlan, ReplayWish};
+use delivery_log::replays::Counted;
+use model::access::Scope;
+use model::attempt::ErrorClass;
+use model::clock::Timestamp;
+use model::endpoint::{Endpoint, EndpointStatus};
+use model::event_type::EventType;
+use model::ids::{EndpointId, ReplayId};
+use model::names::Subject;
+use model::replay::{
+    DEFAULT_RATE, MAX_LOOKED_AT, MAX_SENT, RATES, Replay, ReplayFilter, ReplayMode, ReplayState,
+};
+
+use super::present;
+use crate::api::{Api, new_id};
+use crate::auth::{Caller, Credentials};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::once::Prepared;
+use crate::outgoing;
+use crate::problem::{Code, Faults, Problem};
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 500;
+
+/// Sends many past deliveries of an endpoint again: those that failed, events
+/// that it never got, or all. They go out with the ids and bytes that they had.
+#[utoipa::path(post, path = "/v1/replays", tag = "replays", request_body = ReplayWish,
+    responses((status = 202, body = api_types::Replay), (status = 200, description = "dry_run", body = ReplayPlan),
+        (status = 409, body = api_types::Problem), (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesReplay).await?;
+    let text = incoming.text(BODY_LIMIT).await?;
+    let wanted: ReplayWish = text.parse()?;
+    let endpoint = find_endpoint(&api, &caller, &wanted).await?;
+    let replay = build(&api, &wanted, &endpoint)?;
+    let matched = match api.store.count_replay(&replay).await? {
+        Counted::Matched(matched) => matched,
+        Counted::TooManyToLookAt => {
+            let detail = format!("is about more than {MAX_LOOKED_AT} events; narrow it by type or time");
+            return Err(Problem::invalid("/filter", "too_many", detail));
+        }
+    };
+    if wanted.dry_run {
+        return Ok(outgoing::plain(&ReplayPlan { matched }));
+    }
+    if endpoint.status != EndpointStatus::Enabled {
+        return Err(not_enabled());
+    }
+    let replay = Replay { matched, ..replay };
+    let location = Some(format!("/v1/replays/{}", replay.id));
+    let about = (&incoming, &caller, Some(endpoint.tenant));
+    let prepared = Prepared::new(&api, about, &text, 202, location, &present(&replay))?;
+    let created = api.store.create_replay(&replay, prepared.once()).await?;
+    prepared.settle(created, |created| if created { Ok(()) } else { Err(not_enabled()) })
+}
+
+fn not_enabled() -> Problem {
+    Problem::new(Code::Conflict, "the endpoint is paused, disabled or deleted; enable the endpoint first")
+}
+
+/// The endpoint that a replay is about.
+async fn find_endpoint(api: &Api, caller: &Caller, wanted: &ReplayWish) -> Result<Endpoint, Problem> {
+    let is_missing = wanted.mode == ReplayMode::Missing.as_str();
+    let (pointer, text, other) = match is_missing {
+        true => ("/to_endpoint", &wanted.to_endpoint, ("/filter/endpoint", &wanted.filter.endpoint)),
+        false => ("/filter/endpoint", &wanted.filter.endpoint, ("/to_endpoint", &wanted.to_endpoint)),
+    };
+    if other.1.is_some() {
+        let detail = format!("goes not with mode {}; use {pointer}", wanted.mode);
+        return Err(Problem::invalid(other.0, "not_allowed", detail));
+    }
+    let text = text.as_ref().ok_or_else(|| {
+        Problem::invalid(pointer, "required", "is required: a replay is about one endpoint")
+    })?;
+    let id: EndpointId = text.parse().map_err(|error| Problem::invalid(pointer, "invalid_value", error))?;
+    let missing = || Problem::invalid(pointer, "not_found", "there is no such endpoint");
+    let live = api.store.configuration().endpoint(id).ok_or_else(missing)?;
+    let found = api.store.find_endpoint(caller.view(), live.endpoint.tenant, id).await?;
+    found.map(|found| found.endpoint).ok_or_else(missing)
+}
+
+/// A replay that cannot be invalid.
+fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, Problem> {
+    let mut faults = Faults::default();
+    let mode = faults
+        .check("/mode", wanted.mode.parse::<ReplayMode>().map_err(|_| "must be failed, missing or all"));
+    let rate = wanted.rate_per_second.unwrap_or(DEFAULT_RATE);
+    if !RATES.contains(&rate) {
+        faults.add(
+            "/rate_per_second",
+            "out_of_range",
+            format_args!("must be {} to {}", RATES.start(), RATES.end()),
+        );
+    }
+    let max = wanted.max.unwrap_or(MAX_SENT);
+    if !(1..=MAX_SENT).contains(&max) {
+        faults.add("/max", "out_of_range", format_args!("must be 1 to {MAX_SENT}"));
+    }
+    if wanted.reason.len() > MAX_REASON {
+        faults.add("/reason", "too_long", format_args!("is longer than {MAX_REASON} bytes"));
+    }
+    let filter = filter(&mut faults, wanted, mode);
+    faults.finish()?;
+    let now = api.now();
+    Ok(Replay {
+        id: new_id!(ReplayId, api),
+        project: endpoint.project,
+        tenant: endpoint.tenant,
+        endpoint: endpoint.id,
+        mode: mode.unwrap_or(ReplayMode::Failed),
+        filter,
+        rate_per_second: rate,
+        max,
+        reason: wanted.reason.clone(),
+        state: ReplayState::Running,
+        detail: None,
+        matched: 0,
+        sent: 0,
+        skipped: 0,
+        delivered: 0,
+        failed: 0,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) -> ReplayFilter {
+    let given = &wanted.filter;
+    if let Some(text) = &given.event_type {
+        faults.check("/filter/type", EventType::parse(text));
+    }
+    if let Some(text) = &given.subject {
+        faults.check("/filter/subject", Subject::parse(text));
+    }
+    if let Some(text) = &given.error_class {
+        faults.check("/filter/error_class", text.parse::<ErrorClass>());
+    }
+    if mode == Some(ReplayMode::Missing) {
+        let detail = "goes not with mode missing: what was never sent has no answer";
+        for (there, pointer) in [
+            (given.error_class.is_some(), "/filter/error_class"),
+            (given.http_status.is_some(), "/filter/http_status"),
+        ] {
+            if there {
+                faults.add(pointer, "not_allowed", detail);
+            }
+        }
+    }
+    let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
+    ReplayFilter {
+        event_type: given.event_type.clone(),
+        subject: given.subject.clone(),
+        error_class: given.error_class.clone(),
+        http_status: given.http_status,
+        occurred_after: micros(given.occurred_after),
+        occurred_before: micros(given.occurred_before),
+        published_after: micros(given.published_after),
+    }
+}

@@ -1,0 +1,23 @@
+//! `GET /v1/replays/{replay}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::{find, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Shows a replay, and what has become of its deliveries by now.
+#[utoipa::path(get, path = "/v1/replays/{replay}", tag = "replays", params(("replay" = String, Path)),
+    responses((status = 200, body = api_types::Replay), (status = 404, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesRead).await?;
+    let replay = find(&api, &caller, &path).await?;
+    Ok(outgoing::plain(&present(&replay)))
+}

@@ -1,0 +1,27 @@
+//! `GET /v1/replays`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists replays, newest first. Ended ones are kept for 90 days.
+#[utoipa::path(get, path = "/v1/replays", tag = "replays",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
+    responses((status = 200, body = api_types::ReplayPage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesRead).await?;
+    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let page = api.store.list_replays(caller.view(), request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|replay| present(&replay))))
+}

@@ -1,0 +1,62 @@
+//! `POST /v1/replays/{replay}/pause`, `/resume` and `/cancel`
+
+use actix_web::{HttpResponse, web};
+use delivery_log::replays::ReplaySet;
+use model::access::Scope;
+use model::replay::ReplayState;
+
+use super::{find, missing, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::outgoing;
+use crate::problem::{Code, Problem};
+
+/// Sends nothing more until the replay is resumed. What was sent goes its way.
+#[utoipa::path(post, path = "/v1/replays/{replay}/pause", tag = "replays", params(("replay" = String, Path)),
+    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn pause(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &path, ReplayState::Paused).await
+}
+
+/// Lets a paused replay go on.
+#[utoipa::path(post, path = "/v1/replays/{replay}/resume", tag = "replays", params(("replay" = String, Path)),
+    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn resume(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &path, ReplayState::Running).await
+}
+
+/// Ends a replay. What was sent goes its way.
+#[utoipa::path(post, path = "/v1/replays/{replay}/cancel", tag = "replays", params(("replay" = String, Path)),
+    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn cancel(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &path, ReplayState::Canceled).await
+}
+
+async fn set(
+    api: &Api,
+    credentials: Credentials,
+    id: &str,
+    state: ReplayState,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::DeliveriesReplay).await?;
+    let replay_id = id.parse().map_err(|_| missing())?;
+    match api.store.set_replay(caller.view(), replay_id, state).await? {
+        ReplaySet::Done => Ok(outgoing::plain(&present(&find(api, &caller, id).await?))),
+        ReplaySet::NotFound => Err(missing()),
+        ReplaySet::Ended(state) => {
+            Err(Problem::new(Code::Conflict, format!("the replay is {state}; start another one")))
+        }
+    }
+}

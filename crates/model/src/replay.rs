@@ -1,0 +1,158 @@
+//! Replays: jobs that send many past deliveries of one endpoint again.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::coded::names;
+use crate::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
+
+/// How many deliveries one replay sends at most, and unless it says less.
+pub const MAX_SENT: u32 = 100_000;
+/// How many events a replay of what is missing looks at; beyond, it is to be narrowed.
+pub const MAX_LOOKED_AT: u32 = 500_000;
+/// The rates that a replay may have, in deliveries a second.
+pub const RATES: RangeInclusive<u32> = 1..=1_000;
+/// The rate of a replay that names none.
+pub const DEFAULT_RATE: u32 = 50;
+/// How long ended replays are kept.
+pub const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+names!(
+    /// What a replay sends.
+    ReplayMode, UnknownReplayMode {
+        /// Deliveries that failed.
+        Failed = "failed" = 0,
+        /// Events that the endpoint would get now and never got.
+        Missing = "missing" = 1,
+        /// Every delivery, whatever became of it.
+        All = "all" = 2,
+    }
+);
+
+names!(
+    /// How a replay stands.
+    ReplayState, UnknownReplayState {
+        /// It sends, or waits for what it sent to end.
+        Running = "running" = 0,
+        /// It sends nothing until it is resumed.
+        Paused = "paused" = 1,
+        /// Everything was sent and has ended.
+        Completed = "completed" = 2,
+        /// It was withdrawn; what was sent goes its way.
+        Canceled = "canceled" = 3,
+        /// It could not go on; `detail` says why.
+        Failed = "failed" = 4,
+    }
+);
+
+impl ReplayState {
+    /// Whether nothing more comes of it.
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Canceled | Self::Failed)
+    }
+}
+
+/// Which deliveries, or events, a replay is about. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayFilter {
+    /// With an event of this type.
+    pub event_type: Option<String>,
+    /// With an event about this object.
+    pub subject: Option<String>,
+    /// Whose last attempt ended like this: the name of an error class.
+    pub error_class: Option<String>,
+    /// Whose last attempt was answered like this.
+    pub http_status: Option<u16>,
+    /// With an event not before this, in microseconds since 1970.
+    pub occurred_after: Option<i64>,
+    /// With an event before this, in microseconds since 1970.
+    pub occurred_before: Option<i64>,
+    /// With an event published not before this, in microseconds since 1970.
+    pub published_after: Option<i64>,
+}
+
+/// A replay as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Its id.
+    pub id: ReplayId,
+    /// The project.
+    pub project: ProjectId,
+    /// The tenant of the endpoint.
+    pub tenant: TenantId,
+    /// To where it sends.
+    pub endpoint: EndpointId,
+    /// What it sends.
+    pub mode: ReplayMode,
+    /// What it is about.
+    pub filter: ReplayFilter,
+    /// How many deliveries it sends in a second.
+    pub rate_per_second: u32,
+    /// How many it sends at most.
+    pub max: u32,
+    /// Why somebody wanted it.
+    pub reason: String,
+    /// How it stands.
+    pub state: ReplayState,
+    /// Why it paused or failed by itself.
+    pub detail: Option<String>,
+    /// How many there were to be sent when it began.
+    pub matched: u32,
+    /// How many were sent.
+    pub sent: u32,
+    /// How many were passed over: they had been sent or purged meanwhile.
+    pub skipped: u32,
+    /// How many of those sent were delivered.
+    pub delivered: u32,
+    /// How many of those sent failed.
+    pub failed: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Replay {
+    /// How many are still to be sent.
+    pub fn remaining(&self) -> u32 {
+        if self.state.is_ended() { 0 } else { self.matched.saturating_sub(self.sent + self.skipped) }
+    }
+}
+
+/// The id of the delivery that a replay makes of an event for an endpoint that
+/// never got it.
+///
+/// It is the same whoever makes it, so that there are never two for the pair,
+/// and it follows the event's within a millisecond, where a store looks for the
+/// deliveries of an event.
+pub fn missing_delivery(event: EventId, endpoint: EndpointId) -> DeliveryId {
+    use sha2::{Digest as _, Sha256};
+    let digest = Sha256::new().chain_update(event.as_bytes()).chain_update(endpoint.as_bytes()).finalize();
+    let millis = (event.0.as_u128() >> 80) as u64 + 1;
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    DeliveryId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy as Seeded;
+    use crate::ids::IdSource;
+
+    #[test]
+    fn the_delivery_of_a_missed_event_is_always_the_same_and_follows_the_event() {
+        let (source, now) = (IdSource::new(), Timestamp::from_secs(1_000));
+        let event = EventId::next(&source, now, &Seeded::new(1));
+        let endpoint = EndpointId::next(&source, now, &Seeded::new(2));
+        let other = EndpointId::next(&source, now, &Seeded::new(3));
+        let delivery = missing_delivery(event, endpoint);
+        assert_eq!(delivery, missing_delivery(event, endpoint));
+        assert_ne!(delivery, missing_delivery(event, other));
+        assert!(delivery.0 > event.0 && delivery.0.as_u128() < event.0.as_u128() + (1_000 << 80));
+        assert_eq!(delivery.0.get_version_num(), 7);
+    }
+}
