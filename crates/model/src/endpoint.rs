@@ -153,6 +153,11 @@ pub enum NoMatch {
     EventType,
     /// It is pinned to another version of the type.
     SchemaVersion,
+    /// It is pinned to a version that was retired.
+    VersionRetired,
+    /// It is pinned to an older version, and this event's data could not be
+    /// given in it.
+    DowngradeFailed,
     /// It is disabled.
     Disabled,
     /// Its filter says no.
@@ -165,6 +170,8 @@ impl NoMatch {
         match self {
             Self::EventType => "event_type",
             Self::SchemaVersion => "schema_version",
+            Self::VersionRetired => "version_retired",
+            Self::DowngradeFailed => "downgrade_failed",
             Self::Disabled => "disabled",
             Self::Filter => "filter",
         }

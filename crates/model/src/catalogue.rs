@@ -1,0 +1,319 @@
+//! The catalogue: event types, the versions of their schemas, and which
+//! version an endpoint gets.
+
+mod save;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::coded::names;
+use crate::downgrade::{AtSunset, Downgrade};
+use crate::endpoint::NoMatch;
+use crate::event_type::{EventType, WantedVersion};
+use crate::ids::ProjectId;
+use crate::schema::{Fault, Schema};
+
+pub use save::{Saved, WantedSchema, WantedType, save};
+
+/// How many event types a project may have.
+pub const MAX_TYPES: usize = 1_000;
+/// How many versions an event type may have.
+pub const MAX_VERSIONS: u32 = 100;
+/// The longest description or changelog, in bytes.
+pub const MAX_WORDS: usize = 4_000;
+/// How many days before a version goes its dependents are told.
+pub const NOTICES: [i64; 4] = [90, 30, 7, 1];
+
+names!(
+    /// How a version stands.
+    VersionStatus, UnknownVersionStatus {
+        /// It is in use.
+        Active = "active" = 0,
+        /// It goes at its sunset.
+        Deprecated = "deprecated" = 1,
+        /// It is gone: nothing is published or delivered in it any more.
+        Retired = "retired" = 2,
+    }
+);
+
+names!(
+    /// What a version is to the one before it.
+    Relation, UnknownRelation {
+        /// There is none before it.
+        First = "first" = 0,
+        /// Its data is data of the one before, too.
+        Compatible = "compatible" = 1,
+        /// Its data becomes data of the one before by its downgrade.
+        Downgrade = "downgrade" = 2,
+        /// Its data says nothing to those who want the one before.
+        Breaking = "breaking" = 3,
+    }
+);
+
+/// A version of an event type's schema.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Its number, from 1 without gaps.
+    pub number: u32,
+    /// What its data looks like.
+    pub schema: Arc<Schema>,
+    /// Data as it may be: the text of a JSON object.
+    pub example: Option<String>,
+    /// What changed, for people.
+    pub changelog: String,
+    /// How it stands.
+    pub status: VersionStatus,
+    /// Since when it is deprecated.
+    pub deprecated_at: Option<Timestamp>,
+    /// When it goes.
+    pub sunset_at: Option<Timestamp>,
+    /// The version that those who were pinned to it get since it went.
+    pub successor: Option<u32>,
+    /// How its data becomes data of the one before.
+    pub downgrade: Option<Arc<Downgrade>>,
+    /// What it is to the one before.
+    pub relation: Relation,
+    /// How many of the notices before its sunset were sent.
+    pub told: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Version {
+    /// Its data in the version before, if there is a way.
+    fn step_down(&self, data: &str) -> Option<Result<String, serde_json::Error>> {
+        match self.relation {
+            Relation::Compatible => Some(Ok(data.to_owned())),
+            Relation::Downgrade => self.downgrade.as_ref().map(|downgrade| downgrade.apply(data)),
+            Relation::First | Relation::Breaking => None,
+        }
+    }
+
+    /// Whether endpoints that are pinned to the version before get this one
+    /// when that goes.
+    fn takes_over(&self) -> bool {
+        match self.relation {
+            Relation::Compatible => true,
+            Relation::Downgrade => {
+                self.downgrade.as_ref().is_some_and(|downgrade| downgrade.at_sunset() == AtSunset::MoveUp)
+            }
+            Relation::First | Relation::Breaking => false,
+        }
+    }
+
+    /// How many of the notices before its sunset are due at `now`.
+    pub fn notices_due(&self, now: Timestamp) -> u32 {
+        let Some(sunset) = self.sunset_at.filter(|_| self.status == VersionStatus::Deprecated) else {
+            return 0;
+        };
+        let days = |days: i64| std::time::Duration::from_secs(days as u64 * 24 * 60 * 60);
+        NOTICES.iter().filter(|notice| sunset.minus(days(**notice)) <= now).count() as u32
+    }
+}
+
+/// An event type with its versions.
+#[derive(Debug, Clone)]
+pub struct EventTypeEntry {
+    /// The project.
+    pub project: ProjectId,
+    /// Its name.
+    pub name: EventType,
+    /// For people.
+    pub description: String,
+    /// How many bytes of data its events should have at most.
+    pub size_budget: Option<u32>,
+    /// Its versions, from 1 on.
+    pub versions: Vec<Version>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it or one of its versions last changed.
+    pub updated_at: Timestamp,
+}
+
+impl EventTypeEntry {
+    /// A version by its number.
+    pub fn version(&self, number: u32) -> Option<&Version> {
+        self.versions.get(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    /// The newest active version; the newest that is not retired if none is active.
+    pub fn newest(&self) -> Option<&Version> {
+        let with = |status| self.versions.iter().rev().find(move |version| version.status == status);
+        with(VersionStatus::Active).or_else(|| with(VersionStatus::Deprecated))
+    }
+
+    /// The version that a subscription is pinned to. `None` if it follows the
+    /// newest. `since` is when it was made.
+    pub fn pin(&self, wanted: WantedVersion, since: Timestamp) -> Option<u32> {
+        match wanted {
+            WantedVersion::Latest => None,
+            WantedVersion::Pinned(number) => Some(number),
+            WantedVersion::Unpinned => {
+                // What was newest when both were there.
+                let since = since.max(self.created_at);
+                let known = self.versions.iter().rev().find(|version| version.created_at <= since);
+                known.or(self.versions.first()).map(|version| version.number)
+            }
+        }
+    }
+
+    /// The version that stands for another since that was retired.
+    fn standing_for(&self, mut number: u32) -> Result<u32, NoMatch> {
+        // A successor has a greater number, so this ends.
+        while let Some(version) = self.version(number)
+            && version.status == VersionStatus::Retired
+        {
+            number = version.successor.filter(|next| *next > number).ok_or(NoMatch::VersionRetired)?;
+        }
+        Ok(number)
+    }
+
+    /// In which version a subscription gets an event that was published in `published`.
+    pub fn delivers(&self, wanted: WantedVersion, since: Timestamp, published: u32) -> Result<u32, NoMatch> {
+        let Some(pinned) = self.pin(wanted, since) else { return Ok(published) };
+        let wanted = self.standing_for(pinned)?;
+        match wanted <= published && self.has_way_down(published, wanted) {
+            true => Ok(wanted),
+            false => Err(NoMatch::SchemaVersion),
+        }
+    }
+
+    /// Whether data of one version becomes data of an older one.
+    fn has_way_down(&self, from: u32, to: u32) -> bool {
+        (to + 1..=from).all(|number| {
+            self.version(number)
+                .is_some_and(|version| matches!(version.relation, Relation::Compatible | Relation::Downgrade))
+        })
+    }
+
+    /// Data of one version as data of an older one, checked against its schema.
+    pub fn downgraded(&self, data: &str, from: u32, to: u32) -> Result<String, Vec<Fault>> {
+        let none =
+            || Fault { pointer: String::new(), detail: format!("has no way from version {from} to {to}") };
+        let mut text = data.to_owned();
+        for number in (to + 1..=from).rev() {
+            let version = self.version(number).ok_or_else(|| vec![none()])?;
+            let step = version.step_down(&text).ok_or_else(|| vec![none()])?;
+            text = step.map_err(|error| vec![Fault { pointer: String::new(), detail: error.to_string() }])?;
+        }
+        let target = self.version(to).ok_or_else(|| vec![none()])?;
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|error| vec![Fault { pointer: String::new(), detail: error.to_string() }])?;
+        target.schema.validate(&value, text.len())?;
+        Ok(text)
+    }
+
+    /// The version that those who are pinned to `number` get when it is retired.
+    pub fn successor_of(&self, number: u32) -> Option<u32> {
+        let next = self.version(number + 1)?;
+        next.takes_over().then_some(next.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: i64 = 24 * 60 * 60;
+
+    fn at(day: i64) -> Timestamp {
+        Timestamp::from_secs(day * DAY)
+    }
+
+    fn version(number: u32, day: i64, relation: Relation) -> Version {
+        Version {
+            number,
+            schema: Arc::new(Schema::parse("{}").expect("a schema")),
+            example: None,
+            changelog: String::new(),
+            status: VersionStatus::Active,
+            deprecated_at: None,
+            sunset_at: None,
+            successor: None,
+            downgrade: (relation == Relation::Downgrade).then(|| {
+                Arc::new(Downgrade::parse(&json!({ "steps": [{ "drop": "/new" }] })).expect("a downgrade"))
+            }),
+            relation,
+            told: 0,
+            created_at: at(day),
+            updated_at: at(day),
+        }
+    }
+
+    fn entry(versions: Vec<Version>) -> EventTypeEntry {
+        EventTypeEntry {
+            project: ProjectId(uuid::Uuid::nil()),
+            name: EventType::parse("invoice.paid").expect("a type"),
+            description: String::new(),
+            size_budget: None,
+            created_at: versions[0].created_at,
+            updated_at: versions[0].created_at,
+            versions,
+        }
+    }
+
+    #[test]
+    fn a_plain_name_is_pinned_to_what_was_newest_when_endpoint_and_type_were_there() {
+        let entry = entry(vec![
+            version(1, 10, Relation::First),
+            version(2, 20, Relation::Compatible),
+            version(3, 30, Relation::Downgrade),
+        ]);
+        let pin = |day| entry.pin(WantedVersion::Unpinned, at(day));
+        assert_eq!([pin(5), pin(10), pin(19), pin(20), pin(99)], [1, 1, 1, 2, 3].map(Some));
+        assert_eq!(entry.pin(WantedVersion::Latest, at(5)), None);
+        assert_eq!(entry.pin(WantedVersion::Pinned(7), at(5)), Some(7));
+    }
+
+    #[test]
+    fn an_event_comes_in_the_pinned_version_where_there_is_a_way_down() {
+        let entry = entry(vec![
+            version(1, 1, Relation::First),
+            version(2, 1, Relation::Breaking),
+            version(3, 1, Relation::Downgrade),
+            version(4, 1, Relation::Compatible),
+        ]);
+        let delivers = |wanted, published| entry.delivers(wanted, at(1), published);
+        assert_eq!(delivers(WantedVersion::Pinned(2), 4), Ok(2));
+        assert_eq!(delivers(WantedVersion::Pinned(1), 4), Err(NoMatch::SchemaVersion));
+        assert_eq!(delivers(WantedVersion::Pinned(3), 2), Err(NoMatch::SchemaVersion));
+        assert_eq!(delivers(WantedVersion::Pinned(9), 4), Err(NoMatch::SchemaVersion));
+        assert_eq!(delivers(WantedVersion::Latest, 2), Ok(2));
+        assert_eq!(entry.downgraded(r#"{"new":1,"old":1.0}"#, 4, 2), Ok(r#"{"old":1.0}"#.to_owned()));
+    }
+
+    #[test]
+    fn those_who_were_pinned_to_a_retired_version_move_up_or_are_told_why_not() {
+        let mut entry = entry(vec![
+            version(1, 1, Relation::First),
+            version(2, 1, Relation::Compatible),
+            version(3, 1, Relation::Downgrade),
+        ]);
+        assert_eq!([1, 2, 3].map(|number| entry.successor_of(number)), [Some(2), None, None]);
+        for number in [1, 2] {
+            let successor = entry.successor_of(number);
+            let version = &mut entry.versions[number as usize - 1];
+            (version.status, version.successor) = (VersionStatus::Retired, successor);
+        }
+        let delivers = |wanted| entry.delivers(wanted, at(1), 3);
+        assert_eq!(delivers(WantedVersion::Pinned(1)), Err(NoMatch::VersionRetired));
+        entry.versions[1].successor = Some(3);
+        assert_eq!(entry.delivers(WantedVersion::Pinned(1), at(1), 3), Ok(3));
+    }
+
+    #[test]
+    fn notices_are_due_ninety_thirty_seven_and_one_days_before_a_sunset() {
+        let mut version = version(1, 1, Relation::First);
+        version.sunset_at = Some(at(100));
+        assert_eq!(version.notices_due(at(99)), 0, "only a deprecated version goes");
+        version.status = VersionStatus::Deprecated;
+        let due = [9, 10, 69, 70, 93, 99, 100].map(|day| version.notices_due(at(day)));
+        assert_eq!(due, [0, 1, 1, 2, 3, 4, 4]);
+    }
+}

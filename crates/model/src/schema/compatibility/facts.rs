@@ -1,0 +1,307 @@
+//! What is known of a value: all the schemas that it fits.
+
+use serde_json::{Map, Value};
+
+use super::Break;
+use crate::schema::inline::escaped;
+
+/// Kinds of JSON values. Whole numbers and others are told apart.
+const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "string", "integer", "number"];
+/// All of them, as bits.
+const ALL: u8 = 0b111_1111;
+
+/// What is known of a value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts<'a> {
+    /// It fits all of these.
+    pub(super) maps: Vec<&'a Map<String, Value>>,
+    /// Lists of alternatives of which one has been chosen: the places of the
+    /// maps that have them.
+    chosen: Vec<(usize, &'static str)>,
+    /// Of what kinds it may be, if that is narrower than the maps say.
+    narrowed: Option<u8>,
+    /// There is no such value.
+    never: bool,
+}
+
+/// The kinds that a schema's own `type` allows.
+fn kinds_of(wanted: &Value) -> u8 {
+    let one = |name: &Value| match name.as_str() {
+        Some("number") => 0b110_0000,
+        Some(name) => KINDS.iter().position(|kind| *kind == name).map_or(0, |place| 1 << place),
+        None => 0,
+    };
+    match wanted {
+        Value::Array(names) => names.iter().map(one).fold(0, |all, kind| all | kind),
+        name => one(name),
+    }
+}
+
+fn kind_of(value: &Value) -> u8 {
+    match value {
+        Value::Null => 1,
+        Value::Bool(_) => 1 << 1,
+        Value::Object(_) => 1 << 2,
+        Value::Array(_) => 1 << 3,
+        Value::String(_) => 1 << 4,
+        Value::Number(number) => match number.is_f64() && number.as_f64().is_some_and(|n| n.fract() != 0.0) {
+            false => 1 << 5,
+            true => 1 << 6,
+        },
+    }
+}
+
+/// The kinds that a schema allows, as far as its types and values say.
+fn kinds_of_schema(schema: &Value) -> u8 {
+    let Value::Object(map) = schema else { return if schema == &Value::Bool(false) { 0 } else { ALL } };
+    let mut kinds = map.get("type").map_or(ALL, kinds_of);
+    if let Some(values) = values_of(map) {
+        kinds &= values.iter().map(|value| kind_of(value)).fold(0, |all, kind| all | kind);
+    }
+    for part in list(map, "allOf") {
+        kinds &= kinds_of_schema(part);
+    }
+    for key in ["anyOf", "oneOf"] {
+        if map.contains_key(key) {
+            kinds &= list(map, key).map(kinds_of_schema).fold(0, |all, kind| all | kind);
+        }
+    }
+    kinds
+}
+
+fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> {
+    map.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The values that a schema's `const` or `enum` allows.
+fn values_of(map: &Map<String, Value>) -> Option<Vec<&Value>> {
+    match (map.get("const"), map.get("enum")) {
+        (Some(one), _) => Some(vec![one]),
+        (None, Some(Value::Array(values))) => Some(values.iter().collect()),
+        _ => None,
+    }
+}
+
+/// For people: `integer or null`.
+fn named(kinds: u8) -> String {
+    let both = 0b110_0000;
+    let mut names: Vec<&str> = KINDS
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| kinds & (1 << place) != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if kinds & both == both {
+        names.retain(|name| *name != "integer");
+    }
+    match kinds {
+        ALL => "anything".to_owned(),
+        0 => "nothing".to_owned(),
+        _ => names.join(" or "),
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// What is known of a value that fits a schema.
+    pub(super) fn of(schema: &'a Value) -> Self {
+        let mut facts = Self::default();
+        facts.learn(schema);
+        facts
+    }
+
+    fn of_all(schemas: Vec<&'a Value>) -> Self {
+        let mut facts = Self::default();
+        schemas.into_iter().for_each(|schema| facts.learn(schema));
+        facts
+    }
+
+    /// It fits this schema, too.
+    pub(super) fn learn(&mut self, schema: &'a Value) {
+        match schema {
+            Value::Bool(true) => {}
+            Value::Object(map) => {
+                self.maps.push(map);
+                list(map, "allOf").for_each(|part| self.learn(part));
+            }
+            _ => self.never = true,
+        }
+    }
+
+    fn kinds(&self) -> u8 {
+        let mut kinds = self.narrowed.unwrap_or(ALL);
+        for map in &self.maps {
+            kinds &= map.get("type").map_or(ALL, kinds_of);
+            if let Some(values) = values_of(map) {
+                kinds &= values.iter().map(|value| kind_of(value)).fold(0, |all, kind| all | kind);
+            }
+            for key in ["anyOf", "oneOf"] {
+                if map.contains_key(key) {
+                    kinds &= list(map, key).map(kinds_of_schema).fold(0, |all, kind| all | kind);
+                }
+            }
+        }
+        kinds
+    }
+
+    /// Whether there is no such value.
+    pub(super) fn is_never(&self) -> bool {
+        self.never || self.kinds() == 0
+    }
+
+    /// Whether it may be of this kind.
+    pub(super) fn may_be(&self, kind: &str) -> bool {
+        let wanted = kinds_of(&Value::from(kind));
+        self.kinds() & wanted != 0
+    }
+
+    /// Whether it is a whole number if it is a number.
+    pub(super) fn is_whole(&self) -> bool {
+        self.kinds() & (1 << 6) == 0
+    }
+
+    /// Whether nothing can fit both these facts and a schema, for its kind.
+    pub(super) fn differs_in_kind(&self, schema: &Value) -> bool {
+        self.kinds() & kinds_of_schema(schema) == 0
+    }
+
+    /// All values that it may have, if they are few enough to be listed.
+    pub(super) fn values(&self) -> Option<Vec<&'a Value>> {
+        let mut lists = self.maps.iter().filter_map(|map| values_of(map));
+        let mut values = lists.next()?;
+        for list in lists {
+            values.retain(|value| list.iter().any(|other| is_equal(value, other)));
+        }
+        let kinds = self.kinds();
+        values.retain(|value| kind_of(value) & kinds != 0);
+        Some(values)
+    }
+
+    /// Whether any of the schemas has a keyword.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.maps.iter().any(|map| map.contains_key(key))
+    }
+
+    /// Whether items are described one by one, as in draft-07.
+    pub(super) fn has_list_of_items(&self) -> bool {
+        self.maps.iter().any(|map| map.get("items").is_some_and(Value::is_array))
+    }
+
+    /// The names of all properties that are described.
+    pub(super) fn names(&self) -> Vec<&'a String> {
+        let named = |map: &&'a Map<String, Value>| map.get("properties").and_then(Value::as_object);
+        let mut names: Vec<&String> = self.maps.iter().filter_map(named).flat_map(Map::keys).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What is known of a property, or of those that nobody names. `None` if
+    /// nothing is.
+    pub(super) fn property(&self, name: Option<&str>) -> Option<Self> {
+        let mut known = Vec::new();
+        for map in &self.maps {
+            let described = name.and_then(|name| map.get("properties")?.get(name));
+            // A pattern may match the name, and then the rest does not count.
+            let others =
+                if map.contains_key("patternProperties") { None } else { map.get("additionalProperties") };
+            known.extend(described.or(others));
+        }
+        (!known.is_empty()).then(|| Self::of_all(known))
+    }
+
+    /// What is known of the items. `None` if nothing is.
+    pub(super) fn items(&self) -> Option<Self> {
+        let known: Vec<&Value> = self.maps.iter().filter_map(|map| map.get("items")).collect();
+        (!known.is_empty()).then(|| Self::of_all(known))
+    }
+
+    /// The properties that are always there.
+    pub(super) fn required(&self) -> Vec<&'a str> {
+        self.maps.iter().flat_map(|map| list(map, "required")).filter_map(Value::as_str).collect()
+    }
+
+    /// The same facts, with each of the alternatives of which one holds.
+    pub(super) fn alternatives(&self) -> Option<Vec<Self>> {
+        for (place, map) in self.maps.iter().enumerate() {
+            for key in ["anyOf", "oneOf"] {
+                if !map.contains_key(key) || self.chosen.contains(&(place, key)) {
+                    continue;
+                }
+                let each = list(map, key).map(|one| {
+                    let mut facts = self.clone();
+                    facts.chosen.push((place, key));
+                    facts.learn(one);
+                    facts
+                });
+                return Some(each.collect());
+            }
+        }
+        None
+    }
+
+    /// The same facts, for each kind that the value may be of; `None` if that
+    /// is one kind alone.
+    pub(super) fn by_kind(&self) -> Option<Vec<Self>> {
+        let kinds = self.kinds();
+        if kinds.count_ones() < 2 {
+            return None;
+        }
+        let each = (0..KINDS.len()).map(|place| 1 << place).filter(|kind| kinds & kind != 0);
+        Some(each.map(|kind| Self { narrowed: Some(kind), ..self.clone() }).collect())
+    }
+
+    /// The older schema allows these kinds.
+    pub(super) fn check_type(&self, wanted: &Value, at: &str) -> Option<Break> {
+        let (older, newer) = (kinds_of(wanted), self.kinds());
+        if newer & !older == 0 {
+            return None;
+        }
+        let detail = match newer & older == 0 {
+            true => format!("type changed from {} to {}", named(older), named(newer)),
+            false => format!("may now be {}, and was {}", named(newer & !older), named(older)),
+        };
+        Some(Break::new(at, detail))
+    }
+
+    /// The older schema promises these properties.
+    pub(super) fn check_required(&self, wanted: &Value, at: &str) -> Vec<Break> {
+        if !self.may_be("object") {
+            return Vec::new();
+        }
+        let required = self.required();
+        let missing = wanted.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let missing = missing.filter(|name| !required.contains(name));
+        let at = |name: &str| format!("{at}/properties/{}", escaped(name));
+        missing.map(|name| Break::new(at(name), "was always there, and now may be missing")).collect()
+    }
+
+    /// The older schema describes properties by patterns.
+    pub(super) fn check_pattern_properties(&self, wanted: &Value, at: &str) -> Vec<Break> {
+        if !self.may_be("object")
+            || self
+                .maps
+                .iter()
+                .any(|map| map.get("patternProperties") == Some(wanted) && map.get("properties").is_none())
+        {
+            return Vec::new();
+        }
+        vec![Break::undecided(format!("{at}/patternProperties"), "properties by pattern cannot be compared")]
+    }
+}
+
+/// Whether two values are the same to JSON Schema: `1` and `1.0` are.
+pub(super) fn is_equal(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (one.as_f64() == other.as_f64() && (one.is_f64() || other.is_f64()))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_equal(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| is_equal(value, other)))
+        }
+        (one, other) => one == other,
+    }
+}

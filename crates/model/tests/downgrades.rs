@@ -1,0 +1,125 @@
+//! Downgrades: what they make of data, and what is promised of them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+use model::downgrade::Downgrade;
+use model::schema::Schema;
+use serde_json::{Value, json};
+
+fn downgrade(steps: Value) -> Downgrade {
+    Downgrade::parse(&json!({ "steps": steps })).unwrap()
+}
+
+fn schema(schema: Value) -> Schema {
+    Schema::parse(&schema.to_string()).unwrap()
+}
+
+#[test]
+fn steps_change_what_they_name_and_nothing_else() {
+    let steps = json!([
+        { "rename": "/total_cents", "to": "total" },
+        { "move": "/customer/mail", "to": "/contact/mail" },
+        { "drop": "/note" },
+        { "default": "/currency", "value": "EUR" },
+        { "map": "/status", "values": { "settled": "paid" }, "otherwise": "open" },
+        { "rename": "/lines/*/unit_price", "to": "price" },
+        { "default": "/lines/*/vat", "value": { "rate": 0.19 } },
+        { "map": "/flag", "values": { "true": "yes" } },
+    ]);
+    let data = r#"{ "id":"ä\u0041", "total_cents": 1.10, "customer":{"mail":"a@b.de","n":1e2},
+        "note":[1], "status":"settled", "flag":true,
+        "lines":[{"unit_price":1.0},{"unit_price":2,"vat":null},7] }"#;
+    assert_eq!(
+        downgrade(steps).apply(data).unwrap(),
+        concat!(
+            r#"{"id":"ä\u0041","customer":{"n":1e2},"status":"paid","flag":"yes","#,
+            r#""lines":[{"price":1.0,"vat":{"rate":0.19}},{"vat":null,"price":2},7],"#,
+            r#""total":1.10,"contact":{"mail":"a@b.de"},"currency":"EUR"}"#
+        )
+    );
+}
+
+#[test]
+fn steps_about_what_is_not_there_do_nothing() {
+    let steps = json!([
+        { "rename": "/a/b", "to": "c" }, { "move": "/x", "to": "/y/z" }, { "drop": "/list/*/q" },
+        { "map": "/s", "values": { "a": "b" } }, { "default": "/deep/er", "value": 1 },
+    ]);
+    let same = r#"{"s":"other","list":3}"#;
+    assert_eq!(downgrade(steps).apply(same).unwrap(), same);
+}
+
+#[test]
+fn a_downgrade_that_cannot_be_used_says_where_and_why() {
+    for (source, pointer) in [
+        (json!([]), ""),
+        (json!({ "step": [] }), "/step"),
+        (json!({ "steps": {} }), "/steps"),
+        (json!({ "at_sunset": "later" }), "/at_sunset"),
+        (json!({ "steps": [{}] }), "/steps/0"),
+        (json!({ "steps": [{ "drop": "/a", "map": "/b" }] }), "/steps/0"),
+        (json!({ "steps": [{ "drop": "a" }] }), "/steps/0/drop"),
+        (json!({ "steps": [{ "drop": "/a/*" }] }), "/steps/0/drop"),
+        (json!({ "steps": [{ "drop": "/a", "to": "b" }] }), "/steps/0/to"),
+        (json!({ "steps": [{ "rename": "/a", "to": "/b" }] }), "/steps/0/to"),
+        (json!({ "steps": [{ "move": "/a/*/b", "to": "/c" }] }), "/steps/0/to"),
+        (json!({ "steps": [{ "default": "/a" }] }), "/steps/0/value"),
+        (json!({ "steps": [{ "map": "/a", "values": {} }] }), "/steps/0/values"),
+        (json!({ "steps": vec![json!({ "drop": "/a" }); 101] }), "/steps"),
+    ] {
+        let faults = Downgrade::parse(&source).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.pointer == pointer), "{source}: {faults:?}");
+    }
+}
+
+fn money(total: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": { "total": total, "note": { "type": "string" } }, "required": required })
+}
+
+#[test]
+fn a_downgrade_is_checked_against_both_schemas_and_the_examples() {
+    let older = schema(money(json!({ "type": "integer" }), &["total"]));
+    let newer = schema(json!({ "type": "object", "required": ["amount"], "properties": {
+        "amount": { "type": "integer" }, "state": { "enum": ["settled", "open"] } } }));
+    let good = downgrade(json!([{ "rename": "/amount", "to": "total" }]));
+    assert_eq!(good.check(&older, &newer, &[json!({ "amount": 5 })]), Default::default());
+
+    let told = |steps: Value, examples: &[Value]| -> Vec<String> {
+        let checked = downgrade(steps).check(&older, &newer, examples);
+        checked.faults.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect()
+    };
+    assert_eq!(
+        told(json!([]), &[]),
+        [" after the downgrade, /properties/total: was always there, and now may be missing"]
+    );
+    assert_eq!(
+        told(json!([{ "rename": "/amount", "to": "total" }, { "drop": "/gone" }]), &[]),
+        ["/steps/1 is about a place that the newer schema does not describe"]
+    );
+    assert_eq!(
+        told(json!([{ "default": "/total", "value": "none" }]), &[]),
+        [" after the downgrade, /properties/total: may now be \"none\", which was not allowed"]
+    );
+    let of_examples = told(json!([{ "rename": "/amount", "to": "total" }]), &[json!({ "amount": "five" })]);
+    assert_eq!(of_examples.len(), 1);
+    assert!(of_examples[0].starts_with(" of example 0, /total:"), "{of_examples:?}");
+}
+
+#[test]
+fn values_are_promised_when_they_are_mapped() {
+    let older = schema(json!({ "properties": { "status": { "enum": ["paid", "open"] } } }));
+    let newer = |status: Value| schema(json!({ "properties": { "status": status } }));
+    let all = downgrade(json!([{ "map": "/status", "values": { "settled": "paid" }, "otherwise": "open" }]));
+    let some = downgrade(json!([{ "map": "/status", "values": { "settled": "paid" } }]));
+    assert_eq!(all.check(&older, &newer(json!({ "type": "string" })), &[]), Default::default());
+    assert_eq!(some.check(&older, &newer(json!({ "enum": ["settled", "open"] })), &[]), Default::default());
+    assert_eq!(some.check(&older, &newer(json!({ "enum": ["settled", "lost"] })), &[]).faults.len(), 1);
+}
+
+#[test]
+fn what_cannot_be_told_from_the_schemas_is_a_doubt() {
+    let older = schema(json!({ "properties": { "a": { "type": "string" } } }));
+    let newer = schema(json!({ "anyOf": [{ "properties": { "b": {} } }, { "properties": { "c": {} } }] }));
+    let checked = downgrade(json!([{ "rename": "/b", "to": "a" }])).check(&older, &newer, &[]);
+    assert_eq!((checked.faults.len(), checked.doubts.len()), (0, 1));
+}

@@ -1,0 +1,271 @@
+//! Schemas, compared and used with values that nobody thought of.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+mod arbitrary;
+
+use arbitrary::{Choices, changed, schema, value};
+use model::schema::Schema;
+use serde_json::{Value, json};
+
+/// How many pairs of schemas are compared.
+const PAIRS: u64 = 4_000;
+/// How many values are tried on each.
+const VALUES: usize = 12;
+
+fn parsed(schema: &Value) -> Option<Schema> {
+    Schema::parse(&schema.to_string()).ok()
+}
+
+#[test]
+fn data_of_a_compatible_schema_never_surprises_a_receiver_of_the_one_before() {
+    let (mut compatible, mut tried, mut refused) = (0, 0, 0);
+    for seed in 0..PAIRS {
+        let mut choices = Choices::new(seed);
+        let older = json!({ "type": "object", "properties": { "data": schema(&mut choices, 3) } });
+        let newer = changed(&mut choices, &older);
+        let (Some(old), Some(new)) = (parsed(&older), parsed(&newer)) else { continue };
+        let breaks = old.breaks(&new);
+        for _ in 0..VALUES {
+            let data = value(&mut choices, &newer, 4);
+            let bytes = data.to_string().len();
+            if new.validate(&data, bytes).is_err() {
+                continue;
+            }
+            tried += 1;
+            let surprises = old.validate(&data, bytes).is_err();
+            assert!(
+                !surprises || !breaks.is_empty(),
+                "seed {seed}: {data}\nfits {newer}\nand not {older},\nwhich were said to be compatible"
+            );
+            refused += usize::from(surprises);
+        }
+        compatible += usize::from(breaks.is_empty());
+    }
+    // Otherwise nothing was shown.
+    assert!(compatible > 300 && tried > 10_000 && refused > 500, "{compatible} {tried} {refused}");
+}
+
+#[test]
+fn a_schema_is_compatible_with_itself() {
+    for seed in 0..1_000 {
+        let schema = schema(&mut Choices::new(seed), 3);
+        let schema = json!({ "type": "object", "properties": { "data": schema } });
+        if let Some(parsed) = parsed(&schema) {
+            assert_eq!(parsed.breaks(&parsed), [], "{schema}");
+        }
+    }
+}
+
+/// The breaks between two schemas of `total`, as they are told.
+fn told(older: Value, newer: Value) -> Vec<String> {
+    let of = |total: Value| {
+        let schema = json!({ "type": "object", "properties": { "total": total } });
+        Schema::parse(&schema.to_string()).unwrap()
+    };
+    of(older).breaks(&of(newer)).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_break_is_named_with_its_place() {
+    let at = "/properties/total";
+    let nested = |price: Value| json!({ "type": "array", "items": { "properties": { "price": price } } });
+    let cases = [
+        (
+            json!({ "type": "integer" }),
+            json!({ "type": "string" }),
+            "type changed from integer to string",
+            "",
+        ),
+        (
+            json!({ "type": "integer" }),
+            json!({ "type": ["integer", "null"] }),
+            "may now be null, and was integer",
+            "",
+        ),
+        (json!({ "type": "integer" }), json!({ "type": "number" }), "may now be number, and was integer", ""),
+        (
+            json!({ "enum": ["a"] }),
+            json!({ "enum": ["a", "b"] }),
+            "may now be \"b\", which was not allowed",
+            "",
+        ),
+        (json!({ "const": 1 }), json!({ "type": "integer" }), "was always 1, and is not any more", ""),
+        (json!({ "maxLength": 5 }), json!({ "maxLength": 6 }), "was 5, and is now 6", "/maxLength"),
+        (json!({ "minimum": 0 }), json!(true), "was 0, and is not bounded any more", "/minimum"),
+        (
+            json!({ "pattern": "^a" }),
+            json!({ "type": "string" }),
+            "was \"^a\", and is not asked for any more",
+            "/pattern",
+        ),
+        (
+            json!({ "format": "date" }),
+            json!({ "format": "date-time" }),
+            "changed from \"date\" to \"date-time\"",
+            "/format",
+        ),
+        (
+            json!({ "required": ["id"] }),
+            json!({}),
+            "was always there, and now may be missing",
+            "/properties/id",
+        ),
+        (
+            nested(json!({ "type": "integer" })),
+            nested(json!({ "type": "string" })),
+            "type changed from integer to string",
+            "/items/properties/price",
+        ),
+        (
+            json!({ "properties": { "a": { "type": "string" } } }),
+            json!({ "properties": {} }),
+            "is not described any more, so any value may come",
+            "/properties/a",
+        ),
+        (
+            json!({ "additionalProperties": false, "properties": {} }),
+            json!({ "additionalProperties": false, "properties": { "b": {} } }),
+            "is new, and further properties were not allowed",
+            "/properties/b",
+        ),
+    ];
+    for (older, newer, detail, below) in cases {
+        let found = told(older.clone(), newer.clone());
+        assert!(found.contains(&format!("{at}{below}: {detail}")), "{older} to {newer}: {found:?}");
+    }
+}
+
+#[test]
+fn what_only_adds_or_tightens_is_compatible() {
+    let variants = json!({ "oneOf": [
+        { "properties": { "kind": { "const": "card" }, "last4": { "type": "string" } }, "required": ["kind", "last4"] },
+        { "properties": { "kind": { "const": "cash" } }, "required": ["kind"] },
+    ], "type": "object" });
+    let mut one_less = variants.clone();
+    one_less["oneOf"].as_array_mut().unwrap().pop();
+    for (older, newer) in [
+        (json!({ "type": "number" }), json!({ "type": "integer" })),
+        (json!({ "type": ["string", "null"] }), json!({ "type": "string", "minLength": 1 })),
+        (json!({ "enum": ["a", "b"] }), json!({ "const": "b" })),
+        (
+            json!({ "properties": { "a": { "type": "string" } } }),
+            json!({ "properties": { "a": { "type": "string" }, "b": { "type": "integer" } }, "required": ["a"] }),
+        ),
+        (
+            json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0 }] }),
+            json!({ "type": "integer", "minimum": 3 }),
+        ),
+        (
+            json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }),
+            json!({ "type": ["null", "string"] }),
+        ),
+        (
+            json!({ "allOf": [{ "minimum": 0 }, { "type": "integer" }] }),
+            json!({ "type": "integer", "exclusiveMinimum": 0 }),
+        ),
+        (json!({ "type": "integer", "minimum": 1 }), json!({ "type": "integer", "exclusiveMinimum": 0 })),
+        (variants.clone(), one_less),
+        (variants.clone(), variants),
+    ] {
+        assert_eq!(told(older.clone(), newer.clone()), [] as [String; 0], "{older} to {newer}");
+    }
+}
+
+fn faults(schema: Value) -> Vec<(String, String)> {
+    let faults = Schema::parse(&schema.to_string()).unwrap_err();
+    faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+}
+
+#[test]
+fn a_schema_that_cannot_be_used_says_where_and_why() {
+    let chain: serde_json::Map<String, Value> = (0..20)
+        .map(|n| {
+            let next = json!({ "$ref": format!("#/$defs/d{}", n + 1) });
+            (format!("d{n}"), if n == 19 { json!({}) } else { json!({ "allOf": [next, next] }) })
+        })
+        .collect();
+    for (schema, pointer, says) in [
+        (json!({ "$ref": "https://example.com/a.json" }), "/$ref", "outside the schema"),
+        (json!({ "$ref": "other.json#/a" }), "/$ref", "outside the schema"),
+        (json!({ "$ref": "#/$defs/none" }), "/$ref", "points to nothing"),
+        (
+            json!({ "properties": { "next": { "$ref": "#" } } }),
+            "/properties/next/$ref",
+            "leads back to itself",
+        ),
+        (
+            json!({ "$ref": "#/$defs/a", "$defs": { "a": { "items": { "$ref": "#/$defs/a" } } } }),
+            "/$defs/a/items/$ref",
+            "leads back to itself",
+        ),
+        (json!({ "$ref": "#/$defs/d0", "$defs": chain }), "", "too"),
+        (json!({ "$schema": "http://json-schema.org/draft-04/schema#" }), "/$schema", "draft"),
+        (json!({ "properties": { "a": { "type": "strin" } } }), "/properties/a/type", ""),
+        (json!({ "properties": { "a": { "pattern": "(" } } }), "/properties/a/pattern", ""),
+        (json!({ "properties": { "a": { "pattern": "(?=x)" } } }), "/properties/a/pattern", ""),
+        (
+            json!({ "properties": { "a": { "pattern": "((a{1,99}){1,99}){1,99}" } } }),
+            "/properties/a/pattern",
+            "",
+        ),
+        (json!({ "properties": { "a": { "pattern": "a".repeat(513) } } }), "/properties/a/pattern", "longer"),
+        (json!({ "properties": { "a": { "format": "regex" } } }), "/properties/a/format", "not supported"),
+        (
+            json!({ "properties": { "a": { "x-sensitive": "yes" } } }),
+            "/properties/a/x-sensitive",
+            "true or false",
+        ),
+        (
+            json!({ "properties": { "a": { "type": "integer", "minimum": 5, "maximum": 4 } } }),
+            "/properties/a",
+            "contradicts itself",
+        ),
+        (
+            json!({ "type": "object", "properties": { "a": false }, "required": ["a"] }),
+            "",
+            "contradicts itself",
+        ),
+        (json!({ "allOf": [{ "type": "string" }, { "type": "object" }] }), "", "contradicts itself"),
+    ] {
+        let found = faults(schema.clone());
+        assert!(
+            found.iter().any(|(at, detail)| at == pointer && detail.contains(says)),
+            "{schema}: {found:?}"
+        );
+    }
+    assert!(Schema::parse("[]").is_err());
+    assert!(Schema::parse("{").is_err());
+    assert!(Schema::parse(&format!("{{\"title\":\"{}\"}}", "a".repeat(70_000))).is_err());
+}
+
+#[test]
+fn faults_of_data_point_to_their_place_and_say_nothing_of_its_values() {
+    let schema = json!({ "type": "object", "required": ["id"], "properties": {
+        "id": { "type": "string" }, "lines": { "items": { "properties": { "card": { "maxLength": 4 } } } } } });
+    let schema = Schema::parse(&schema.to_string()).unwrap();
+    let data = json!({ "lines": [{ "card": "ok" }, { "card": "4111111111111111" }] });
+    let faults = schema.validate(&data, data.to_string().len()).unwrap_err();
+    let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert!(pointers.contains(&"") && pointers.contains(&"/lines/1/card"), "{faults:?}");
+    assert!(!format!("{faults:?}").contains("4111"), "{faults:?}");
+}
+
+#[test]
+fn what_is_sensitive_is_masked_wherever_it_may_stand() {
+    let schema = json!({ "properties": {
+        "card": { "type": "string", "x-sensitive": true },
+        "buyers": { "items": { "$ref": "#/$defs/person" } },
+        "owner": { "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/person" }] },
+    }, "additionalProperties": { "properties": { "pin": { "x-sensitive": true } } },
+        "$defs": { "person": { "properties": { "mail": { "x-sensitive": true } } } } });
+    let schema = Schema::parse(&schema.to_string()).unwrap();
+    assert!(schema.has_sensitive());
+    let data = json!({ "card": "4111", "total": 5, "buyers": [{ "mail": "a@b.de", "name": "A" }],
+        "owner": { "mail": { "work": "c@d.de" } }, "other": { "pin": 1 } });
+    assert_eq!(
+        schema.masked(&data),
+        json!({ "card": "***", "total": 5,
+        "buyers": [{ "mail": "***", "name": "A" }], "owner": { "mail": "***" }, "other": { "pin": "***" } })
+    );
+}
