@@ -150,6 +150,9 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// What it may have missed while it was disabled, until that is replayed.
     pub missed: Option<Missed>,
+    /// What to know of the versions that it is pinned to: deprecated or retired ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// The caller's own notes.
     #[schema(value_type = Object)]
     pub metadata: Metadata,

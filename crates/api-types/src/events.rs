@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Page, Problem};
+use crate::{Page, Problem, Warning};
 
 /// An event to be published.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -49,10 +49,14 @@ pub struct PublishRequest {
 pub struct PublishAnswer {
     /// Its id, which receivers get as `webhook-id`.
     pub id: String,
-    /// `accepted`.
+    /// `accepted`, or `quarantined` while it waits because its data does not fit its schema.
     pub status: String,
-    /// Its number among the tenant's events.
-    pub sequence: u64,
+    /// Its number among the tenant's events; none in quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// What the publisher should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Events to be published, each on its own.
@@ -82,9 +86,15 @@ pub struct BatchItem {
     /// Its number among the tenant's events, if it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
+    /// Whether it waits because its data does not fit its schema.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
     /// Whether it had been published before under the same key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotency_replayed: bool,
+    /// What the publisher should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
@@ -133,7 +143,7 @@ pub struct Event {
 pub struct Unmatched {
     /// The endpoint.
     pub endpoint: String,
-    /// `event_type` or `disabled`.
+    /// `event_type`, `schema_version`, `version_retired`, `downgrade_failed`, `filter` or `disabled`.
     pub reason: String,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Requests refuse fields that they do not know. Answers may gain fields.
 
+mod catalogue;
 mod deliveries;
 mod endpoints;
 mod events;
@@ -14,6 +15,11 @@ mod projects;
 mod replays;
 mod tenants;
 
+pub use catalogue::{
+    ApplyPlan, ApplyRequest, ApplyStep, CutOff, Dependent, Dependents, EventType, EventTypeRequest,
+    EventTypes, Preview, PreviewedEvent, QuarantinePage, QuarantinedEvent, ReleaseRequest, SchemaBreak,
+    Version, VersionCheck, VersionRequest, VersionSummary, Versions, Warning,
+};
 pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
 pub use endpoints::{
     ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,

@@ -31,6 +31,54 @@ impl UnknownTenant {
     }
 }
 
+/// What happens to an event of a type that is not in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UndeclaredTypes {
+    /// It is delivered.
+    #[default]
+    Accept,
+    /// It is refused.
+    Reject,
+}
+
+impl UndeclaredTypes {
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+        }
+    }
+}
+
+/// What happens to an event whose data does not fit its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Validation {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It waits until somebody releases or drops it.
+    Quarantine,
+    /// It is delivered all the same, and the answer has a warning.
+    Warn,
+}
+
+impl Validation {
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Quarantine => "quarantine",
+            Self::Warn => "warn",
+        }
+    }
+
+    /// What a name stands for.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Reject, Self::Quarantine, Self::Warn].into_iter().find(|one| one.as_str() == name)
+    }
+}
+
 /// An isolated namespace of a deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
@@ -40,6 +88,10 @@ pub struct Project {
     pub name: ProjectName,
     /// What happens to an event for a tenant that does not exist.
     pub unknown_tenant: UnknownTenant,
+    /// What happens to an event of a type that is not in the catalogue.
+    pub undeclared_types: UndeclaredTypes,
+    /// What happens to an event whose data does not fit its schema.
+    pub validation: Validation,
     /// For how many days events and what became of them are kept.
     pub retention_days: u32,
     /// Since when none of its endpoints is called, if that is so.

@@ -6,7 +6,7 @@
 //! it looked last. Publishing compares versions within its transaction, so a
 //! new endpoint misses no event, whoever made it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Duration;
@@ -14,8 +14,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use model::access::{ApiKey, TokenHash};
+use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
+use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
 use model::retry::RetryPolicy;
@@ -80,6 +82,8 @@ pub enum Change {
     NoEndpoint(TenantId, EndpointId),
     /// A retry policy of a project, or that it is gone.
     Policy(ProjectId, String, Option<RetryPolicy>),
+    /// An event type of a project with its versions, or that it is gone.
+    EventType(ProjectId, EventType, Option<EventTypeEntry>),
     /// A key.
     Key(Box<KnownKey>),
     /// A key that was revoked.
@@ -95,6 +99,7 @@ struct State {
     endpoints: HashMap<EndpointId, Arc<LiveEndpoint>>,
     of_tenant: HashMap<TenantId, Vec<EndpointId>>,
     policies: HashMap<(ProjectId, String), Arc<RetryPolicy>>,
+    event_types: HashMap<ProjectId, BTreeMap<EventType, Arc<EventTypeEntry>>>,
     keys: HashMap<KeyId, Arc<KnownKey>>,
     tokens: HashMap<TokenHash, KeyId>,
 }
@@ -185,6 +190,28 @@ impl Configuration {
         Some(ids.iter().filter_map(|id| state.endpoints.get(id).cloned()).collect())
     }
 
+    /// An event type of a project, if it is in the catalogue.
+    pub fn event_type(&self, project: ProjectId, name: &EventType) -> Option<Arc<EventTypeEntry>> {
+        self.read().event_types.get(&project)?.get(name).cloned()
+    }
+
+    /// The catalogue of a project, by names.
+    pub fn event_types(&self, project: ProjectId) -> Vec<Arc<EventTypeEntry>> {
+        self.read().event_types.get(&project).into_iter().flat_map(|types| types.values().cloned()).collect()
+    }
+
+    /// All event types of all projects.
+    pub fn all_event_types(&self) -> Vec<Arc<EventTypeEntry>> {
+        self.read().event_types.values().flat_map(|types| types.values().cloned()).collect()
+    }
+
+    /// All endpoints of a project, in no order.
+    pub fn endpoints_in(&self, project: ProjectId) -> Vec<Arc<LiveEndpoint>> {
+        let state = self.read();
+        let own = state.endpoints.values().filter(|live| live.endpoint.project == project);
+        own.filter(|live| state.tenants.contains_key(&live.endpoint.tenant)).cloned().collect()
+    }
+
     /// The key that answers to this token now.
     pub fn key(&self, token: &TokenHash, now: Timestamp) -> Option<Arc<KnownKey>> {
         let state = self.read();
@@ -230,6 +257,14 @@ impl State {
                 self.policies.insert((project, name), Arc::new(policy));
             }
             Change::Policy(project, name, None) => drop(self.policies.remove(&(project, name))),
+            Change::EventType(project, name, Some(entry)) => {
+                self.event_types.entry(project).or_default().insert(name, Arc::new(entry));
+            }
+            Change::EventType(project, name, None) => {
+                if let Some(types) = self.event_types.get_mut(&project) {
+                    types.remove(&name);
+                }
+            }
             Change::Key(known) => {
                 self.forget_tokens(known.key.id);
                 self.tokens.insert(known.tokens.current, known.key.id);

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use model::clock::Timestamp;
 use model::delivery::Delivery;
-use model::event::{Event, EventData, Labels};
+use model::event::{Event, EventData, Labels, OlderData};
 use model::event_type::EventType;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject, TenantHandle};
 
-use crate::idempotency::Claim;
+use crate::idempotency::{Claim, FirstAnswer};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
@@ -36,6 +36,9 @@ pub struct Publish {
     pub labels: Labels,
     /// The publisher's bytes.
     pub data: EventData,
+    /// The data in older versions that endpoints are known to be pinned to.
+    /// What is missing is made when the event is written.
+    pub older: OlderData,
     /// What a repetition is recognised by.
     pub claim: Option<Claim>,
     /// Of the test route: goes to this endpoint alone, whatever it wants.
@@ -74,7 +77,8 @@ pub enum Published {
 pub struct Unmatched {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Why, as in the API: `event_type` or `disabled`.
+    /// Why, as in the API: `event_type`, `schema_version`, `version_retired`,
+    /// `downgrade_failed`, `filter` or `disabled`.
     pub reason: String,
 }
 
@@ -112,11 +116,17 @@ pub trait Events: Send + Sync {
     /// When this returns, the event is on durable storage, or nothing of it is.
     async fn publish(&self, publish: Publish) -> Result<Published>;
 
+    /// What a request was answered when it came first.
+    async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer>;
+
     /// An event.
     async fn find_event(&self, view: View, id: EventId) -> Result<Option<StoredEvent>>;
 
     /// The publisher's bytes.
     async fn read_data(&self, view: View, id: EventId) -> Result<Option<EventData>>;
+
+    /// The data in versions before that of the event, as far as somebody got it.
+    async fn read_older_data(&self, view: View, id: EventId) -> Result<OlderData>;
 
     /// Events, by the order in which they were accepted.
     async fn list_events(

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use model::clock::Timestamp;
+use model::ids::EventId;
 use model::names::IdempotencyKey;
 
 /// How long a key is kept.
@@ -66,4 +67,22 @@ impl<T> Performed<T> {
             Self::KeyReused => Performed::KeyReused,
         }
     }
+}
+
+/// What a request that comes again was answered first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FirstAnswer {
+    /// It is the first of its key.
+    None,
+    /// It published an event.
+    Event {
+        /// The id that it got.
+        event: EventId,
+        /// The number that it got.
+        sequence: u64,
+    },
+    /// It was answered like this.
+    Kept(KeptAnswer),
+    /// The key was used for something else.
+    OtherRequest,
 }

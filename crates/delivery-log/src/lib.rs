@@ -13,6 +13,7 @@
 #![allow(clippy::duplicate_mod, reason = "what both backends say in the same words is compiled for each")]
 
 pub mod access;
+pub mod catalogue;
 pub mod configuration;
 pub mod deliveries;
 pub mod endpoints;
@@ -24,6 +25,7 @@ pub mod lanes;
 pub mod page;
 pub mod policies;
 pub mod postgres;
+pub mod quarantine;
 mod queue;
 pub mod replays;
 pub mod sqlite;
@@ -53,6 +55,8 @@ pub trait Store:
     + lanes::Lanes
     + policies::Policies
     + replays::Replays
+    + catalogue::Catalogue
+    + quarantine::Quarantine
     + configuration::Configured
 {
 }
@@ -66,6 +70,8 @@ impl<T> Store for T where
         + lanes::Lanes
         + policies::Policies
         + replays::Replays
+        + catalogue::Catalogue
+        + quarantine::Quarantine
         + replays::Replays
         + configuration::Configured
 {

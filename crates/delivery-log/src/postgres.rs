@@ -7,6 +7,8 @@
 #[path = "common/access.rs"]
 mod access;
 mod announce;
+#[path = "common/catalogue.rs"]
+mod catalogue;
 mod claims;
 mod columns;
 mod composite;
@@ -38,6 +40,8 @@ mod partitions;
 mod policies;
 mod processes;
 mod publish;
+#[path = "common/quarantine.rs"]
+mod quarantine;
 #[path = "common/replays.rs"]
 mod replays;
 mod retention;

@@ -7,6 +7,8 @@
 
 #[path = "common/access.rs"]
 mod access;
+#[path = "common/catalogue.rs"]
+mod catalogue;
 mod columns;
 #[path = "common/configuration.rs"]
 mod configuration;
@@ -32,6 +34,8 @@ mod open;
 #[path = "common/policies.rs"]
 mod policies;
 mod publish;
+#[path = "common/quarantine.rs"]
+mod quarantine;
 #[path = "common/replays.rs"]
 mod replays;
 mod retention;

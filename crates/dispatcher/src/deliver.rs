@@ -16,9 +16,11 @@ use delivery_log::deliveries::{Finished, Recorded};
 use delivery_log::hand_off::ReadyDelivery;
 use model::attempt::{Attempt, ErrorClass, HeaderList, Phases, Trigger};
 use model::calls::SignatureHeaders;
+use model::catalogue::VersionStatus;
 use model::clock::Timestamp;
 use model::delivery::{DeliveryStatus, Failure};
 use model::endpoint::Endpoint;
+use model::endpoint::deciding;
 use model::failure::{Outcome, judge, parse_retry_after};
 use model::health::Ended;
 use model::ids::AttemptId;
@@ -188,6 +190,12 @@ impl Request {
         if let Some(reason) = retry_reason(ready) {
             request.add("posthorn-retry-reason", reason.to_owned());
         }
+        if let Some((deprecation, sunset)) = end_of_version(context, ready, live) {
+            request.add("deprecation", deprecation);
+            if let Some(sunset) = sunset {
+                request.add("sunset", sunset);
+            }
+        }
         if live.endpoint.calls.oauth.is_some() {
             // The transport adds the token.
             request.logged.push(("authorization".into(), MASKED.to_owned()));
@@ -210,6 +218,23 @@ impl Request {
         self.headers.insert(HeaderName::from_static(name), sent);
         self.logged.push((name.into(), value));
     }
+}
+
+/// Since when the version that a pinned endpoint gets is deprecated
+/// (RFC 9745), and when it goes (RFC 8594).
+fn end_of_version(
+    context: &Context,
+    ready: &ReadyDelivery,
+    live: &LiveEndpoint,
+) -> Option<(String, Option<String>)> {
+    let event = &ready.event;
+    let entry = context.store.configuration().event_type(event.project, &event.event_type)?;
+    let number = ready.form.version().unwrap_or(event.schema_version);
+    let version = entry.version(number).filter(|version| version.status == VersionStatus::Deprecated)?;
+    let mut deciding = deciding(&live.endpoint.subscriptions, &event.event_type);
+    deciding.find(|one| entry.pin(one.version(), one.since()).is_some())?;
+    let since = version.deprecated_at.unwrap_or(version.updated_at);
+    Some((format!("@{}", since.as_secs()), version.sunset_at.map(Timestamp::to_http_date)))
 }
 
 /// Why this is not the first attempt: how the one before ended, or who asked.

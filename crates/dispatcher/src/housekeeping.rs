@@ -31,7 +31,9 @@ async fn tidy(context: &Context, stop: &CancellationToken) -> delivery_log::Resu
     let now = context.surroundings.now();
     while !stop.is_cancelled() {
         let settled = context.store.settle_held(now.minus(MAX_HOLD), STEP).await?;
-        let purged = context.store.purge(now, STEP).await? + replays::forget(context, 1).await?;
+        let purged = context.store.purge(now, STEP).await?
+            + replays::forget(context, 1).await?
+            + context.store.forget_quarantined(now, STEP).await?;
         if settled > 0 || purged > 0 {
             tracing::debug!(settled, purged, "tidied up");
         }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::events::Publish;
+use delivery_log::idempotency::{Claim, KEPT};
 use model::endpoint::Endpoint;
-use model::event::{EventData, Labels};
-use model::names::Subject;
+use model::event::{EventData, Labels, OlderData};
+use model::ids::ProjectId;
+use model::names::{IdempotencyKey, Subject};
 use model::operations::{self, Operation};
 use serde_json::{Value, json};
 
@@ -22,14 +24,9 @@ const MAX_DATA: usize = 16 * 1024;
 pub(crate) async fn tell(context: &Context, live: &LiveEndpoint, what: Operation, details: Value) {
     let Endpoint { id, project, tenant, .. } = &live.endpoint;
     let configuration = context.store.configuration();
-    let Some(operators) = configuration.tenant(*project, &operations::handle()) else { return };
     // What happens to the operators' own endpoints is in the log alone.
-    if operators.id == *tenant {
-        return;
-    }
-    let event_type = what.event_type();
-    let wanted = configuration.endpoints_of(operators.id).unwrap_or_default();
-    if !wanted.iter().any(|endpoint| endpoint.endpoint.wants(&event_type, 1).is_ok()) {
+    if configuration.tenant(*project, &operations::handle()).is_some_and(|operators| operators.id == *tenant)
+    {
         return;
     }
     let handle = configuration.tenant_by_id(*tenant).map(|tenant| tenant.handle.to_string());
@@ -37,24 +34,53 @@ pub(crate) async fn tell(context: &Context, live: &LiveEndpoint, what: Operation
     if let (Some(data), Value::Object(details)) = (data.as_object_mut(), details) {
         data.extend(details);
     }
-    let Ok(data) = EventData::parse(&data.to_string(), MAX_DATA) else { return };
+    publish(context, *project, what, &id.to_string(), &data, None).await;
+}
+
+/// Publishes what operators should know, if one of their endpoints wants it.
+/// With a key, it is published once, whoever does it.
+pub(crate) async fn publish(
+    context: &Context,
+    project: ProjectId,
+    what: Operation,
+    subject: &str,
+    data: &Value,
+    key: Option<&str>,
+) {
+    let configuration = context.store.configuration();
+    let Some(operators) = configuration.tenant(project, &operations::handle()) else { return };
+    let event_type = what.event_type();
+    let wanted = configuration.endpoints_of(operators.id).unwrap_or_default();
+    if !wanted.iter().any(|endpoint| endpoint.endpoint.wants(None, &event_type, 1).is_ok()) {
+        return;
+    }
+    let (Ok(data), Ok(subject)) = (EventData::parse(&data.to_string(), MAX_DATA), Subject::parse(subject))
+    else {
+        return tracing::warn!(subject, "operators were not told: it is too long to be told");
+    };
+    let claim = key.and_then(|key| IdempotencyKey::parse(key).ok()).map(|key| Claim {
+        fingerprint: [0; 32],
+        key,
+        expires_at: context.surroundings.now().plus(KEPT),
+    });
     let event = Publish {
-        project: *project,
+        project,
         tenant: operators.id,
         event_type,
         schema_version: 1,
-        subject: Subject::parse(&id.to_string()).expect("an id is a subject"),
+        subject,
         revision: None,
         occurred_at: None,
         ordering_key: None,
         labels: Labels::default(),
         data,
-        claim: None,
+        older: OlderData::default(),
+        claim,
         test: None,
     };
     while let Err(error) = context.store.publish(event.clone()).await {
         if !error.is_transient() || context.cut.is_cancelled() {
-            return tracing::warn!(%error, endpoint.id = %id, "operators were not told");
+            return tracing::warn!(%error, event.subject = %event.subject, "operators were not told");
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -17,7 +17,7 @@ use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::Transport;
-use crate::{heartbeat, housekeeping, replays};
+use crate::{heartbeat, housekeeping, replays, retirement};
 
 /// How many lanes are taken or given back in one transaction.
 const LANES_AT_ONCE: usize = 256;
@@ -53,6 +53,7 @@ impl Dispatcher {
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(replays::run(Arc::clone(&context), stop.clone()));
+        context.tasks.spawn(retirement::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(watch(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(heartbeat::watch_others(Arc::clone(&context), stop.clone()));
         let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));

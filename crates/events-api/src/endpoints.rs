@@ -18,7 +18,8 @@ use std::num::NonZeroU32;
 
 use delivery_log::endpoints::SecretEndpoint;
 use delivery_log::tenants::Tenant;
-use model::endpoint::{DEFAULT_TIMEOUT, Endpoint};
+use model::catalogue::VersionStatus;
+use model::endpoint::{DEFAULT_TIMEOUT, Endpoint, deciding};
 use model::replay::ReplayMode;
 
 use crate::api::Api;
@@ -26,6 +27,8 @@ use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::tenants::metadata;
 
+/// How many notices an endpoint shows.
+const MAX_NOTICES: usize = 20;
 /// Stands for the value of a custom header, which cannot be read.
 const MASKED: &str = "***";
 
@@ -58,10 +61,43 @@ fn present(api: &Api, tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoi
         status: endpoint.status.to_string(),
         disabled_reason: endpoint.disabled_reason.clone(),
         missed: missed(endpoint),
+        notices: notices(api, endpoint),
         metadata: metadata(&endpoint.metadata),
         created_at: endpoint.created_at,
         updated_at: endpoint.updated_at,
     }
+}
+
+/// What the endpoint's owner should know of the versions that it is pinned to.
+fn notices(api: &Api, endpoint: &Endpoint) -> Vec<String> {
+    let mut notices = Vec::new();
+    for entry in api.store.configuration().event_types(endpoint.project) {
+        if entry.versions.iter().all(|version| version.status == VersionStatus::Active) {
+            continue;
+        }
+        for one in deciding(&endpoint.subscriptions, &entry.name) {
+            let pinned = entry.pin(one.version(), one.since()).and_then(|number| entry.version(number));
+            let Some(version) = pinned else { continue };
+            let what = format!("{one} is pinned to version {} of {}", version.number, entry.name);
+            let notice = match (version.status, version.sunset_at, version.successor) {
+                (VersionStatus::Active, ..) => continue,
+                (VersionStatus::Deprecated, None, _) => format!("{what}, which is deprecated"),
+                (VersionStatus::Deprecated, Some(at), _) => {
+                    format!("{what}, which is deprecated and goes at {at}")
+                }
+                (VersionStatus::Retired, _, Some(next)) => {
+                    format!("{what}, which is retired; it gets version {next} instead")
+                }
+                (VersionStatus::Retired, _, None) => {
+                    format!("{what}, which is retired; it gets no more events of this type")
+                }
+            };
+            if notices.len() < MAX_NOTICES {
+                notices.push(notice);
+            }
+        }
+    }
+    notices
 }
 
 /// What the endpoint may have missed while it was disabled, with the replay

@@ -1,11 +1,13 @@
 //! Events.
 
 mod build;
+mod fits;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod list_deliveries;
 pub(crate) mod publish;
 pub(crate) mod publish_batch;
+pub(crate) mod submit;
 
 use delivery_log::events::StoredEvent;
 use model::event::EventData;

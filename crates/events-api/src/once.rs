@@ -4,7 +4,7 @@
 //! the store can keep it in the same transaction.
 
 use actix_web::HttpResponse;
-use delivery_log::idempotency::{KeptAnswer, Once, Performed};
+use delivery_log::idempotency::{FirstAnswer, KeptAnswer, Once, Performed};
 use model::clock::Timestamp;
 use model::ids::TenantId;
 use serde::Serialize;
@@ -14,6 +14,20 @@ use crate::auth::Caller;
 use crate::incoming::{Incoming, Text};
 use crate::outgoing;
 use crate::problem::Problem;
+
+/// The first answer to this request, if it was made before under the same key.
+pub(crate) async fn repeated(
+    api: &Api,
+    (incoming, caller, tenant): (&Incoming, &Caller, Option<TenantId>),
+    text: &Text,
+) -> Result<Option<HttpResponse>, Problem> {
+    let Some(claim) = incoming.claim(caller, tenant, text, api.now())? else { return Ok(None) };
+    match api.store.first_answer(caller.view().project, &claim).await? {
+        FirstAnswer::None => Ok(None),
+        FirstAnswer::Kept(answer) => Ok(Some(outgoing::kept(answer, true, None))),
+        FirstAnswer::Event { .. } | FirstAnswer::OtherRequest => Err(Problem::key_reused()),
+    }
+}
 
 /// An answer, and what a repetition of its request is recognised by.
 pub(crate) struct Prepared {

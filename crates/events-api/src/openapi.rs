@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, deliveries, endpoints, events, meta, operational_endpoints, project, replays, retry_policies,
-    tenants,
+    api_keys, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints, project,
+    quarantine, replays, retry_policies, tenants,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +34,24 @@ use crate::{
         retry_policies::get::handle,
         retry_policies::update::handle,
         retry_policies::delete::handle,
+        event_types::list::handle,
+        event_types::create::handle,
+        event_types::get::handle,
+        event_types::update::handle,
+        event_types::delete::handle,
+        event_types::list_versions::handle,
+        event_types::create_version::handle,
+        event_types::check::handle,
+        event_types::get_version::handle,
+        event_types::update_version::handle,
+        event_types::dependents::handle,
+        event_types::preview::handle,
+        catalogue::apply::handle,
+        catalogue::openapi::handle,
+        quarantine::list::handle,
+        quarantine::get::handle,
+        quarantine::release::handle,
+        quarantine::drop::handle,
         tenants::list::handle,
         tenants::create::handle,
         tenants::get::handle,

@@ -169,6 +169,21 @@ impl Faults {
         value.map_err(|error| self.add(pointer, "invalid_value", error)).ok()
     }
 
+    /// Whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is wrong, one by one.
+    pub(crate) fn into_errors(self) -> Vec<FieldError> {
+        self.0
+    }
+
+    /// All of it as a problem of another kind.
+    pub(crate) fn with(self, code: Code, detail: impl Into<String>) -> Problem {
+        Problem { code, detail: detail.into(), errors: self.0 }
+    }
+
     /// Nothing wrong, or the problem.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.0.is_empty() { Ok(()) } else { Err(self.into()) }

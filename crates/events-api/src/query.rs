@@ -63,6 +63,14 @@ impl Query {
             .unwrap_or_default()
     }
 
+    /// No parameters but those that were taken.
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+        for name in self.parameters.keys() {
+            self.faults.add(name, "unknown_parameter", "is not a parameter here");
+        }
+        self.faults.finish()
+    }
+
     /// The parameters that every list has. `expandable` is what `expand` may name.
     pub(crate) fn list(mut self, query: &str, expandable: &[&str]) -> Result<ListRequest, Problem> {
         let limit = self.take("limit", |value| match value.parse::<u32>() {

@@ -5,8 +5,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    api_keys, deliveries, endpoints, events, health, meta, openapi, operational_endpoints, project, replays,
-    retry_policies, tenants,
+    api_keys, catalogue, deliveries, endpoints, event_types, events, health, meta, openapi,
+    operational_endpoints, project, quarantine, replays, retry_policies, tenants,
 };
 
 /// Every URL of the public listener.
@@ -48,6 +48,37 @@ pub fn routes(config: &mut web::ServiceConfig) {
                         .patch(retry_policies::update::handle)
                         .delete(retry_policies::delete::handle),
                 )
+                .service(at("/event-types").get(event_types::list::handle).post(event_types::create::handle))
+                .service(
+                    at("/event-types/{name}")
+                        .get(event_types::get::handle)
+                        .patch(event_types::update::handle)
+                        .delete(event_types::delete::handle),
+                )
+                .service(
+                    at("/event-types/{name}/versions")
+                        .get(event_types::list_versions::handle)
+                        .post(event_types::create_version::handle),
+                )
+                .service(at("/event-types/{name}/versions/check").post(event_types::check::handle))
+                .service(
+                    at("/event-types/{name}/versions/{version}")
+                        .get(event_types::get_version::handle)
+                        .patch(event_types::update_version::handle),
+                )
+                .service(
+                    at("/event-types/{name}/versions/{version}/dependents")
+                        .get(event_types::dependents::handle),
+                )
+                .service(
+                    at("/event-types/{name}/versions/{version}/preview").get(event_types::preview::handle),
+                )
+                .service(at("/catalogue/apply").post(catalogue::apply::handle))
+                .service(at("/catalogue/openapi.json").get(catalogue::openapi::handle))
+                .service(at("/quarantine").get(quarantine::list::handle))
+                .service(at("/quarantine/{id}").get(quarantine::get::handle))
+                .service(at("/quarantine/{id}/release").post(quarantine::release::handle))
+                .service(at("/quarantine/{id}/drop").post(quarantine::drop::handle))
                 .service(at("/tenants").get(tenants::list::handle).post(tenants::create::handle))
                 .service(
                     at("/tenants/{tenant}")

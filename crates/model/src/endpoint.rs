@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::calls::CallOptions;
+use crate::catalogue::EventTypeEntry;
 use crate::clock::Timestamp;
 use crate::event_type::{EventType, Subscription, WantedVersion};
 use crate::ids::{EndpointId, ProjectId, TenantId};
@@ -179,34 +180,56 @@ impl NoMatch {
 }
 
 impl Endpoint {
-    /// Whether an event of this type and version goes to this endpoint, before
-    /// its filter.
-    pub fn wants(&self, event_type: &EventType, schema_version: u32) -> Result<(), NoMatch> {
+    /// In which version this endpoint gets an event, before its filter.
+    /// `entry` is what the catalogue says of the type.
+    pub fn wants(
+        &self,
+        entry: Option<&EventTypeEntry>,
+        event_type: &EventType,
+        published: u32,
+    ) -> Result<u32, NoMatch> {
         if self.status == EndpointStatus::Disabled {
             return Err(NoMatch::Disabled);
         }
-        wants(&self.subscriptions, event_type, schema_version)
+        wants(&self.subscriptions, entry, event_type, published)
     }
 }
 
-/// Whether subscriptions select an event of this type and version. An exact
-/// name beats a pattern.
+/// In which version subscriptions select an event of a type that was published
+/// in a version. An exact name beats a pattern; of several versions that are
+/// wanted, the newest comes.
 pub fn wants(
     subscriptions: &[Subscription],
+    entry: Option<&EventTypeEntry>,
     event_type: &EventType,
-    schema_version: u32,
-) -> Result<(), NoMatch> {
-    let selecting = || subscriptions.iter().filter(|subscription| subscription.selects(event_type));
-    let exact = selecting().any(Subscription::is_exact);
-    let mut versions = selecting().filter(|subscription| subscription.is_exact() == exact).peekable();
-    if versions.peek().is_none() {
-        return Err(NoMatch::EventType);
+    published: u32,
+) -> Result<u32, NoMatch> {
+    let mut best = Err(NoMatch::EventType);
+    for subscription in deciding(subscriptions, event_type) {
+        let version = match (entry, subscription.version()) {
+            (Some(entry), wanted) => entry.delivers(wanted, subscription.since(), published),
+            // Of a type that nobody declared, there is nothing but what comes.
+            (None, WantedVersion::Pinned(version)) if version != published => Err(NoMatch::SchemaVersion),
+            (None, _) => Ok(published),
+        };
+        best = match (best, version) {
+            (Ok(best), Ok(version)) => Ok(version.max(best)),
+            (Ok(best), Err(_)) => Ok(best),
+            (Err(_), version) => version,
+        };
     }
-    let fits = |subscription: &Subscription| match subscription.version() {
-        WantedVersion::Pinned(version) => version == schema_version,
-        WantedVersion::Unpinned | WantedVersion::Latest => true,
-    };
-    if versions.any(fits) { Ok(()) } else { Err(NoMatch::SchemaVersion) }
+    best
+}
+
+/// The subscriptions that decide about a type: those that name it, or else
+/// those whose pattern selects it.
+pub fn deciding<'a>(
+    subscriptions: &'a [Subscription],
+    event_type: &'a EventType,
+) -> impl Iterator<Item = &'a Subscription> {
+    let selecting = move || subscriptions.iter().filter(move |one| one.selects(event_type));
+    let exact = selecting().any(Subscription::is_exact);
+    selecting().filter(move |one| one.is_exact() == exact)
 }
 
 #[cfg(test)]
@@ -241,12 +264,12 @@ mod tests {
         let paid = EventType::parse("invoice.paid").expect("a type");
         let sent = EventType::parse("invoice.sent").expect("a type");
         let endpoint = endpoint(&["invoice.*@2", "invoice.paid@1"]);
-        assert_eq!(endpoint.wants(&paid, 1), Ok(()));
-        assert_eq!(endpoint.wants(&paid, 2), Err(NoMatch::SchemaVersion));
-        assert_eq!(endpoint.wants(&sent, 2), Ok(()));
-        assert_eq!(endpoint.wants(&sent, 1), Err(NoMatch::SchemaVersion));
+        assert_eq!(endpoint.wants(None, &paid, 1), Ok(1));
+        assert_eq!(endpoint.wants(None, &paid, 2), Err(NoMatch::SchemaVersion));
+        assert_eq!(endpoint.wants(None, &sent, 2), Ok(2));
+        assert_eq!(endpoint.wants(None, &sent, 1), Err(NoMatch::SchemaVersion));
         assert_eq!(
-            endpoint.wants(&EventType::parse("order.paid").expect("a type"), 1),
+            endpoint.wants(None, &EventType::parse("order.paid").expect("a type"), 1),
             Err(NoMatch::EventType)
         );
     }

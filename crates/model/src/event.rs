@@ -1,7 +1,10 @@
 //! Events: what a product service publishes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::event_type::EventType;
@@ -69,6 +72,54 @@ impl fmt::Debug for EventData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What customers are told is none of a log's business.
         write!(f, "EventData({} bytes)", self.0.len())
+    }
+}
+
+/// The data of an event in versions before its own, for those who are pinned to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OlderData(BTreeMap<u32, EventData>);
+
+impl OlderData {
+    /// The data in a version.
+    pub fn get(&self, version: u32) -> Option<&EventData> {
+        self.0.get(&version)
+    }
+
+    /// Adds the data in a version: the text of a JSON object.
+    pub fn add(&mut self, version: u32, text: String) {
+        self.0.insert(version, EventData(text.into_bytes().into()));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As a store keeps it: `{"1":{…}}`; nothing where there is none.
+    pub fn to_stored(&self) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut text = vec![b'{'];
+        for (version, data) in &self.0 {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text.extend_from_slice(format!("\"{version}\":").as_bytes());
+            text.extend_from_slice(data.as_bytes());
+        }
+        text.push(b'}');
+        Some(text)
+    }
+
+    /// What a store kept.
+    pub fn from_stored(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let kept: BTreeMap<u32, &RawValue> = serde_json::from_slice(bytes)?;
+        Ok(Self(
+            kept.into_iter()
+                .map(|(version, raw)| (version, EventData(raw.get().as_bytes().into())))
+                .collect(),
+        ))
     }
 }
 

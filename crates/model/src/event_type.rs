@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
+
 /// The longest name, in bytes.
 pub const MAX_LEN: usize = 128;
 
@@ -77,6 +79,7 @@ pub enum WantedVersion {
 pub struct Subscription {
     pattern: Pattern,
     version: WantedVersion,
+    since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +98,27 @@ impl Subscription {
         }
     }
 
+    /// The one type that it names; none for a pattern.
+    pub fn exact(&self) -> Option<&EventType> {
+        match &self.pattern {
+            Pattern::Exact(name) => Some(name),
+            Pattern::Below(_) => None,
+        }
+    }
+
     /// Whether this is the name of one type, not a pattern.
     pub fn is_exact(&self) -> bool {
         matches!(self.pattern, Pattern::Exact(_))
+    }
+
+    /// The same subscription, made at this time.
+    pub fn made_at(self, since: Timestamp) -> Self {
+        Self { since, ..self }
+    }
+
+    /// When it was made: that decides to which version it is pinned if it names none.
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 
     /// Which version is wanted.
@@ -128,7 +149,7 @@ impl FromStr for Subscription {
                 Pattern::Below(prefix.to_owned())
             }
         };
-        Ok(Self { pattern, version })
+        Ok(Self { pattern, version, since: Timestamp::EPOCH })
     }
 }
 

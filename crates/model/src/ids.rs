@@ -147,6 +147,10 @@ id!(
     ReplayId, "rpl"
 );
 id!(
+    /// An event that waits because its data does not fit its schema.
+    QuarantineId, "qua"
+);
+id!(
     /// An API key.
     KeyId, "key"
 );

@@ -28,6 +28,7 @@ pub mod json;
 pub mod names;
 pub mod operations;
 pub mod payload;
+pub mod quarantine;
 pub mod rate;
 pub mod replay;
 pub mod retry;

@@ -32,6 +32,10 @@ pub enum Operation {
     BreakerClosed,
     /// A delivery was given up.
     DeliveryFailed,
+    /// A version of an event type goes soon.
+    VersionSunset,
+    /// A version of an event type is gone.
+    VersionRetired,
 }
 
 impl Operation {
@@ -43,6 +47,8 @@ impl Operation {
             Self::BreakerOpened => "breaker.opened",
             Self::BreakerClosed => "breaker.closed",
             Self::DeliveryFailed => "delivery.failed",
+            Self::VersionSunset => "event_type.sunset",
+            Self::VersionRetired => "event_type.retired",
         };
         EventType::parse(name).expect("a type")
     }

@@ -1,5 +1,6 @@
 //! The body that a receiver gets.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -54,111 +55,137 @@ impl fmt::Display for PayloadMode {
 /// The form of one delivery's body, fixed when the event is published, so
 /// that its bytes are the same at every retry and replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PayloadForm {
+pub struct PayloadForm {
+    shape: Shape,
+    version: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shape {
     /// [`PayloadMode::Full`].
     Full,
-    /// [`PayloadMode::Thin`], with the public URL as it was at publish.
-    Thin {
-        /// Where the deployment is reached, without a slash at its end.
-        public_url: String,
-    },
+    /// [`PayloadMode::Thin`], with the public URL as it was at publish,
+    /// without a slash at its end.
+    Thin { public_url: String },
     /// [`PayloadMode::Data`].
     Data,
-    /// A CloudEvents 1.0 envelope in the JSON format, structured mode.
-    CloudEvents {
-        /// Where the deployment is reached: the source of the event.
-        public_url: String,
-        /// Whether the data is only pointed to.
-        thin: bool,
-    },
+    /// A CloudEvents 1.0 envelope in the JSON format, structured mode. The
+    /// public URL is the source of the event; the data may only be pointed to.
+    CloudEvents { public_url: String, thin: bool },
 }
 
 /// The content type of a structured CloudEvents body.
 pub const CLOUDEVENTS_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
 impl PayloadForm {
-    /// The form for an endpoint's mode and format.
+    /// The form for an endpoint's mode and format, in the event's own version.
     pub fn new(mode: PayloadMode, format: Format, public_url: &str) -> Self {
         let public_url = || public_url.trim_end_matches('/').to_owned();
-        match (mode, format) {
-            (PayloadMode::Data, _) => Self::Data,
-            (PayloadMode::Full, Format::Standard) => Self::Full,
-            (PayloadMode::Thin, Format::Standard) => Self::Thin { public_url: public_url() },
+        let shape = match (mode, format) {
+            (PayloadMode::Data, _) => Shape::Data,
+            (PayloadMode::Full, Format::Standard) => Shape::Full,
+            (PayloadMode::Thin, Format::Standard) => Shape::Thin { public_url: public_url() },
             (PayloadMode::Full, Format::CloudEvents) => {
-                Self::CloudEvents { public_url: public_url(), thin: false }
+                Shape::CloudEvents { public_url: public_url(), thin: false }
             }
             (PayloadMode::Thin, Format::CloudEvents) => {
-                Self::CloudEvents { public_url: public_url(), thin: true }
+                Shape::CloudEvents { public_url: public_url(), thin: true }
             }
-        }
+        };
+        Self { shape, version: None }
+    }
+
+    /// The same form in an older version than the event's own.
+    pub fn in_version(self, version: Option<u32>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The version, if it is not the event's own.
+    pub fn version(&self) -> Option<u32> {
+        self.version
     }
 
     /// The mode of this form.
     pub fn mode(&self) -> PayloadMode {
-        match self {
-            Self::Full | Self::CloudEvents { thin: false, .. } => PayloadMode::Full,
-            Self::Thin { .. } | Self::CloudEvents { thin: true, .. } => PayloadMode::Thin,
-            Self::Data => PayloadMode::Data,
+        match self.shape {
+            Shape::Full | Shape::CloudEvents { thin: false, .. } => PayloadMode::Full,
+            Shape::Thin { .. } | Shape::CloudEvents { thin: true, .. } => PayloadMode::Thin,
+            Shape::Data => PayloadMode::Data,
         }
     }
 
-    /// The name by which a store keeps it, for ever.
-    pub fn stored_name(&self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Thin { .. } => "thin",
-            Self::Data => "data",
-            Self::CloudEvents { thin: false, .. } => "cloudevents",
-            Self::CloudEvents { thin: true, .. } => "cloudevents-thin",
+    /// The name by which a store keeps it, for ever: `full`, or `full@1`.
+    pub fn stored_name(&self) -> Cow<'static, str> {
+        let name = match self.shape {
+            Shape::Full => "full",
+            Shape::Thin { .. } => "thin",
+            Shape::Data => "data",
+            Shape::CloudEvents { thin: false, .. } => "cloudevents",
+            Shape::CloudEvents { thin: true, .. } => "cloudevents-thin",
+        };
+        match self.version {
+            None => Cow::Borrowed(name),
+            Some(version) => Cow::Owned(format!("{name}@{version}")),
         }
     }
 
     /// The form that a store kept.
     pub fn from_stored(name: &str, public_url: Option<&str>) -> Option<Self> {
-        let public_url = public_url.unwrap_or_default().to_owned();
-        Some(match name {
-            "full" => Self::Full,
-            "thin" => Self::Thin { public_url },
-            "data" => Self::Data,
-            "cloudevents" => Self::CloudEvents { public_url, thin: false },
-            "cloudevents-thin" => Self::CloudEvents { public_url, thin: true },
+        let public_url = || public_url.unwrap_or_default().to_owned();
+        let (name, version) = match name.split_once('@') {
+            None => (name, None),
+            Some((name, version)) => (name, Some(version.parse().ok()?)),
+        };
+        let shape = match name {
+            "full" => Shape::Full,
+            "thin" => Shape::Thin { public_url: public_url() },
+            "data" => Shape::Data,
+            "cloudevents" => Shape::CloudEvents { public_url: public_url(), thin: false },
+            "cloudevents-thin" => Shape::CloudEvents { public_url: public_url(), thin: true },
             _ => return None,
-        })
+        };
+        Some(Self { shape, version })
     }
 
     /// The public URL, where the body has it.
     pub fn public_url(&self) -> Option<&str> {
-        match self {
-            Self::Thin { public_url } | Self::CloudEvents { public_url, .. } => Some(public_url),
-            Self::Full | Self::Data => None,
+        match &self.shape {
+            Shape::Thin { public_url } | Shape::CloudEvents { public_url, .. } => Some(public_url),
+            Shape::Full | Shape::Data => None,
         }
     }
 
     /// What the body is, for `content-type`.
     pub fn content_type(&self) -> &'static str {
-        match self {
-            Self::CloudEvents { .. } => CLOUDEVENTS_TYPE,
-            Self::Full | Self::Thin { .. } | Self::Data => "application/json",
+        match self.shape {
+            Shape::CloudEvents { .. } => CLOUDEVENTS_TYPE,
+            Shape::Full | Shape::Thin { .. } | Shape::Data => "application/json",
         }
     }
 
-    /// The exact bytes of the body.
+    /// The exact bytes of the body. `data` is that of the form's version.
     pub fn render(&self, event: &Event, data: &EventData) -> Vec<u8> {
         let mut body = Vec::with_capacity(256 + data.as_bytes().len());
-        match self {
-            Self::Data => return data.as_bytes().to_vec(),
-            Self::Full | Self::Thin { .. } => envelope(&mut body, event),
-            Self::CloudEvents { public_url, .. } => cloud_event(&mut body, event, public_url),
+        let version = self.version.unwrap_or(event.schema_version);
+        match &self.shape {
+            Shape::Data => return data.as_bytes().to_vec(),
+            Shape::Full | Shape::Thin { .. } => envelope(&mut body, event, version),
+            Shape::CloudEvents { public_url, .. } => cloud_event(&mut body, event, version, public_url),
         }
-        let place =
-            |public_url: &str| serde_json::Value::from(format!("{public_url}/v1/events/{}", event.id));
-        match self {
-            Self::Thin { public_url } => put(&mut body, format_args!(r#","url":{}"#, place(public_url))),
+        let place = |public_url: &str| {
+            let url = format!("{public_url}/v1/events/{}", event.id);
+            serde_json::Value::from(match self.version {
+                None => url,
+                Some(version) => format!("{url}?schema_version={version}"),
+            })
+        };
+        match &self.shape {
+            Shape::Thin { public_url } => put(&mut body, format_args!(r#","url":{}"#, place(public_url))),
             // The "dataref" extension of CloudEvents.
-            Self::CloudEvents { public_url, thin: true } => {
+            Shape::CloudEvents { public_url, thin: true } => {
                 put(&mut body, format_args!(r#","dataref":{}"#, place(public_url)));
             }
-            Self::CloudEvents { thin: false, .. } | Self::Full | Self::Data => {
+            Shape::CloudEvents { thin: false, .. } | Shape::Full | Shape::Data => {
                 body.extend_from_slice(br#","data":"#);
                 body.extend_from_slice(data.as_bytes());
             }
@@ -169,8 +196,8 @@ impl PayloadForm {
 }
 
 /// Posthorn's own envelope, but for the data and its end.
-fn envelope(body: &mut Vec<u8>, event: &Event) {
-    let Event { event_type, id, schema_version, subject, sequence, .. } = event;
+fn envelope(body: &mut Vec<u8>, event: &Event, schema_version: u32) {
+    let Event { event_type, id, subject, sequence, .. } = event;
     // Type names need no escaping; a subject may.
     let subject = serde_json::Value::from(subject.as_str());
     put(
@@ -192,8 +219,8 @@ fn envelope(body: &mut Vec<u8>, event: &Event) {
 /// The context attributes of CloudEvents 1.0.2, section 3, but for the data
 /// and the end. Extensions have names of small letters, and numbers beyond 32
 /// bits stand as texts.
-fn cloud_event(body: &mut Vec<u8>, event: &Event, public_url: &str) {
-    let Event { event_type, id, schema_version, subject, sequence, .. } = event;
+fn cloud_event(body: &mut Vec<u8>, event: &Event, schema_version: u32, public_url: &str) {
+    let Event { event_type, id, subject, sequence, .. } = event;
     let subject = serde_json::Value::from(subject.as_str());
     let source = serde_json::Value::from(if public_url.is_empty() { "urn:posthorn" } else { public_url });
     put(
@@ -261,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn a_body_in_an_older_version_says_which_and_points_to_it() {
+        let data = EventData::parse("{}", 10).expect("data");
+        let form = |mode| PayloadForm::new(mode, Format::Standard, "https://p.example").in_version(Some(1));
+        let text = |mode| String::from_utf8(form(mode).render(&event(), &data)).expect("UTF-8");
+        assert!(text(PayloadMode::Full).contains(r#""schema_version":1,"#));
+        assert!(text(PayloadMode::Thin).contains("02q?schema_version=1\""));
+        let stored = form(PayloadMode::Thin);
+        assert_eq!(stored.stored_name(), "thin@1");
+        assert_eq!(PayloadForm::from_stored("thin@1", Some("https://p.example")), Some(stored));
+    }
+
+    #[test]
     fn a_thin_body_says_where_the_data_is() {
         let event = Event { revision: None, test: true, ..event() };
         assert_eq!(
@@ -279,7 +318,7 @@ mod tests {
         let data = EventData::parse(r#"{"total": 1.10}"#, 1_000).expect("data");
         let render = |mode| {
             let form = PayloadForm::new(mode, Format::CloudEvents, "https://posthorn.example");
-            assert_eq!(PayloadForm::from_stored(form.stored_name(), form.public_url()), Some(form.clone()));
+            assert_eq!(PayloadForm::from_stored(&form.stored_name(), form.public_url()), Some(form.clone()));
             String::from_utf8(form.render(&event(), &data)).expect("UTF-8")
         };
         let attributes = r#"{"specversion":"1.0","id":"evt_01h455vb4pex5vsknk084sn02q","source":"https://posthorn.example","type":"order.paid","subject":"ord \"1\"","time":"2026-11-21T12:00:00.000Z","datacontenttype":"application/json","schemaversion":2,"revision":"7","sequence":"42""#;

@@ -195,6 +195,15 @@ impl Schema {
         sensitive::masked(data, &self.inlined)
     }
 
+    /// The schema as it may stand in another document: without references.
+    pub fn standalone(&self) -> Value {
+        let mut schema = self.inlined.clone();
+        if let (Draft::Draft7, Value::Object(object)) = (self.draft, &mut schema) {
+            object.insert("$schema".to_owned(), Value::from("http://json-schema.org/draft-07/schema#"));
+        }
+        schema
+    }
+
     /// The schema with everything that it refers to in its place.
     pub(crate) fn inlined(&self) -> &Value {
         &self.inlined

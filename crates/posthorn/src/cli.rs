@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys, straight on the database
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Keep the event types of a running server as a folder of JSON Schemas
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Publish an event to a running server
     Publish(PublishArgs),
     /// Check the signature of a saved request
@@ -124,6 +127,56 @@ pub(crate) struct CreateKeyArgs {
     /// The only tenant that it may see
     #[arg(long)]
     pub(crate) tenant: Option<String>,
+}
+
+/// What to do with the catalogue of event types.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Show what a folder would change, and change it
+    Apply(ApplyArgs),
+    /// Show what a folder would change; status 1 if that would break a customer
+    Check(CheckArgs),
+    /// Write the catalogue to a folder
+    Export(ExportArgs),
+}
+
+/// A folder to be applied.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder: NAME/1.json, NAME/2.json, …
+    pub(crate) folder: PathBuf,
+    /// Change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A folder to be checked.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder: NAME/1.json, NAME/2.json, …
+    pub(crate) folder: PathBuf,
+    /// Let a new version break with the one before without a downgrade
+    #[arg(long)]
+    pub(crate) allow_breaking: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to write the catalogue.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder; files of the same names are replaced
+    pub(crate) folder: PathBuf,
 }
 
 /// Where a running server is.

@@ -1,6 +1,7 @@
 //! What each command does, one file each.
 
 mod bench;
+mod catalogue;
 mod keys;
 mod migrate;
 mod publish;
@@ -27,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&load()?, &args).await?,
         Command::Migrate => migrate::run(&load()?).await?,
         Command::Keys(command) => keys::run(&load()?, command).await?,
+        Command::Catalogue(command) => return catalogue::run(&command).await,
         Command::Publish(args) => publish::run(&args).await?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Bench(args) => bench::run(&cli.settings, &args).await?,

@@ -13,7 +13,9 @@ use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, count, json, parsed, time, time_option, to_json, uuid};
 use super::{Connection, Db, Row, Store, filter, store_error};
-use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UnknownTenant};
+use crate::access::{
+    Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UndeclaredTypes, UnknownTenant, Validation,
+};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::surroundings::next_id;
@@ -27,6 +29,11 @@ pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
             "create" => UnknownTenant::Create,
             _ => UnknownTenant::Reject,
         },
+        undeclared_types: match row.try_get("undeclared_types")? {
+            "reject" => UndeclaredTypes::Reject,
+            _ => UndeclaredTypes::Accept,
+        },
+        validation: Validation::from_name(row.try_get("validation")?).unwrap_or_default(),
         retention_days: count(row, "retention_days")?,
         paused_at: time_option(row, "paused_at")?,
         created_at: time(row, "created_at")?,
@@ -183,6 +190,8 @@ impl Access for Store {
             id: next_id!(ProjectId, self.shared.surroundings),
             name: name.clone(),
             unknown_tenant: UnknownTenant::default(),
+            undeclared_types: UndeclaredTypes::default(),
+            validation: Validation::default(),
             retention_days: DEFAULT_RETENTION_DAYS,
             paused_at: None,
             created_at: now,
@@ -205,7 +214,7 @@ impl Access for Store {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
                     "UPDATE projects SET unknown_tenant = $1, retention_days = $2, updated_at = $3, \
-                         version = $4 WHERE id = $5 AND updated_at = $6",
+                         version = $4, undeclared_types = $7, validation = $8 WHERE id = $5 AND updated_at = $6",
                 )
                 .bind(new.unknown_tenant.as_str())
                 .bind(i64::from(new.retention_days))
@@ -213,6 +222,8 @@ impl Access for Store {
                 .bind(version)
                 .bind(new.id.0)
                 .bind(expected.as_micros())
+                .bind(new.undeclared_types.as_str())
+                .bind(new.validation.as_str())
                 .execute(connection)
                 .await?;
                 Ok(done.rows_affected() == 1)

@@ -8,11 +8,14 @@ use async_trait::async_trait;
 use sqlx::Row as _;
 
 use model::clock::Timestamp;
+use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
 
 use super::rows::{parsed, time_option, uuid};
-use super::{Connection, Row, Shared, Store, access, endpoints, policies, statements, store_error, tenants};
+use super::{
+    Connection, Row, Shared, Store, access, catalogue, endpoints, policies, statements, store_error, tenants,
+};
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
 use crate::hand_off::{HandOff, NoLanes};
@@ -107,6 +110,15 @@ impl Shared {
                 Some(_) => None,
             };
             changes.push(Change::Policy(ProjectId(uuid(&row, "project")?), row.try_get("name")?, policy));
+        }
+        for row in changed(connection, "SELECT * FROM event_types WHERE version > $1", known).await? {
+            let (project, name) =
+                (ProjectId(uuid(&row, "project")?), parsed(&row, "name", EventType::parse)?);
+            let entry = match time_option(&row, "deleted_at")? {
+                None => Some(catalogue::entry(connection, &row).await?),
+                Some(_) => None,
+            };
+            changes.push(Change::EventType(project, name, entry));
         }
         for row in changed(connection, "SELECT * FROM api_keys WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "revoked_at")? {

@@ -133,7 +133,10 @@ impl Deliveries for Store {
     async fn read_payload(&self, view: View, id: DeliveryId) -> Result<Option<(Delivery, Event, EventData)>> {
         let Some(delivery) = self.find_delivery(view, id).await? else { return Ok(None) };
         let event = self.find_event(view, delivery.event).await?;
-        let data = self.read_data(view, delivery.event).await?;
+        let data = match delivery.payload.version() {
+            None => self.read_data(view, delivery.event).await?,
+            Some(version) => self.read_older_data(view, delivery.event).await?.get(version).cloned(),
+        };
         Ok(event.zip(data).map(|(stored, data)| (delivery, stored.event, data)))
     }
 

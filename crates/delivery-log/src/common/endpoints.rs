@@ -14,7 +14,7 @@ use model::calls::CallOptions;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, CustomHeader, DEFAULT_TIMEOUT, Endpoint, EndpointStatus};
 use model::entropy::Entropy;
-use model::event_type::Subscription;
+use model::event_type::{InvalidEventType, Subscription};
 use model::ids::{EndpointId, ProjectId, TenantId};
 use model::payload::PayloadMode;
 use model::secret::SigningSecret;
@@ -22,7 +22,9 @@ use model::vault::Vault;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, coded, count, json, parsed, status_option, time, time_option, to_json, uuid};
+use super::rows::{
+    broken, coded, count, json, json_list, parsed, status_option, time, time_option, to_json, uuid,
+};
 use super::sealed::{
     credentials, has_same_credentials, seal_credentials, seal_headers, seal_secrets, unseal,
 };
@@ -39,6 +41,10 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
     let headers: Vec<(String, String)> = unseal(row, vault, "sealed_headers", "headers", id)?;
     let secrets: Vec<(String, Option<i64>)> = unseal(row, vault, "sealed_secrets", "secrets", id)?;
     let subscriptions: Vec<String> = json(row, "subscriptions")?;
+    let subscribed_at: Vec<i64> = json_list(row, "subscribed_at")?;
+    let created_at = time(row, "created_at")?;
+    let made_at =
+        |place: usize| subscribed_at.get(place).map_or(created_at, |at| Timestamp::from_micros(*at));
     let calls: CallOptions = json(row, "options")?;
     let timeout_ms: i64 = row.try_get("timeout_ms")?;
     let active = |(text, end): (String, Option<i64>)| {
@@ -55,8 +61,9 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
             description: row.try_get("description")?,
             subscriptions: subscriptions
                 .iter()
-                .map(|text| text.parse::<Subscription>())
-                .collect::<Result<_, _>>()
+                .enumerate()
+                .map(|(place, text)| Ok(text.parse::<Subscription>()?.made_at(made_at(place))))
+                .collect::<Result<_, InvalidEventType>>()
                 .map_err(|error| broken("subscriptions", error))?,
             payload: parsed(row, "payload", str::parse::<PayloadMode>)?,
             headers: headers
@@ -70,7 +77,7 @@ pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEn
             disabled_reason: row.try_get("disabled_reason")?,
             missed_since: time_option(row, "missed_since")?,
             metadata: row.try_get("metadata")?,
-            created_at: time(row, "created_at")?,
+            created_at,
             updated_at: time(row, "updated_at")?,
         },
         secrets: secrets.into_iter().map(active).collect::<sqlx::Result<_>>()?,
@@ -89,6 +96,10 @@ fn subscriptions_text(endpoint: &Endpoint) -> String {
     to_json(&endpoint.subscriptions.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
+fn subscribed_at_text(endpoint: &Endpoint) -> String {
+    to_json(&endpoint.subscriptions.iter().map(|one| one.since().as_micros()).collect::<Vec<_>>())
+}
+
 async fn insert(
     connection: &mut Connection,
     new: &SecretEndpoint,
@@ -100,8 +111,8 @@ async fn insert(
     let done = sqlx::query(
         "INSERT INTO endpoints (id, project, tenant, url, description, subscriptions, payload, timeout_ms, \
          status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version, \
-         options, sealed_credentials) \
-         SELECT $1, project, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17 FROM tenants \
+         options, sealed_credentials, subscribed_at) \
+         SELECT $1, project, id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $18 FROM tenants \
          WHERE id = $15 AND deleted_at IS NULL",
     )
     .bind(endpoint.id.0)
@@ -121,6 +132,7 @@ async fn insert(
     .bind(endpoint.tenant.0)
     .bind(options_text(endpoint))
     .bind(seal_credentials(vault, endpoint, entropy))
+    .bind(subscribed_at_text(endpoint))
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
@@ -162,7 +174,8 @@ async fn update(
     sqlx::query(
         "UPDATE endpoints SET url = $1, description = $2, subscriptions = $3, payload = $4, timeout_ms = $5, \
          status = $6, disabled_reason = $7, metadata = $8, sealed_headers = $9, updated_at = $10, version = $11, \
-         options = $13, sealed_credentials = $14, missed_since = $15 WHERE id = $12",
+         options = $13, sealed_credentials = $14, missed_since = $15, \
+         subscribed_at = $16 WHERE id = $12",
     )
     .bind(new.url.as_str())
     .bind(&new.description)
@@ -179,6 +192,7 @@ async fn update(
     .bind(options_text(new))
     .bind(sealed.credentials)
     .bind(new.missed_since.map(Timestamp::as_micros))
+    .bind(subscribed_at_text(new))
     .execute(&mut *connection)
     .await?;
     let moved = sealed.changed || before.try_get::<&str, _>(0)? != new.url.as_str();

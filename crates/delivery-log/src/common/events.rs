@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row as _};
 
 use model::delivery::Delivery;
-use model::event::EventData;
-use model::ids::EventId;
+use model::event::{EventData, OlderData};
+use model::ids::{EventId, ProjectId};
 
-use super::{Db, Store, filter, rows, statements, store_error};
+use super::{Connection, Db, Store, filter, idempotency, rows, statements, store_error};
 use crate::deliveries::{Deliveries, DeliveryFilter};
 use crate::events::{EventFilter, Events, Publish, Published, StoredEvent};
+use crate::idempotency::{Claim, FirstAnswer};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
@@ -20,10 +21,30 @@ fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
     sql
 }
 
+pub(super) async fn older_data(
+    connection: &mut Connection,
+    view: View,
+    id: EventId,
+) -> sqlx::Result<OlderData> {
+    let row = sqlx::query(statements::READ_OLDER_DATA)
+        .bind(view.project.0)
+        .bind(id.0)
+        .bind(view.tenant.map(|tenant| tenant.0))
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(rows::older_data).transpose().map(Option::unwrap_or_default)
+}
+
 #[async_trait]
 impl Events for Store {
     async fn publish(&self, publish: Publish) -> Result<Published> {
         self.writer.publish(publish).await
+    }
+
+    async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer> {
+        let failed = || store_error("look for the first answer to a request");
+        let mut reader = self.readers.acquire().await.map_err(failed())?;
+        idempotency::first_answer(&mut reader, &self.shared, project, claim).await.map_err(failed())
     }
 
     async fn find_event(&self, view: View, id: EventId) -> Result<Option<StoredEvent>> {
@@ -43,6 +64,12 @@ impl Events for Store {
             .map_err(store_error("find the data of an event"))?;
         let data = row.map(|row| row.try_get(0).map(EventData::from_stored)).transpose();
         data.map_err(store_error("read the data of an event"))
+    }
+
+    async fn read_older_data(&self, view: View, id: EventId) -> Result<OlderData> {
+        let failed = || store_error("find the data of an event in older versions");
+        let mut reader = self.readers.acquire().await.map_err(failed())?;
+        older_data(&mut reader, view, id).await.map_err(failed())
     }
 
     async fn list_events(

@@ -6,12 +6,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::Row as _;
 
-use model::ids::ProjectId;
+use model::ids::{EventId, ProjectId};
+use uuid::Uuid;
 
 use super::rows::{broken, status_option};
-use super::{Connection, Shared, Store, lock_key};
+use super::{Connection, Row, Shared, Store, lock_key};
 use crate::Result;
-use crate::idempotency::{KeptAnswer, Once, Performed};
+use crate::idempotency::{Claim, FirstAnswer, KeptAnswer, Once, Performed};
 
 /// What came of a request that is done once.
 pub(super) enum Outcome<T> {
@@ -62,6 +63,43 @@ impl Store {
     }
 }
 
+/// What a request was answered when it came first.
+pub(super) async fn first_answer(
+    connection: &mut Connection,
+    shared: &Shared,
+    project: ProjectId,
+    claim: &Claim,
+) -> sqlx::Result<FirstAnswer> {
+    let row = sqlx::query(
+        "SELECT fingerprint, event, sequence FROM idempotency_keys \
+         WHERE project = $1 AND key = $2 AND expires_at > $3",
+    )
+    .bind(project.0)
+    .bind(claim.key.as_str())
+    .bind(shared.surroundings.now().as_micros())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(FirstAnswer::None) };
+    if row.try_get::<&[u8], _>(0)? != claim.fingerprint.as_slice() {
+        return Ok(FirstAnswer::OtherRequest);
+    }
+    let (event, sequence): (Option<Uuid>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    if let (Some(event), Some(sequence)) = (event, sequence) {
+        return Ok(FirstAnswer::Event { event: EventId(event), sequence: sequence as u64 });
+    }
+    let row = sqlx::query(
+        "SELECT fingerprint, status, location, sealed_body FROM idempotency_keys WHERE project = $1 AND key = $2",
+    )
+    .bind(project.0)
+    .bind(claim.key.as_str())
+    .fetch_optional(connection)
+    .await?;
+    match row.map(|row| kept_answer(&row, shared, project, claim)).transpose()? {
+        Some(Performed::<()>::Repeated(answer)) => Ok(FirstAnswer::Kept(answer)),
+        _ => Ok(FirstAnswer::OtherRequest),
+    }
+}
+
 /// What binds a sealed answer to its row.
 fn row_name(project: ProjectId, key: &str) -> Vec<u8> {
     [b"idempotency_keys".as_slice(), project.as_bytes(), key.as_bytes()].concat()
@@ -85,20 +123,29 @@ async fn find<T>(
     .bind(shared.surroundings.now().as_micros())
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let status = status_option(&row, "status")?;
+    row.map(|row| kept_answer(&row, shared, project, claim)).transpose()
+}
+
+/// The answer in a row, if it belongs to this request.
+fn kept_answer<T>(
+    row: &Row,
+    shared: &Shared,
+    project: ProjectId,
+    claim: &Claim,
+) -> sqlx::Result<Performed<T>> {
+    let status = status_option(row, "status")?;
     let (Some(status), true) = (status, row.try_get::<&[u8], _>(0)? == claim.fingerprint.as_slice()) else {
-        return Ok(Some(Performed::KeyReused));
+        return Ok(Performed::KeyReused);
     };
     let body = shared
         .vault
         .unseal(row.try_get(3)?, &row_name(project, claim.key.as_str()))
         .map_err(|error| broken("sealed_body", error))?;
-    Ok(Some(Performed::Repeated(KeptAnswer {
+    Ok(Performed::Repeated(KeptAnswer {
         status,
         location: row.try_get(2)?,
         body: String::from_utf8(body.to_vec()).map_err(|error| broken("sealed_body", error))?,
-    })))
+    }))
 }
 
 /// Keeps the answer, in the transaction that does the work.

@@ -86,13 +86,21 @@ pub(super) fn ready_delivery(
         Entry::Occupied(known) => Arc::clone(known.get()),
         Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(rows::event(row)?))),
     };
+    let form = rows::form(row)?;
+    let data = match form.version() {
+        None => EventData::from_stored(row.try_get("data")?),
+        Some(version) => {
+            let older = rows::older_data(row)?;
+            older.get(version).cloned().ok_or_else(|| rows::broken("older", "the version is not there"))?
+        }
+    };
     Ok(ReadyDelivery {
         id: DeliveryId(uuid(row, "delivery_id")?),
         endpoint: claim.endpoint,
         epoch: claim.epoch,
         event,
-        data: EventData::from_stored(row.try_get("data")?),
-        form: rows::form(row)?,
+        data,
+        form,
         attempts: count(row, "attempts")?,
         spent: Spent {
             tries: count(row, "tries")?,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use model::attempt::Trigger;
 use model::calls::Ordering;
+use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::endpoint::NoMatch;
-use model::event::{Event, EventData};
+use model::event::{Event, EventData, OlderData};
 use model::failure::Spent;
 use model::filter::Candidate;
 use model::ids::{DeliveryId, EndpointId, EventId};
@@ -25,10 +26,19 @@ use crate::surroundings::next_id;
 /// An event lists at most so many endpoints that did not get it.
 const MAX_UNMATCHED: usize = 100;
 
+/// An endpoint that wants an event.
+pub(super) struct Target {
+    pub(super) live: Arc<LiveEndpoint>,
+    /// The version that it gets, if that is older than the event's.
+    pub(super) version: Option<u32>,
+}
+
 /// The endpoints that want an event, and those that do not.
 pub(super) struct Targets {
-    pub(super) wanted: Vec<Arc<LiveEndpoint>>,
+    pub(super) wanted: Vec<Target>,
     pub(super) unmatched: Vec<Unmatched>,
+    /// The data in the versions that they get.
+    pub(super) older: OlderData,
 }
 
 /// Matches a publish with the endpoints of its tenant.
@@ -37,13 +47,19 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
         return Err(Published::UnknownTenant);
     };
     if let Some(test) = publish.test {
-        let wanted: Vec<_> = endpoints.into_iter().filter(|live| live.endpoint.id == test).collect();
+        let wanted = endpoints.into_iter().filter(|live| live.endpoint.id == test);
+        let wanted: Vec<_> = wanted.map(|live| Target { live, version: None }).collect();
         if wanted.is_empty() {
             return Err(Published::UnknownEndpoint);
         }
-        return Ok(Targets { wanted, unmatched: Vec::new() });
+        return Ok(Targets { wanted, unmatched: Vec::new(), older: OlderData::default() });
     }
-    let mut targets = Targets { wanted: Vec::with_capacity(endpoints.len()), unmatched: Vec::new() };
+    let mut targets = Targets {
+        wanted: Vec::with_capacity(endpoints.len()),
+        unmatched: Vec::new(),
+        older: OlderData::default(),
+    };
+    let entry = shared.configuration.event_type(publish.project, &publish.event_type);
     // Read once, and only if a filter looks at it.
     let data = LazyCell::new(|| serde_json::from_slice(publish.data.as_bytes()).ok());
     for live in endpoints {
@@ -53,9 +69,13 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
             labels: &publish.labels,
             data: None,
         };
-        let wants = live.endpoint.wants(&publish.event_type, publish.schema_version);
-        match wants.and_then(|()| passes_filter(&live, candidate(), &data)) {
-            Ok(()) => targets.wanted.push(live),
+        let wants = live.endpoint.wants(entry.as_deref(), &publish.event_type, publish.schema_version);
+        let wants = wants.and_then(|version| {
+            passes_filter(&live, candidate(), &data)?;
+            give_in_version(&mut targets.older, entry.as_deref(), publish, version)
+        });
+        match wants {
+            Ok(version) => targets.wanted.push(Target { live, version }),
             Err(reason) if targets.unmatched.len() < MAX_UNMATCHED => {
                 let endpoint = live.endpoint.id;
                 targets.unmatched.push(Unmatched { endpoint, reason: reason.as_str().to_owned() });
@@ -66,15 +86,52 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
     Ok(targets)
 }
 
-/// Whether an endpoint would get an event that is there already.
+/// Sees to it that the data is there in a version; gives the version if it is
+/// not the event's own.
+fn give_in_version(
+    older: &mut OlderData,
+    entry: Option<&EventTypeEntry>,
+    publish: &Publish,
+    version: u32,
+) -> Result<Option<u32>, NoMatch> {
+    if version == publish.schema_version {
+        return Ok(None);
+    }
+    if older.get(version).is_none() {
+        let text = match publish.older.get(version) {
+            Some(data) => String::from_utf8_lossy(data.as_bytes()).into_owned(),
+            None => {
+                let entry = entry.ok_or(NoMatch::SchemaVersion)?;
+                downgraded(entry, &publish.data, publish.schema_version, version)?
+            }
+        };
+        older.add(version, text);
+    }
+    Ok(Some(version))
+}
+
+/// Data of one version in an older one.
+pub(super) fn downgraded(
+    entry: &EventTypeEntry,
+    data: &EventData,
+    from: u32,
+    to: u32,
+) -> Result<String, NoMatch> {
+    let text = std::str::from_utf8(data.as_bytes()).map_err(|_| NoMatch::DowngradeFailed)?;
+    entry.downgraded(text, from, to).map_err(|_| NoMatch::DowngradeFailed)
+}
+
+/// In which version an endpoint would get an event that is there already.
 pub(super) fn would_get(
     live: &LiveEndpoint,
+    entry: Option<&EventTypeEntry>,
     event: &Event,
     data: &LazyCell<Option<Value>, impl FnOnce() -> Option<Value>>,
-) -> Result<(), NoMatch> {
-    live.endpoint.wants(&event.event_type, event.schema_version)?;
+) -> Result<u32, NoMatch> {
+    let version = live.endpoint.wants(entry, &event.event_type, event.schema_version)?;
     let Event { event_type, subject, labels, .. } = event;
-    passes_filter(live, Candidate { event_type, subject, labels, data: None }, data)
+    passes_filter(live, Candidate { event_type, subject, labels, data: None }, data)?;
+    Ok(version)
 }
 
 /// Whether a candidate passes the endpoint's filter; `data` is read only for a
@@ -120,25 +177,31 @@ pub(super) struct NewDelivery {
     pub(super) trigger: Trigger,
     /// Whether it goes in the order of its key.
     pub(super) ordered: bool,
+    /// The data, if it is not the event's own.
+    data: Option<EventData>,
     called: bool,
 }
 
 impl NewDelivery {
     /// With a place in its lane, if this process can give it one.
-    pub(super) fn new(publish: &Publish, target: &LiveEndpoint, shared: &Shared) -> Self {
-        let endpoint = target.endpoint.id;
+    pub(super) fn new(publish: &Publish, target: &Target, older: &OlderData, shared: &Shared) -> Self {
+        let Target { live, version } = target;
+        let endpoint = live.endpoint.id;
         let trigger = if publish.test.is_some() { Trigger::Test } else { Trigger::Automatic };
         let called = shared.configuration.is_called(endpoint).unwrap_or(false);
-        let ordered = target.endpoint.calls.ordering == Ordering::PerKey && trigger != Trigger::Test;
+        let ordered = live.endpoint.calls.ordering == Ordering::PerKey && trigger != Trigger::Test;
         // A test goes through the store, where it stands before all that is
         // held; what has an order, because only the store knows what stands
         // before it.
         let direct = called && !ordered && trigger != Trigger::Test;
-        let bytes = publish.data.as_bytes().len();
+        let data = version.and_then(|version| older.get(version)).cloned();
+        let bytes = data.as_ref().unwrap_or(&publish.data).as_bytes().len();
+        let form = PayloadForm::new(live.endpoint.payload, live.endpoint.calls.format, &shared.public_url);
         Self {
             id: next_id!(DeliveryId, shared.surroundings),
             endpoint,
-            form: PayloadForm::new(target.endpoint.payload, target.endpoint.calls.format, &shared.public_url),
+            form: form.in_version(*version),
+            data,
             claimed: if direct { shared.hand_off.get().reserve(endpoint, bytes) } else { None },
             trigger,
             ordered,
@@ -155,7 +218,8 @@ impl NewDelivery {
     /// Its place in a lane of this process, if it has one.
     #[allow(dead_code, reason = "one backend only counts what it hands over")]
     pub(super) fn reservation(&self, publish: &Publish) -> Option<Reservation> {
-        let (endpoint, bytes) = (self.endpoint, publish.data.as_bytes().len());
+        let data = self.data.as_ref().unwrap_or(&publish.data);
+        let (endpoint, bytes) = (self.endpoint, data.as_bytes().len());
         Some(Reservation { endpoint, epoch: self.claimed?, bytes })
     }
 
@@ -171,7 +235,7 @@ impl NewDelivery {
             endpoint: self.endpoint,
             epoch: self.claimed?,
             event: Arc::clone(event),
-            data: data.clone(),
+            data: self.data.as_ref().unwrap_or(data).clone(),
             form: self.form.clone(),
             attempts: 0,
             spent: Spent { tries: 0, rejections: 0, since: event.created_at },

@@ -16,17 +16,19 @@ use uuid::Uuid;
 
 use model::attempt::Trigger;
 use model::calls::Ordering;
+use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus, VisibleStatus};
-use model::event::Event;
+use model::event::{Event, EventData};
 use model::event_type::EventType;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
 use model::payload::PayloadForm;
 use model::replay::{MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, missing_delivery};
 
+use super::events::older_data;
 use super::idempotency::Outcome;
-use super::matching::would_get;
+use super::matching::{downgraded, would_get};
 use super::rows::{broken, coded, count, json, time, to_json, uuid};
 use super::statements::{self, Listed};
 use super::{Connection, Db, Row, Shared, Store, filter, lock_delivery, lock_key, moves, rows, store_error};
@@ -140,15 +142,16 @@ async fn next_deliveries(
     Ok(Page::from_overfull(read, limit, |delivery: &Delivery| delivery.id.0))
 }
 
-/// The next events that a replay looks at, each with whether its endpoint
-/// would get it now and never got it.
+/// The next events that a replay looks at, each with the version in which its
+/// endpoint would get it now, if it would and never got it.
 async fn next_events(
     connection: &mut Connection,
+    shared: &Shared,
     replay: &Replay,
     live: &LiveEndpoint,
     after: Option<Uuid>,
     limit: u32,
-) -> sqlx::Result<Page<(Event, bool)>> {
+) -> sqlx::Result<Page<(Event, Option<u32>)>> {
     let view = view_of(replay);
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(rows::EVENT_COLUMNS).push(" FROM events e JOIN tenants t ON t.id = e.tenant");
@@ -170,7 +173,11 @@ async fn next_events(
         rows.iter().map(|row| uuid(row, "event")).collect::<sqlx::Result<std::collections::HashSet<_>>>()?;
     let mut judged = Vec::with_capacity(page.rows.len());
     for event in page.rows {
-        let missing = !had.contains(&event.id.0) && is_wanted(connection, view, live, &event).await?;
+        let entry = shared.configuration.event_type(event.project, &event.event_type);
+        let missing = match had.contains(&event.id.0) {
+            true => None,
+            false => is_wanted(connection, view, live, entry.as_deref(), &event).await?,
+        };
         judged.push((event, missing));
     }
     Ok(Page { rows: judged, next: page.next })
@@ -180,21 +187,30 @@ async fn is_wanted(
     connection: &mut Connection,
     view: View,
     live: &LiveEndpoint,
+    entry: Option<&EventTypeEntry>,
     event: &Event,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<u32>> {
     let mut data = None;
     if live.endpoint.calls.filter.as_ref().is_some_and(model::filter::Filter::reads_data) {
-        let row = sqlx::query(statements::READ_DATA)
-            .bind(view.project.0)
-            .bind(event.id.0)
-            .bind(view.tenant.map(|tenant| tenant.0))
-            .fetch_optional(connection)
-            .await?;
-        let bytes: Option<Vec<u8>> = row.map(|row| row.try_get(0)).transpose()?;
-        data = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let bytes = read_data(connection, view, event.id).await?;
+        data = bytes.and_then(|data| serde_json::from_slice(data.as_bytes()).ok());
     }
     let data = LazyCell::new(|| data);
-    Ok(would_get(live, event, &data).is_ok())
+    Ok(would_get(live, entry, event, &data).ok())
+}
+
+async fn read_data(
+    connection: &mut Connection,
+    view: View,
+    event: EventId,
+) -> sqlx::Result<Option<EventData>> {
+    let row = sqlx::query(statements::READ_DATA)
+        .bind(view.project.0)
+        .bind(event.0)
+        .bind(view.tenant.map(|tenant| tenant.0))
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.try_get(0).map(EventData::from_stored)).transpose()
 }
 
 /// How many deliveries a replay would send.
@@ -215,9 +231,9 @@ async fn count_matches(
     let Some(live) = shared.configuration.endpoint(wanted.endpoint) else { return Ok(Counted::Matched(0)) };
     let (mut after, mut looked_at, mut matched) = (None, 0, 0);
     loop {
-        let page = next_events(connection, wanted, &live, after, LOOKED_AT).await?;
+        let page = next_events(connection, shared, wanted, &live, after, LOOKED_AT).await?;
         looked_at += page.rows.len() as u32;
-        matched += page.rows.iter().filter(|(_, missing)| *missing).count() as u32;
+        matched += page.rows.iter().filter(|(_, missing)| missing.is_some()).count() as u32;
         if matched >= wanted.max {
             return Ok(Counted::Matched(wanted.max));
         }
@@ -306,7 +322,7 @@ struct Part<'a> {
     replay: &'a Replay,
     live: &'a LiveEndpoint,
     now: Timestamp,
-    public_url: &'a str,
+    shared: &'a Shared,
     sent: u32,
     skipped: u32,
 }
@@ -333,13 +349,16 @@ impl Part<'_> {
     /// Sends what the endpoint never got.
     async fn send_missing(&mut self, after: Option<Uuid>, room: u32) -> sqlx::Result<Option<Uuid>> {
         lock_key(self.connection, self.replay.project, &format!("replay {}", self.replay.endpoint)).await?;
-        let page = next_events(self.connection, self.replay, self.live, after, LOOKED_AT).await?;
+        let page =
+            next_events(self.connection, self.shared, self.replay, self.live, after, LOOKED_AT).await?;
         let mut left = room;
         let many = page.rows.len();
         for (place, (event, missing)) in page.rows.into_iter().enumerate() {
-            if missing {
-                let id = self.add(&event).await?;
-                self.note(id).await?;
+            if let Some(version) = missing {
+                match self.add(&event, version).await? {
+                    Some(id) => self.note(id).await?,
+                    None => self.skipped += 1,
+                }
                 left -= 1;
             }
             if left == 0 && (place + 1 < many || page.next.is_some()) {
@@ -349,12 +368,40 @@ impl Part<'_> {
         Ok(page.next)
     }
 
-    /// Adds the delivery of an event that has none.
-    async fn add(&mut self, event: &Event) -> sqlx::Result<DeliveryId> {
+    /// Sees to it that an event's data is there in an older version. Tells
+    /// whether it is.
+    async fn give_in_version(&mut self, event: &Event, version: u32) -> sqlx::Result<bool> {
+        let view = view_of(self.replay);
+        let mut older = older_data(self.connection, view, event.id).await?;
+        if older.get(version).is_some() {
+            return Ok(true);
+        }
+        let entry = self.shared.configuration.event_type(event.project, &event.event_type);
+        let data = read_data(self.connection, view, event.id).await?;
+        let (Some(entry), Some(data)) = (entry, data) else { return Ok(false) };
+        let Ok(text) = downgraded(&entry, &data, event.schema_version, version) else { return Ok(false) };
+        older.add(version, text);
+        sqlx::query(statements::WRITE_OLDER_DATA)
+            .bind(event.project.0)
+            .bind(event.id.0)
+            .bind(older.to_stored())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(true)
+    }
+
+    /// Adds the delivery of an event that has none, unless its data cannot be
+    /// given in the version.
+    async fn add(&mut self, event: &Event, version: u32) -> sqlx::Result<Option<DeliveryId>> {
+        let own = version == event.schema_version;
+        if !own && !self.give_in_version(event, version).await? {
+            return Ok(None);
+        }
         let endpoint = &self.live.endpoint;
         let id = missing_delivery(event.id, endpoint.id);
         let ordered = endpoint.calls.ordering == Ordering::PerKey;
-        let form = PayloadForm::new(endpoint.payload, endpoint.calls.format, self.public_url);
+        let form = PayloadForm::new(endpoint.payload, endpoint.calls.format, &self.shared.public_url);
+        let form = form.in_version((!own).then_some(version));
         let new = moves::Missed {
             id,
             endpoint: endpoint.id,
@@ -364,7 +411,7 @@ impl Part<'_> {
             order: ordered.then(|| (event.ordering_key.as_str(), event.sequence)),
         };
         moves::add(self.connection, &new, self.now).await?;
-        Ok(id)
+        Ok(Some(id))
     }
 
     async fn note(&mut self, delivery: DeliveryId) -> sqlx::Result<()> {
@@ -481,8 +528,7 @@ async fn send_part(
     now: Timestamp,
 ) -> sqlx::Result<Progress> {
     let room = stands.rate_per_second.min(PART).min(stands.max.saturating_sub(stands.sent)).max(1);
-    let public_url = &shared.public_url;
-    let mut part = Part { connection, replay: stands, live, now, public_url, sent: 0, skipped: 0 };
+    let mut part = Part { connection, replay: stands, live, now, shared, sent: 0, skipped: 0 };
     let next = match stands.mode {
         ReplayMode::Missing => part.send_missing(position, room).await?,
         ReplayMode::Failed | ReplayMode::All => part.send_again(position, room).await?,

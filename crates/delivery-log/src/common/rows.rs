@@ -8,7 +8,7 @@ use uuid::Uuid;
 use model::attempt::{Answer, Attempt, ErrorClass, HeaderList, Phases, Trigger};
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus, Failure, HeldBy, Hold};
-use model::event::{Event, Labels};
+use model::event::{Event, Labels, OlderData};
 use model::event_type::EventType;
 use model::ids::{AttemptId, DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject, TenantHandle};
@@ -166,6 +166,13 @@ fn status_from_codes(status: i64, failure: Option<i64>) -> Option<DeliveryStatus
         (4, _) => DeliveryStatus::Canceled,
         _ => return None,
     })
+}
+
+pub(super) fn older_data(row: &Row) -> sqlx::Result<OlderData> {
+    match row.try_get::<Option<Vec<u8>>, _>("older")? {
+        None => Ok(OlderData::default()),
+        Some(bytes) => OlderData::from_stored(&bytes).map_err(|error| broken("older", error)),
+    }
 }
 
 pub(super) fn form(row: &Row) -> sqlx::Result<PayloadForm> {

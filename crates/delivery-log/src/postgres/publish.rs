@@ -12,7 +12,7 @@ use sqlx::{Arguments as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
-use model::event::Event;
+use model::event::{Event, OlderData};
 use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
@@ -50,10 +50,10 @@ const COUNT_IN_PLACE: &str = "tenants AS MATERIALIZED (SELECT * FROM unnest(?::t
         AND (count(*) > 0 OR NOT EXISTS (SELECT 1 FROM ok)) THEN 1 ELSE 0 END AS all_found FROM counted), ";
 
 const WRITE: &str = "new_events AS (INSERT INTO events (id, project, tenant, sequence, occurred_at, created_at, revision, \
-        schema_version, test, type, subject, ordering_key, labels, unmatched, data) \
+        schema_version, test, type, subject, ordering_key, labels, unmatched, data, older) \
       SELECT n.id, n.project, n.tenant, l.last[n.place] - n.back, n.occurred_at, ok.now, n.revision, \
-        n.schema_version, n.test, n.type, n.subject, n.ordering_key, n.labels, n.unmatched, n.data \
-      FROM unnest(?::new_event[]) AS n, ok, lasts l), \
+        n.schema_version, n.test, n.type, n.subject, n.ordering_key, n.labels, n.unmatched, n.data, n.older \
+      FROM unnest(?::event_to_come[]) AS n, ok, lasts l), \
     new_keys AS (INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
       SELECT k.project, k.key, k.fingerprint, k.event, l.last[k.place] - k.back, k.expires_at \
       FROM unnest(?::new_key[]) AS k, ok, lasts l), \
@@ -95,6 +95,7 @@ struct NewEvent {
     publish: usize,
     event: Event,
     unmatched: Vec<Unmatched>,
+    older: OlderData,
     /// The place of its tenant, from 1.
     place: i32,
     /// How many of the tenant's events in the group come after it.
@@ -157,17 +158,18 @@ impl<'a> Plan<'a> {
             let place = plan.tenants.binary_search(&publish.tenant).expect("it was just collected");
             plan.counts[place] += 1;
             let number = plan.events.len();
+            for target in &targets.wanted {
+                plan.deliveries.push((number, NewDelivery::new(publish, target, &targets.older, shared)));
+            }
             plan.events.push(NewEvent {
                 publish: index,
                 // The number is the database's to give.
                 event: new_event(publish, 0, now, shared),
                 unmatched: targets.unmatched,
+                older: targets.older,
                 place: place as i32 + 1,
                 back: plan.counts[place],
             });
-            for target in &targets.wanted {
-                plan.deliveries.push((number, NewDelivery::new(publish, target, shared)));
-            }
         }
         for event in &mut plan.events {
             event.back = plan.counts[event.place as usize - 1] - event.back;
@@ -294,10 +296,10 @@ struct EventRow<'a> {
 }
 
 impl Composite for EventRow<'_> {
-    const TYPE: &'static str = "new_event";
+    const TYPE: &'static str = "event_to_come";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        let Self { new: NewEvent { event, place, back, unmatched, .. }, publish } = self;
+        let Self { new: NewEvent { event, place, back, unmatched, older, .. }, publish } = self;
         fields
             .encode(event.id.0)?
             .encode(event.project.0)?
@@ -313,7 +315,8 @@ impl Composite for EventRow<'_> {
             .encode(publish.ordering_key.as_ref().map(OrderingKey::as_str))?
             .encode(rows::labels_to_text(&event.labels))?
             .encode(rows::unmatched_to_text(unmatched))?
-            .encode(publish.data.as_bytes())?;
+            .encode(publish.data.as_bytes())?
+            .encode(older.to_stored())?;
         Ok(())
     }
 }

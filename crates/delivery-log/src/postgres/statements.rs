@@ -51,6 +51,12 @@ pub(super) const DELIVERIES: &str = concat!(
     LEFT JOIN lanes l ON l.endpoint = d.endpoint"
 );
 
+/// How much an endpoint got of an event type since a time.
+pub(super) const USAGE: &str = "SELECT count(*) AS many, max(u.created_at) AS last_at FROM (\
+    SELECT d.created_at FROM all_deliveries d JOIN events e ON e.id = d.event \
+    WHERE d.project = $1 AND d.endpoint = $2 AND e.type = $3 AND d.created_at >= $4 \
+    ORDER BY d.id DESC LIMIT $5) u";
+
 /// The attempts of late of an endpoint, the newest first.
 pub(super) const RECENT_ATTEMPTS: &str = "SELECT a.started_at, a.total_us, a.error_class, a.http_status, \
     a.error_detail \
@@ -65,6 +71,13 @@ pub(super) const COUNT_WAITING: &str =
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT e.data FROM events e \
     WHERE e.project = $1 AND e.id = $2 AND ($3 IS NULL OR e.tenant = $3)";
+
+/// The data of an event in older versions.
+pub(super) const READ_OLDER_DATA: &str = "SELECT e.older FROM events e \
+    WHERE e.project = $1 AND e.id = $2 AND ($3 IS NULL OR e.tenant = $3)";
+
+/// Replaces it.
+pub(super) const WRITE_OLDER_DATA: &str = "UPDATE events SET older = $3 WHERE project = $1 AND id = $2";
 
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId) {

@@ -177,7 +177,7 @@ pub(super) async fn claim_due(
     const SQL: &str = concat!(
         "SELECT d.id AS delivery_id, d.payload, d.public_url, d.attempts, d.tries, d.rejections, \
          d.schedule_since, d.trigger, d.last_error, d.order_key, d.due_at, due.position, due.behind, \
-         e.*, p.data FROM (SELECT q.position, ",
+         e.*, p.data, p.older FROM (SELECT q.position, ",
         behind!("q"),
         " AS behind FROM deliveries q WHERE q.endpoint = ?1 AND q.claimed IS NULL AND q.due_at <= ?2 \
              AND (q.due_at, q.position) > (?5, ?6) ORDER BY q.due_at, q.position LIMIT ?3) due \

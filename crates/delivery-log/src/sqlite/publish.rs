@@ -9,15 +9,14 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
-use model::event::Event;
+use model::event::{Event, OlderData};
 use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
 use super::Shared;
-use super::matching::{Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
+use super::matching::{Effects, NewDelivery, Target, Targets, ToWake, find_targets, new_event, twin};
 use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
 use super::sequences::{SEQUENCES, Sequences};
-use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
 
 /// An event of the group with all that is decided about it.
@@ -25,7 +24,8 @@ struct NewEvent<'a> {
     position: i64,
     publish: &'a Publish,
     event: Arc<Event>,
-    targets: Vec<Arc<LiveEndpoint>>,
+    targets: Vec<Target>,
+    older: OlderData,
     unmatched: Vec<Unmatched>,
 }
 
@@ -80,8 +80,8 @@ pub(super) async fn publish(
         let event = Arc::new(new_event(publish, sequence, now, shared));
         results[index] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
         let position = shared.next_event.fetch_add(1, Ordering::Relaxed);
-        let (targets, unmatched) = (targets.wanted, targets.unmatched);
-        events.push((index, NewEvent { position, publish, event, targets, unmatched }));
+        let Targets { wanted: targets, unmatched, older } = targets;
+        events.push((index, NewEvent { position, publish, event, targets, unmatched, older }));
     }
     let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
     insert_claims(connection, &events_only).await?;
@@ -89,7 +89,7 @@ pub(super) async fn publish(
     let mut deliveries = Vec::with_capacity(events.len());
     for (index, new) in &events {
         for target in &new.targets {
-            let delivery = NewDelivery::new(new.publish, target, shared);
+            let delivery = NewDelivery::new(new.publish, target, &new.older, shared);
             effects.ready.extend(delivery.ready(&new.event, &new.publish.data));
             if new.publish.test.is_some()
                 && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*index]
@@ -164,9 +164,9 @@ const EVENTS: Part = Part {
 };
 
 const PAYLOADS: Part = Part {
-    before: "WITH new (event, data) AS (VALUES",
-    columns: 2,
-    after: ") INSERT INTO payloads (event, data) SELECT * FROM new WHERE event IS NOT NULL",
+    before: "WITH new (event, data, older) AS (VALUES",
+    columns: 3,
+    after: ") INSERT INTO payloads (event, data, older) SELECT * FROM new WHERE event IS NOT NULL",
 };
 
 const DELIVERIES: Part = Part {
@@ -203,7 +203,7 @@ async fn insert(
         let query =
             bind_rows(query, rows.iter(), places, EVENTS.columns, |query, new| bind_event(query, new));
         let query = bind_rows(query, rows.iter(), places, PAYLOADS.columns, |query, new| {
-            query.bind(new.position).bind(new.publish.data.as_bytes())
+            query.bind(new.position).bind(new.publish.data.as_bytes()).bind(new.older.to_stored())
         });
         let query = bind_rows(query, with_them.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;

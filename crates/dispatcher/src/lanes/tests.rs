@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use delivery_log::lanes::{ClaimedDeliveries, Cursor, Reviewed, ReviewedLane, TakenLane};
 use model::attempt::ErrorClass;
+use model::calls::Format;
 use model::entropy::NoJitter;
 use model::event::{Event, EventData, Labels};
 use model::event_type::EventType;
@@ -11,7 +12,7 @@ use model::failure::Spent;
 use model::health::Health;
 use model::ids::{DeliveryId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject};
-use model::payload::PayloadForm;
+use model::payload::{PayloadForm, PayloadMode};
 use uuid::Uuid;
 
 use super::*;
@@ -48,7 +49,7 @@ fn delivery(to: u128, n: u128) -> ReadyDelivery {
         epoch: Epoch(1),
         event: Arc::new(event),
         data: EventData::parse("{}", 100).expect("data"),
-        form: PayloadForm::Full,
+        form: PayloadForm::new(PayloadMode::Full, Format::Standard, ""),
         attempts: 0,
         spent: Spent { tries: 0, rejections: 0, since: NOW },
         trigger: Trigger::Automatic,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use api_types::{ClientCertificateRequest, EndpointRequest, OauthRequest};
 use delivery_log::tenants::Tenant;
 use model::calls::{CallOptions, Format, OauthClient};
+use model::clock::Timestamp;
 use model::endpoint::{
-    ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus, MAX_SUBSCRIPTIONS, TIMEOUT_SECS,
+    ClientCertificate, Credentials, CustomHeader, Endpoint, EndpointStatus, MAX_SUBSCRIPTIONS, NoMatch,
+    TIMEOUT_SECS,
 };
-use model::event_type::Subscription;
+use model::event_type::{Subscription, WantedVersion};
 use model::filter::Filter;
 use model::headers::{self, MAX_CUSTOM_HEADERS};
 use model::ids::EndpointId;
@@ -20,7 +22,6 @@ use model::payload::PayloadMode;
 use model::rate::MAX_RATE;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use url::Url;
 
 use super::certificate;
 use crate::api::{Api, new_id};
@@ -39,16 +40,18 @@ pub(super) fn endpoint(
     api: &Api,
     tenant: &Tenant,
     wanted: &EndpointRequest,
-    present_url: Option<&Url>,
+    before: Option<&Endpoint>,
 ) -> Result<Endpoint, Problem> {
     let mut faults = Faults::default();
-    let url = match present_url.filter(|url| url.as_str() == wanted.url) {
+    let url = match before.map(|before| &before.url).filter(|url| url.as_str() == wanted.url) {
         Some(url) => Some(url.clone()),
         None => faults.check("/url", api.settings.targets.parse_url(&wanted.url)),
     };
     let description = wanted.description.clone().unwrap_or_default();
     faults.check("/description", check_optional_text(&description, MAX_DESCRIPTION));
+    let now = api.now();
     let subscriptions = subscriptions(&mut faults, wanted.event_types.as_deref());
+    let subscriptions = pinned(&mut faults, api, tenant, subscriptions, before, now);
     let payload = named::<PayloadMode>(&mut faults, "/payload", wanted.payload.as_deref());
     let status = named::<EndpointStatus>(&mut faults, "/status", wanted.status.as_deref());
     let timeout = timeout(&mut faults, wanted.timeout_seconds);
@@ -65,7 +68,6 @@ pub(super) fn endpoint(
     let metadata = faults.check("/metadata", check_metadata(&wanted.metadata));
     let (Some(url), Some(metadata)) = (url, metadata) else { return Err(faults.into()) };
     faults.finish()?;
-    let now = api.now();
     Ok(Endpoint {
         id: new_id!(EndpointId, api),
         project: tenant.project,
@@ -216,6 +218,48 @@ pub(super) fn subscriptions(faults: &mut Faults, wanted: Option<&[String]>) -> V
     let check =
         |(index, text): (usize, &String)| faults.check(&format!("/event_types/{index}"), text.parse());
     wanted.iter().enumerate().filter_map(check).collect()
+}
+
+/// The subscriptions with the times when they were made: one that was there
+/// already stays pinned to what it is pinned to.
+fn pinned(
+    faults: &mut Faults,
+    api: &Api,
+    tenant: &Tenant,
+    wanted: Vec<Subscription>,
+    before: Option<&Endpoint>,
+    now: Timestamp,
+) -> Vec<Subscription> {
+    let known = |one: &Subscription| {
+        let same = |other: &&Subscription| other.to_string() == one.to_string();
+        before.and_then(|before| before.subscriptions.iter().find(same)).map(Subscription::since)
+    };
+    let mut pinned = Vec::with_capacity(wanted.len());
+    for (index, one) in wanted.into_iter().enumerate() {
+        let since = known(&one);
+        if since.is_none()
+            && let Some(why) = unreachable_version(api, tenant, &one, now)
+        {
+            faults.add(format!("/event_types/{index}"), "invalid_value", why);
+        }
+        pinned.push(one.made_at(since.unwrap_or(now)));
+    }
+    pinned
+}
+
+/// Why a version of a type that a new subscription names is never delivered.
+/// One that is still to come may be waited for.
+fn unreachable_version(api: &Api, tenant: &Tenant, one: &Subscription, now: Timestamp) -> Option<String> {
+    let (WantedVersion::Pinned(version), Some(name)) = (one.version(), one.exact()) else { return None };
+    let entry = api.store.configuration().event_type(tenant.project, name)?;
+    let newest = entry.newest()?.number;
+    match entry.delivers(one.version(), now, newest) {
+        Err(NoMatch::VersionRetired) => Some(format!("version {version} is retired; the newest is {newest}")),
+        Err(NoMatch::SchemaVersion) if version < newest => {
+            Some(format!("nothing converts the newest version, {newest}, to version {version}"))
+        }
+        _ => None,
+    }
 }
 
 fn timeout(faults: &mut Faults, wanted: Option<u64>) -> Option<Duration> {

@@ -70,9 +70,11 @@ async fn try_on_last(
             labels: &event.labels,
             data: data.as_ref(),
         };
-        let wants = model::endpoint::wants(subscriptions, &event.event_type, event.schema_version);
+        let entry = api.store.configuration().event_type(event.project, &event.event_type);
+        let wants =
+            model::endpoint::wants(subscriptions, entry.as_deref(), &event.event_type, event.schema_version);
         let passes = || if filter.passes(&candidate) { Ok(()) } else { Err(NoMatch::Filter) };
-        let reason = wants.and_then(|()| passes()).err();
+        let reason = wants.and_then(|_| passes()).err();
         seen.push(FilteredEvent {
             id: event.id.to_string(),
             event_type: event.event_type.to_string(),

@@ -4,7 +4,8 @@ use actix_web::{HttpResponse, web};
 use api_types::{ScenarioAnswer, TestRequest};
 use delivery_log::events::{Publish, Published};
 use model::access::Scope;
-use model::event::EventData;
+use model::endpoint::Endpoint;
+use model::event::{EventData, OlderData};
 use model::event_type::EventType;
 use model::ids::DeliveryId;
 use model::names::Subject;
@@ -42,17 +43,19 @@ pub(crate) async fn handle(
         .map_err(|error| Problem::invalid("/type", "invalid_value", error))?;
     let scenario = wanted.scenario.as_deref().map(str::parse::<Scenario>).transpose();
     let scenario = scenario.map_err(|error| Problem::invalid("/scenario", "invalid_value", error))?;
+    let (schema_version, data) = example(&api, &endpoint, &event_type)?;
     let plain = Publish {
         project: tenant.project,
         tenant: tenant.id,
         event_type,
-        schema_version: 1,
+        schema_version,
         subject: Subject::parse("test").expect("a subject"),
         revision: None,
         occurred_at: (scenario == Some(Scenario::Delayed)).then(|| api.now().minus(DELAY)),
         ordering_key: None,
         labels: scenario.map(Scenario::labels).unwrap_or_default(),
-        data: EventData::parse(TEST_DATA, TEST_DATA.len()).expect("an object"),
+        data,
+        older: OlderData::default(),
         claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
         test: Some(endpoint.id),
     };
@@ -75,6 +78,22 @@ pub(crate) async fn handle(
     let (sends, expects) = (scenario.sends().to_owned(), scenario.expects().to_owned());
     let answer = ScenarioAnswer { scenario: scenario.to_string(), sends, expects, deliveries: shown };
     Ok(HttpResponse::Accepted().json(answer))
+}
+
+/// What a test carries: the example of the version that the endpoint would get.
+fn example(api: &Api, endpoint: &Endpoint, event_type: &EventType) -> Result<(u32, EventData), Problem> {
+    let entry = api.store.configuration().event_type(endpoint.project, event_type);
+    let newest = entry.as_ref().and_then(|entry| entry.newest());
+    let wanted = newest.map(|newest| {
+        let subscriptions = &endpoint.subscriptions;
+        let wanted = model::endpoint::wants(subscriptions, entry.as_deref(), event_type, newest.number);
+        wanted.unwrap_or(newest.number)
+    });
+    let version = wanted.and_then(|number| entry.as_ref()?.version(number));
+    let text = version.and_then(|version| version.example.as_deref()).unwrap_or(TEST_DATA);
+    let data = EventData::parse(text, text.len())
+        .map_err(|error| Problem::invalid("/type", "invalid_value", error))?;
+    Ok((version.map_or(1, |version| version.number), data))
 }
 
 /// The delivery of a test, and whether the request is a repeated one.

@@ -46,7 +46,7 @@ pub(crate) async fn change(
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
     }
-    let wanted = build::endpoint(api, tenant, &wanted, Some(&before.url))?;
+    let wanted = build::endpoint(api, tenant, &wanted, Some(&before))?;
     let disabled_reason = match wanted.status {
         EndpointStatus::Disabled => before.disabled_reason.clone(),
         EndpointStatus::Enabled | EndpointStatus::Paused => None,

@@ -11,6 +11,7 @@ use model::ids::TenantId;
 use model::names::{IdempotencyKey, OrderingKey, Subject, TenantHandle};
 use model::operations;
 
+use super::fits::{Fitting, fit};
 use crate::api::{Api, new_id};
 use crate::auth::Caller;
 use crate::incoming::fingerprint;
@@ -19,13 +20,19 @@ use crate::problem::{Code, Faults, Problem};
 /// The greatest revision: what a signed 64-bit number holds.
 const MAX_REVISION: u64 = i64::MAX as u64;
 
+/// An event to publish, and how its data fits the catalogue.
+pub(super) struct Built {
+    pub(super) publish: Publish,
+    pub(super) fitting: Fitting,
+}
+
 /// An event to publish. `key` is that of the request's header.
 pub(super) async fn publish(
     api: &Api,
     caller: &Caller,
     wanted: &PublishRequest,
     key: Option<IdempotencyKey>,
-) -> Result<Publish, Problem> {
+) -> Result<Built, Problem> {
     let mut faults = Faults::default();
     let handle = faults.check("/tenant", TenantHandle::parse(&wanted.tenant));
     let event_type = faults.check("/type", EventType::parse(&wanted.event_type));
@@ -54,20 +61,24 @@ pub(super) async fn publish(
     };
     faults.finish()?;
     let tenant = tenant(api, caller, &handle).await?;
-    Ok(Publish {
-        project: caller.view().project,
+    let project = caller.view().project;
+    let mut fitting = fit(api, (project, tenant), &event_type, wanted.schema_version, &data)?;
+    let publish = Publish {
+        project,
         tenant,
         event_type,
-        schema_version: wanted.schema_version.unwrap_or(1),
+        schema_version: fitting.version,
         subject,
         revision: wanted.revision,
         occurred_at: wanted.occurred_at,
         ordering_key,
         labels,
         data,
+        older: std::mem::take(&mut fitting.older),
         claim: key.map(|key| claim(api, key, tenant, wanted)),
         test: None,
-    })
+    };
+    Ok(Built { publish, fitting })
 }
 
 /// The key of the header or of the field; both may be given if they are equal.

@@ -3,11 +3,9 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{PublishAnswer, PublishRequest};
-use delivery_log::events::Published;
 use model::access::Scope;
-use model::ids::EventId;
 
-use super::build;
+use super::submit::{Fate, submit};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -28,38 +26,12 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventsWrite).await?;
     let text = incoming.text(api.settings.max_data_bytes + AROUND_DATA).await?;
     let wanted: PublishRequest = text.parse()?;
-    let publish = build::publish(&api, &caller, &wanted, incoming.idempotency_key()?).await?;
-    let data_bytes = publish.data.as_bytes().len();
-    let accepted = accept(api.store.publish(publish).await?)?;
-    if !accepted.repeated {
-        api.metrics.published(data_bytes);
-    }
+    let submitted = submit(&api, &caller, &wanted, incoming.idempotency_key()?, Fate::AsSet).await?;
     let mut response = HttpResponse::Accepted();
-    response.insert_header(("location", format!("/v1/events/{}", accepted.event)));
-    if accepted.repeated {
+    let kind = if submitted.answer.sequence.is_some() { "events" } else { "quarantine" };
+    response.insert_header(("location", format!("/v1/{kind}/{}", submitted.answer.id)));
+    if submitted.repeated {
         response.insert_header(("idempotency-replayed", "true"));
     }
-    Ok(response.json(PublishAnswer {
-        id: accepted.event.to_string(),
-        status: "accepted".to_owned(),
-        sequence: accepted.sequence,
-    }))
-}
-
-/// An event that is on durable storage.
-pub(super) struct Accepted {
-    pub(super) event: EventId,
-    pub(super) sequence: u64,
-    pub(super) repeated: bool,
-}
-
-/// The event, or the problem.
-pub(super) fn accept(published: Published) -> Result<Accepted, Problem> {
-    match published {
-        Published::Accepted { event, sequence, .. } => Ok(Accepted { event, sequence, repeated: false }),
-        Published::Repeated { event, sequence } => Ok(Accepted { event, sequence, repeated: true }),
-        Published::KeyReused => Err(Problem::key_reused()),
-        Published::UnknownTenant => Err(build::unknown_tenant()),
-        Published::UnknownEndpoint => Err(Problem::not_found("endpoint")),
-    }
+    Ok(response.json(submitted.answer))
 }

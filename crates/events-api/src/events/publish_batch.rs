@@ -7,8 +7,7 @@ use model::access::Scope;
 use model::names::IdempotencyKey;
 use serde_json::value::RawValue;
 
-use super::build;
-use super::publish::{Accepted, accept};
+use super::submit::{Fate, Submitted, submit};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{Incoming, parse};
@@ -69,33 +68,31 @@ async fn publish(
     index: usize,
     event: &RawValue,
     key: Option<Result<IdempotencyKey, Problem>>,
-) -> Result<Accepted, Problem> {
+) -> Result<Submitted, Problem> {
     let wanted: api_types::PublishRequest = parse(event.get(), &format!("/events/{index}"))?;
     // An event's own key is its own; that of the batch is for those without.
     let key = if wanted.idempotency_key.is_some() { None } else { key.transpose()? };
-    let publish = build::publish(api, caller, &wanted, key).await?;
-    let data_bytes = publish.data.as_bytes().len();
-    let accepted = accept(api.store.publish(publish).await?)?;
-    if !accepted.repeated {
-        api.metrics.published(data_bytes);
-    }
-    Ok(accepted)
+    submit(api, caller, &wanted, key, Fate::AsSet).await
 }
 
-fn present(result: Result<Accepted, Problem>) -> BatchItem {
+fn present(result: Result<Submitted, Problem>) -> BatchItem {
     match result {
-        Ok(accepted) => BatchItem {
+        Ok(Submitted { answer, repeated, .. }) => BatchItem {
             status: 202,
-            id: Some(accepted.event.to_string()),
-            sequence: Some(accepted.sequence),
-            idempotency_replayed: accepted.repeated,
+            quarantined: answer.sequence.is_none(),
+            id: Some(answer.id),
+            sequence: answer.sequence,
+            idempotency_replayed: repeated,
+            warnings: answer.warnings,
             problem: None,
         },
         Err(problem) => BatchItem {
             status: problem.status(),
+            quarantined: false,
             id: None,
             sequence: None,
             idempotency_replayed: false,
+            warnings: Vec::new(),
             problem: Some(problem.body()),
         },
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::ProjectChange;
-use delivery_log::access::{Project, UnknownTenant};
+use delivery_log::access::{Project, UndeclaredTypes, UnknownTenant, Validation};
 use model::access::Scope;
 
 use super::present;
@@ -52,8 +52,21 @@ fn changed(project: Project, change: ProjectChange, api: &Api) -> Result<Project
         _ => Err("must be from 1 to 365"),
     });
     let days = days.and_then(|value| faults.check("/retention_days", value));
+    let undeclared_types = change.undeclared_types.as_deref().map(|text| match text {
+        "accept" => Ok(UndeclaredTypes::Accept),
+        "reject" => Ok(UndeclaredTypes::Reject),
+        _ => Err("must be accept or reject"),
+    });
+    let undeclared_types = undeclared_types.and_then(|value| faults.check("/undeclared_types", value));
+    let validation = change
+        .validation
+        .as_deref()
+        .map(|text| Validation::from_name(text).ok_or("must be reject, quarantine or warn"));
+    let validation = validation.and_then(|value| faults.check("/validation", value));
     faults.finish()?;
     Ok(Project {
+        undeclared_types: undeclared_types.unwrap_or(project.undeclared_types),
+        validation: validation.unwrap_or(project.validation),
         unknown_tenant: unknown_tenant.unwrap_or(project.unknown_tenant),
         retention_days: days.unwrap_or(project.retention_days),
         updated_at: api.change_time(project.updated_at),

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use facts::Facts;
 
-use super::inline::escaped;
+use crate::json::escape;
 
 /// How many comparisons are made before the question is left undecided.
 const BUDGET: usize = 20_000;
@@ -208,7 +208,7 @@ impl Comparison {
         }
         let mut found = Vec::new();
         for (name, schema) in wanted.as_object().into_iter().flatten() {
-            let at = format!("{at}/properties/{}", escaped(name));
+            let at = format!("{at}/properties/{}", escape(name));
             if is_anything(schema) {
                 continue;
             }
@@ -245,7 +245,7 @@ impl Comparison {
             if known.is_some_and(|known| known.contains_key(name)) {
                 continue;
             }
-            let at = format!("{at}/properties/{}", escaped(name));
+            let at = format!("{at}/properties/{}", escape(name));
             let Some(facts) = newer.property(Some(name)) else { continue };
             if facts.is_never() {
                 continue;

@@ -4,6 +4,7 @@ use jsonschema::Draft;
 use serde_json::{Map, Value, json};
 
 use super::{Fault, MAX_DEPTH, MAX_PATTERN};
+use crate::json::escape;
 
 /// How many places a schema may have when everything stands where it is
 /// referred to.
@@ -49,16 +50,11 @@ pub(super) fn inline(root: &Value, draft: Draft) -> Result<Value, Vec<Fault>> {
     for name in DEFINITIONS {
         // What nobody refers to is checked all the same.
         for (key, definition) in root.get(name).and_then(Value::as_object).into_iter().flatten() {
-            inliner.schema(definition, &format!("/{name}/{}", escaped(key)), 1);
+            inliner.schema(definition, &format!("/{name}/{}", escape(key)), 1);
         }
     }
     inliner.faults.dedup();
     if inliner.faults.is_empty() { Ok(inlined) } else { Err(inliner.faults) }
-}
-
-/// A part of a JSON pointer (RFC 6901, section 3).
-pub(super) fn escaped(part: &str) -> String {
-    part.replace('~', "~0").replace('/', "~1")
 }
 
 impl Inliner<'_> {
@@ -163,7 +159,7 @@ impl Inliner<'_> {
             if DEFINITIONS.contains(&key.as_str()) || key == "$schema" || key == "$id" {
                 continue;
             }
-            let at = format!("{pointer}/{}", escaped(key));
+            let at = format!("{pointer}/{}", escape(key));
             let inlined = match (key.as_str(), value) {
                 (name, Value::Array(list)) if LISTS.contains(&name) || name == "items" => {
                     self.list(list, &at, depth)
@@ -189,7 +185,7 @@ impl Inliner<'_> {
             let schema = match schema {
                 // "dependencies" of draft-07 may name properties.
                 Value::Array(_) => schema.clone(),
-                schema => self.schema(schema, &format!("{pointer}/{}", escaped(key)), depth + 1),
+                schema => self.schema(schema, &format!("{pointer}/{}", escape(key)), depth + 1),
             };
             inlined.insert(key.clone(), schema);
         }

@@ -36,5 +36,11 @@ pub(super) async fn run(args: &PublishArgs) -> anyhow::Result<()> {
     if args.json {
         return print(&serde_json::to_string(&answer)?);
     }
-    print(&format!("{} {} (number {} of {})", answer.status, answer.id, answer.sequence, args.tenant))
+    for warning in &answer.warnings {
+        eprintln!("warning: {}: {}", warning.pointer, warning.detail);
+    }
+    print(&match answer.sequence {
+        Some(sequence) => format!("{} {} (number {sequence} of {})", answer.status, answer.id, args.tenant),
+        None => format!("{} {}", answer.status, answer.id),
+    })
 }

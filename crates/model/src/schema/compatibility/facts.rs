@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Break;
-use crate::schema::inline::escaped;
+use crate::json::escape;
 
 /// Kinds of JSON values. Whole numbers and others are told apart.
 const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "string", "integer", "number"];
@@ -271,7 +271,7 @@ impl<'a> Facts<'a> {
         let required = self.required();
         let missing = wanted.as_array().into_iter().flatten().filter_map(Value::as_str);
         let missing = missing.filter(|name| !required.contains(name));
-        let at = |name: &str| format!("{at}/properties/{}", escaped(name));
+        let at = |name: &str| format!("{at}/properties/{}", escape(name));
         missing.map(|name| Break::new(at(name), "was always there, and now may be missing")).collect()
     }
 

@@ -1,0 +1,89 @@
+//! `POST /v1/catalogue/apply`
+
+use actix_web::{HttpResponse, web};
+use api_types::{ApplyPlan, ApplyRequest, ApplyStep, EventTypeRequest};
+use model::access::Scope;
+use model::catalogue::Saved;
+use model::event_type::EventType;
+
+use super::{Change, Changed, Plan, change, may_change, plan, wanted_type};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::{Faults, Problem};
+
+/// The longest body, in bytes.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// Makes many types and versions as they are to be, all or none. Types that
+/// are not named stay. With `dry_run`, shows what would be done.
+#[utoipa::path(post, path = "/v1/catalogue/apply", tag = "event types", request_body = ApplyRequest,
+    responses((status = 200, body = ApplyPlan), (status = 409, body = api_types::Problem),
+        (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventTypesWrite).await?;
+    may_change(&caller)?;
+    let wanted: ApplyRequest = incoming.text(LIMIT).await?.parse()?;
+    let changes = changes(&wanted.types)?;
+    let project = caller.view().project;
+    if wanted.dry_run {
+        api.store.refresh().await?;
+        let plan = plan(&api, project, &changes);
+        return Ok(outgoing::plain(&present(plan, false)));
+    }
+    match change(&api, project, &changes, |_| Ok(None)).await? {
+        Changed::Done(plan) => Ok(outgoing::plain(&present(plan, true))),
+        Changed::Repeated(_) => Err(Problem::key_reused()),
+    }
+}
+
+fn changes(types: &[EventTypeRequest]) -> Result<Vec<Change>, Problem> {
+    let mut faults = Faults::default();
+    let mut changes: Vec<Change> = Vec::with_capacity(types.len());
+    for (place, request) in types.iter().enumerate() {
+        let at = format!("/types/{place}");
+        let wanted = wanted_type(&mut faults, &at, request);
+        let name = request.name.as_deref().unwrap_or_default();
+        let Some(name) = faults.check(&format!("{at}/name"), EventType::parse(name)) else { continue };
+        if changes.iter().any(|other| other.name == name) {
+            faults.add(format!("{at}/name"), "repeated", "stands twice in the request");
+        }
+        changes.push(Change { name, wanted, at, version_at: None });
+    }
+    faults.finish()?;
+    Ok(changes)
+}
+
+fn present(plan: Plan, applied: bool) -> ApplyPlan {
+    let warnings = plan.warnings();
+    ApplyPlan {
+        applied,
+        steps: plan.saved.iter().flat_map(steps).collect(),
+        errors: plan.faults.into_errors(),
+        cut_off: plan.cut_off,
+        warnings,
+    }
+}
+
+fn steps(saved: &Saved) -> Vec<ApplyStep> {
+    let entry = &saved.entry;
+    let step = |action: &str, version: Option<u32>| ApplyStep {
+        action: action.to_owned(),
+        event_type: entry.name.to_string(),
+        version,
+        relation: version
+            .filter(|_| action == "create")
+            .and_then(|number| entry.version(number))
+            .map(|version| version.relation.to_string()),
+    };
+    let is_new = saved.created.first() == Some(&1) || entry.versions.is_empty();
+    let of_type = saved.type_changed.then(|| step(if is_new { "create" } else { "change" }, None));
+    let created = saved.created.iter().map(|number| step("create", Some(*number)));
+    let changed = saved.changed.iter().map(|number| step("change", Some(*number)));
+    of_type.into_iter().chain(created).chain(changed).collect()
+}

@@ -1,0 +1,66 @@
+//! `POST /v1/event-types/{name}/versions/check`
+
+use actix_web::{HttpResponse, web};
+use api_types::{SchemaBreak, VersionCheck, VersionRequest};
+use model::access::Scope;
+use model::catalogue::{EventTypeEntry, WantedType};
+use model::schema::{BreakKind, Schema};
+
+use super::find;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::catalogue::{Change, plan, wanted_version};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::outgoing;
+use crate::problem::{Faults, Problem};
+
+/// Tells what a new version, or a change of one, would break and whether it
+/// would be accepted. Changes nothing.
+#[utoipa::path(post, path = "/v1/event-types/{name}/versions/check", tag = "event types",
+    params(("name" = String, Path)), request_body = VersionRequest,
+    responses((status = 200, body = VersionCheck)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventTypesRead).await?;
+    let entry = find(&api, &caller, &path).await?;
+    let request: VersionRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let mut faults = Faults::default();
+    let version = wanted_version(&mut faults, "", &request);
+    faults.finish()?;
+    let number = version.number.unwrap_or(entry.versions.len() as u32 + 1);
+    let wanted = WantedType { versions: vec![version], ..WantedType::default() };
+    let change =
+        Change { name: entry.name.clone(), wanted, at: String::new(), version_at: Some(String::new()) };
+    let plan = plan(&api, caller.view().project, &[change]);
+    let relation = plan.saved.first().and_then(|saved| saved.entry.version(number));
+    let relation = relation.map(|version| version.relation.to_string());
+    let warnings = plan.warnings();
+    let (errors, cut_off) = (plan.faults.into_errors(), plan.cut_off);
+    // A tenant's key learns nothing of other tenants.
+    let cut_off = if caller.view().tenant.is_some() { Vec::new() } else { cut_off };
+    Ok(outgoing::plain(&VersionCheck {
+        accepted: errors.is_empty() && cut_off.is_empty(),
+        relation,
+        breaks: breaks(&entry, number, &request),
+        errors,
+        cut_off,
+        warnings,
+    }))
+}
+
+/// How the schema differs from that of the version that it follows or replaces.
+fn breaks(entry: &EventTypeEntry, number: u32, request: &VersionRequest) -> Vec<SchemaBreak> {
+    let schema = request.schema.as_ref().and_then(|raw| Schema::parse(raw.get()).ok());
+    let older = entry.version(number).or_else(|| entry.version(number.saturating_sub(1)));
+    let (Some(schema), Some(older)) = (schema, older) else { return Vec::new() };
+    let shown = |one: model::schema::Break| SchemaBreak {
+        certain: one.kind == BreakKind::Breaks,
+        pointer: one.pointer,
+        detail: one.detail,
+    };
+    older.schema.breaks(&schema).into_iter().map(shown).collect()
+}

@@ -1,0 +1,27 @@
+//! `DELETE /v1/event-types/{name}`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+
+use super::find;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::catalogue::{may_change, remove};
+use crate::outgoing;
+use crate::problem::Problem;
+
+/// Removes an event type with its versions, unless an endpoint names it.
+/// Events of it that were published stay as they are.
+#[utoipa::path(delete, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path)),
+    responses((status = 204), (status = 409, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventTypesWrite).await?;
+    may_change(&caller)?;
+    let entry = find(&api, &caller, &path).await?;
+    remove(&api, caller.view().project, &entry.name).await?;
+    Ok(outgoing::nothing())
+}

@@ -1,0 +1,42 @@
+//! `PATCH /v1/event-types/{name}`
+
+use actix_web::{HttpResponse, web};
+use api_types::EventTypeRequest;
+use model::access::Scope;
+
+use super::{find, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::catalogue::{Change, change, may_change, wanted_type};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::outgoing;
+use crate::problem::{Faults, Problem};
+
+/// Changes the description or the size budget of an event type.
+#[utoipa::path(patch, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path)),
+    request_body = EventTypeRequest, responses((status = 200, body = api_types::EventType)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventTypesWrite).await?;
+    may_change(&caller)?;
+    let before = find(&api, &caller, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
+    let request: EventTypeRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let mut faults = Faults::default();
+    if request.name.as_ref().is_some_and(|name| name != before.name.as_str()) {
+        faults.add("/name", "read_only", "cannot be changed; make another type");
+    }
+    if !request.versions.is_empty() {
+        faults.add("/versions", "read_only", "are added and changed at …/versions");
+    }
+    let wanted = wanted_type(&mut faults, "", &request);
+    faults.finish()?;
+    let wanted = Change { name: before.name.clone(), wanted, at: String::new(), version_at: None };
+    change(&api, caller.view().project, &[wanted], |_| Ok(None)).await?;
+    let after = find(&api, &caller, &path).await?;
+    Ok(outgoing::one(&present(&after), after.updated_at))
+}

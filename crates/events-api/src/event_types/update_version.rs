@@ -1,0 +1,51 @@
+//! `PATCH /v1/event-types/{name}/versions/{version}`
+
+use actix_web::{HttpResponse, web};
+use api_types::VersionRequest;
+use model::access::Scope;
+use model::catalogue::{WantedSchema, WantedType};
+
+use super::{find_version, missing_version, present_version};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::catalogue::{Change, Changed, change, may_change, wanted_version};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::outgoing;
+use crate::problem::{Faults, Problem};
+
+/// Changes a version: its schema compatibly, its words, its downgrade, or how
+/// it stands.
+#[utoipa::path(patch, path = "/v1/event-types/{name}/versions/{version}", tag = "event types",
+    params(("name" = String, Path), ("version" = u32, Path)), request_body = VersionRequest,
+    responses((status = 200, body = api_types::Version), (status = 409, body = api_types::Problem),
+        (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<(String, String)>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventTypesWrite).await?;
+    may_change(&caller)?;
+    let (entry, number) = find_version(&api, &caller, &path).await?;
+    incoming.check_if_match(entry.version(number).ok_or_else(missing_version)?.updated_at)?;
+    let request: VersionRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let mut faults = Faults::default();
+    if request.number.is_some_and(|other| other != number) {
+        faults.add("/number", "read_only", "cannot be changed");
+    }
+    let version = WantedSchema { number: Some(number), ..wanted_version(&mut faults, "", &request) };
+    faults.finish()?;
+    let wanted = WantedType { versions: vec![version], ..WantedType::default() };
+    let wanted =
+        Change { name: entry.name.clone(), wanted, at: String::new(), version_at: Some(String::new()) };
+    let changed = change(&api, caller.view().project, &[wanted], |_| Ok(None)).await?;
+    let warnings = match changed {
+        Changed::Done(plan) => plan.warnings(),
+        Changed::Repeated(_) => Vec::new(),
+    };
+    let (entry, _) = find_version(&api, &caller, &path).await?;
+    let version = entry.version(number).ok_or_else(missing_version)?;
+    let shown = api_types::Version { warnings, ..present_version(&entry, version) };
+    Ok(outgoing::one(&shown, version.updated_at))
+}

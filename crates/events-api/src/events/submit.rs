@@ -1,0 +1,142 @@
+//! One event on its way in: accepted, kept in quarantine, or refused.
+
+use api_types::{PublishAnswer, PublishRequest, Warning};
+use delivery_log::access::Validation;
+use delivery_log::events::{Publish, Published};
+use delivery_log::idempotency::{FirstAnswer, KeptAnswer, Once, Performed};
+use delivery_log::quarantine::{MAX_HELD, QuarantineKept, Quarantined};
+use model::ids::{EventId, QuarantineId};
+use model::names::{IdempotencyKey, OrderingKey};
+use model::quarantine::{QuarantineState, QuarantinedEvent};
+
+use super::build::{self, Built};
+use super::fits::Fitting;
+use crate::api::{Api, new_id};
+use crate::auth::Caller;
+use crate::outgoing;
+use crate::problem::{Code, Problem};
+
+/// What is to become of an event whose data does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// What the project says.
+    AsSet,
+    /// It is refused: it waited in quarantine before.
+    Published,
+}
+
+/// An event that was taken.
+pub(crate) struct Submitted {
+    /// The event; none if it is in quarantine.
+    pub(crate) event: Option<EventId>,
+    pub(crate) answer: PublishAnswer,
+    pub(crate) repeated: bool,
+}
+
+/// Takes an event, or says why not.
+pub(crate) async fn submit(
+    api: &Api,
+    caller: &Caller,
+    wanted: &PublishRequest,
+    key: Option<IdempotencyKey>,
+    fate: Fate,
+) -> Result<Submitted, Problem> {
+    let Built { publish, fitting } = build::publish(api, caller, wanted, key).await?;
+    let project = api.store.configuration().project(publish.project);
+    let validation = match fate {
+        Fate::AsSet => project.map(|project| project.validation).unwrap_or_default(),
+        Fate::Published => Validation::Reject,
+    };
+    if !fitting.faults.is_empty() && validation != Validation::Warn {
+        return refuse_or_keep(api, publish, &fitting, validation).await;
+    }
+    let data_bytes = publish.data.as_bytes().len();
+    let claim = publish.claim.clone();
+    let project = publish.project;
+    match api.store.publish(publish).await? {
+        Published::Accepted { event, sequence, .. } => {
+            api.metrics.published(data_bytes);
+            Ok(accepted(event, sequence, fitting.all_warnings(), false))
+        }
+        Published::Repeated { event, sequence } => Ok(accepted(event, sequence, Vec::new(), true)),
+        // It may have waited in quarantine under this key.
+        Published::KeyReused => match claim {
+            Some(claim) => match api.store.first_answer(project, &claim).await? {
+                FirstAnswer::Kept(answer) => kept(&answer),
+                _ => Err(Problem::key_reused()),
+            },
+            None => Err(Problem::key_reused()),
+        },
+        Published::UnknownTenant => Err(build::unknown_tenant()),
+        Published::UnknownEndpoint => Err(Problem::not_found("endpoint")),
+    }
+}
+
+fn accepted(event: EventId, sequence: u64, warnings: Vec<Warning>, repeated: bool) -> Submitted {
+    let status = "accepted".to_owned();
+    let answer = PublishAnswer { id: event.to_string(), status, sequence: Some(sequence), warnings };
+    Submitted { event: Some(event), answer, repeated }
+}
+
+/// The answer that a repeated request gets again.
+fn kept(answer: &KeptAnswer) -> Result<Submitted, Problem> {
+    let answer = serde_json::from_str(&answer.body).map_err(|_| Problem::key_reused())?;
+    Ok(Submitted { event: None, answer, repeated: true })
+}
+
+/// What does not fit: the same answer as the first time if it was sent before.
+async fn refuse_or_keep(
+    api: &Api,
+    publish: Publish,
+    fitting: &Fitting,
+    validation: Validation,
+) -> Result<Submitted, Problem> {
+    if let Some(claim) = &publish.claim {
+        match api.store.first_answer(publish.project, claim).await? {
+            FirstAnswer::Event { event, sequence } => return Ok(accepted(event, sequence, Vec::new(), true)),
+            FirstAnswer::Kept(answer) => return kept(&answer),
+            FirstAnswer::OtherRequest => return Err(Problem::key_reused()),
+            FirstAnswer::None => {}
+        }
+    }
+    if validation == Validation::Reject {
+        return Err(fitting.problem());
+    }
+    let now = api.now();
+    let held = Quarantined {
+        id: new_id!(QuarantineId, api),
+        project: publish.project,
+        tenant: publish.tenant,
+        event: QuarantinedEvent {
+            event_type: publish.event_type.to_string(),
+            schema_version: publish.schema_version,
+            subject: publish.subject.to_string(),
+            revision: publish.revision,
+            occurred_at: publish.occurred_at.map(model::clock::Timestamp::as_micros),
+            ordering_key: publish.ordering_key.as_ref().map(OrderingKey::to_string),
+            labels: publish.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        },
+        data: publish.data,
+        faults: fitting.faults.clone(),
+        state: QuarantineState::Held,
+        became: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let status = "quarantined".to_owned();
+    let warnings = fitting.all_warnings();
+    let answer = PublishAnswer { id: held.id.to_string(), status, sequence: None, warnings };
+    let once = publish.claim.map(|claim| {
+        let location = Some(format!("/v1/quarantine/{}", held.id));
+        Once { claim, answer: KeptAnswer { status: 202, location, body: outgoing::to_json(&answer) } }
+    });
+    match api.store.keep_in_quarantine(&held, once).await? {
+        Performed::First(QuarantineKept::Done) => Ok(Submitted { event: None, answer, repeated: false }),
+        Performed::First(QuarantineKept::Full) => {
+            let detail = format!("{MAX_HELD} events wait in quarantine already; release or drop some");
+            Err(Problem::new(Code::Conflict, detail))
+        }
+        Performed::Repeated(answer) => kept(&answer),
+        Performed::KeyReused => Err(Problem::key_reused()),
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /v1/quarantine`
+
+use actix_web::{HttpResponse, web};
+use model::access::Scope;
+use model::quarantine::QuarantineState;
+
+use super::present;
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::incoming::Incoming;
+use crate::outgoing;
+use crate::problem::Problem;
+use crate::query::Query;
+
+/// Lists events in quarantine, newest first.
+#[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
+        ("state" = Option<String>, Query)),
+    responses((status = 200, body = api_types::QuarantinePage)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventsRead).await?;
+    let mut query = Query::parse(incoming.query())?;
+    let state = query.take("state", |text| {
+        text.parse::<QuarantineState>().map_err(|_| "must be held, released or dropped")
+    });
+    let request = query.list(incoming.query(), &[])?;
+    let page = api.store.list_quarantined(caller.view(), state, request.page).await?;
+    Ok(outgoing::page(incoming.path(), &request, page.map(|one| present(&api, &caller, &one))))
+}

@@ -1,0 +1,73 @@
+//! `POST /v1/quarantine/{id}/release`
+
+use actix_web::{HttpResponse, web};
+use api_types::{PublishRequest, ReleaseRequest};
+use delivery_log::quarantine::Quarantined;
+use model::access::Scope;
+use model::clock::Timestamp;
+use model::names::IdempotencyKey;
+use model::quarantine::QuarantineState;
+use serde_json::value::RawValue;
+
+use super::{ended, find, missing, present};
+use crate::api::Api;
+use crate::auth::Credentials;
+use crate::events::submit::{Fate, submit};
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::outgoing;
+use crate::problem::{Code, Problem};
+
+/// Publishes an event that waited in quarantine, with corrected data if it is
+/// given. It must fit its schema now.
+#[utoipa::path(post, path = "/v1/quarantine/{id}/release", tag = "quarantine", params(("id" = String, Path)),
+    request_body = ReleaseRequest, responses((status = 200, body = api_types::QuarantinedEvent),
+        (status = 409, body = api_types::Problem), (status = 422, body = api_types::Problem)))]
+pub(crate) async fn handle(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    path: web::Path<String>,
+    mut incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let caller = credentials.require(Scope::EventsWrite).await?;
+    let wanted: ReleaseRequest = incoming.text(api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
+    let before = find(&api, &caller, &path).await?;
+    if before.state != QuarantineState::Held {
+        return Err(ended(&before));
+    }
+    let request = request(&api, &before, wanted.data)?;
+    // Released twice at the same moment, it is one event all the same.
+    let key = IdempotencyKey::parse(&format!("quarantine:{}", before.id))
+        .map_err(|_| Problem::new(Code::Internal, "an id is a key"))?;
+    let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await?;
+    let event = submitted.event.ok_or_else(missing)?;
+    api.store.end_quarantine(caller.view(), before.id, Some(event)).await?;
+    let after = find(&api, &caller, &path).await?;
+    Ok(outgoing::one(&present(&api, &caller, &after), after.updated_at))
+}
+
+/// The event as it was published.
+fn request(api: &Api, held: &Quarantined, data: Option<Box<RawValue>>) -> Result<PublishRequest, Problem> {
+    let tenant = api
+        .store
+        .configuration()
+        .tenant_by_id(held.tenant)
+        .ok_or_else(|| Problem::new(Code::Conflict, "its tenant was deleted; drop it"))?;
+    let own = || RawValue::from_string(String::from_utf8_lossy(held.data.as_bytes()).into_owned());
+    let data = match data {
+        Some(data) => data,
+        None => own().map_err(|_| Problem::new(Code::Internal, "data is JSON"))?,
+    };
+    let event = &held.event;
+    Ok(PublishRequest {
+        tenant: tenant.handle.to_string(),
+        event_type: event.event_type.clone(),
+        subject: event.subject.clone(),
+        data,
+        schema_version: Some(event.schema_version),
+        revision: event.revision,
+        occurred_at: event.occurred_at.map(Timestamp::from_micros).or(Some(held.created_at)),
+        ordering_key: event.ordering_key.clone(),
+        labels: event.labels.iter().cloned().collect(),
+        idempotency_key: None,
+    })
+}
