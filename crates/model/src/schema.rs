@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use jsonschema::canonical;
 use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use compatibility::{Break, BreakKind};
 
@@ -116,6 +116,11 @@ impl Schema {
 
     /// Nothing in it contradicts itself.
     fn check_satisfiable(&self, root: &Value) -> Result<(), Vec<Fault>> {
+        let object = json!({ "allOf": [self.inlined, { "type": "object" }] });
+        let of_objects = canonical_options(self.draft).canonicalize(&object);
+        if of_objects.is_ok_and(|schema| schema.satisfiability() == canonical::Satisfiability::No) {
+            return Err(vec![Fault::new("", "no JSON object can satisfy it, and data is always one")]);
+        }
         let prepared = canonical_options(self.draft).prepare(root);
         let Ok(empty) = prepared.and_then(|prepared| prepared.unsatisfiable()) else { return Ok(()) };
         let contradicts = |pointer: &String| root.pointer(pointer) != Some(&Value::Bool(false));
@@ -176,8 +181,10 @@ impl Schema {
 
     /// Whether the library proves or refutes that all data of `newer` satisfies this one.
     fn covers(&self, newer: &Self) -> Option<bool> {
-        let canonical = |schema: &Self| canonical_options(schema.draft).canonicalize(&schema.inlined).ok();
-        match canonical(self)?.covers(&canonical(newer)?).ok()? {
+        let canonical = |schema: &Value| canonical_options(self.draft).canonicalize(schema).ok();
+        // Whatever the schemas say: data is an object.
+        let newer = json!({ "allOf": [newer.inlined, { "type": "object" }] });
+        match canonical(&self.inlined)?.covers(&canonical(&newer)?).ok()? {
             canonical::Containment::Yes => Some(true),
             canonical::Containment::No => Some(false),
             canonical::Containment::Unknown => None,

@@ -143,6 +143,14 @@ impl Program {
         command(&self.start, self.folder.path()).args(arguments).output().await.unwrap()
     }
 
+    /// Runs a command that talks to the server with the key that may do
+    /// everything, and gives what it printed.
+    pub async fn run_with_client(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = command(&self.start, self.folder.path());
+        command.args(arguments).env("POSTHORN_URL", &self.url).env("POSTHORN_API_KEY", &self.key);
+        command.output().await.unwrap()
+    }
+
     /// Makes a key on the command line.
     pub async fn create_key(&self, arguments: &[&str]) -> String {
         let output = self.run(&[&["keys", "create"], arguments].concat()).await;

@@ -19,7 +19,7 @@ use model::names::OrderingKey;
 use super::Shared;
 use super::composite::{Composite, Fields, add_rows};
 use super::counters::Counters;
-use super::matching::{Effects, NewDelivery, ToWake, find_targets, new_event, twin};
+use super::matching::{Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
 use super::rows;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::{Fate, Reservation};
@@ -158,15 +158,17 @@ impl<'a> Plan<'a> {
             let place = plan.tenants.binary_search(&publish.tenant).expect("it was just collected");
             plan.counts[place] += 1;
             let number = plan.events.len();
-            for target in &targets.wanted {
-                plan.deliveries.push((number, NewDelivery::new(publish, target, &targets.older, shared)));
-            }
+            let Targets { wanted, unmatched, older } = targets;
+            // The ids of its deliveries follow its own.
+            let event = new_event(publish, 0, now, shared);
+            let deliveries = wanted.iter().map(|target| NewDelivery::new(publish, target, &older, shared));
+            plan.deliveries.extend(deliveries.map(|delivery| (number, delivery)));
             plan.events.push(NewEvent {
                 publish: index,
                 // The number is the database's to give.
-                event: new_event(publish, 0, now, shared),
-                unmatched: targets.unmatched,
-                older: targets.older,
+                event,
+                unmatched,
+                older,
                 place: place as i32 + 1,
                 back: plan.counts[place],
             });
