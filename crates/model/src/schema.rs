@@ -26,12 +26,17 @@ use cost::Cost;
 pub const MAX_TEXT: usize = 64 * 1024;
 /// How deep a schema may be nested.
 pub const MAX_DEPTH: usize = 64;
+/// How many schemas may stand in one `allOf`, `anyOf`, `oneOf` or `prefixItems`.
+pub const MAX_ALTERNATIVES: usize = 100;
 /// The longest pattern, in bytes.
 pub const MAX_PATTERN: usize = 512;
 /// What a compiled pattern may take, in bytes.
-const PATTERN_SIZE: usize = 16 * 1024;
+const PATTERN_SIZE: usize = 48 * 1024;
 /// What a pattern may keep in memory of its own work, in bytes.
 const PATTERN_MEMORY: usize = 256 * 1024;
+/// With how many alternatives, all together, it is reasoned about what a schema
+/// as a whole takes: each may double the work.
+const MAX_REASONED: usize = 24;
 /// How many faults of data are told.
 const TOLD: usize = 20;
 
@@ -116,6 +121,9 @@ impl Schema {
 
     /// Nothing in it contradicts itself.
     fn check_satisfiable(&self, root: &Value) -> Result<(), Vec<Fault>> {
+        if alternatives(&self.inlined) > MAX_REASONED {
+            return Ok(());
+        }
         let object = json!({ "allOf": [self.inlined, { "type": "object" }] });
         let of_objects = canonical_options(self.draft).canonicalize(&object);
         if of_objects.is_ok_and(|schema| schema.satisfiability() == canonical::Satisfiability::No) {
@@ -181,6 +189,9 @@ impl Schema {
 
     /// Whether the library proves or refutes that all data of `newer` satisfies this one.
     fn covers(&self, newer: &Self) -> Option<bool> {
+        if alternatives(&self.inlined) + alternatives(&newer.inlined) > 2 * MAX_REASONED {
+            return None;
+        }
         let canonical = |schema: &Value| canonical_options(self.draft).canonicalize(schema).ok();
         // Whatever the schemas say: data is an object.
         let newer = json!({ "allOf": [newer.inlined, { "type": "object" }] });
@@ -221,6 +232,19 @@ impl Schema {
         let cost = Cost::of(&inlined).ok()?;
         let validator = OnceLock::new();
         Some(Self { text: inlined.to_string().into(), draft: self.draft, inlined, cost, validator })
+    }
+}
+
+/// How many alternatives there are in a schema, all together. Values weigh less.
+fn alternatives(schema: &Value) -> usize {
+    match schema {
+        Value::Object(map) => {
+            let lists = ["anyOf", "oneOf"].into_iter().filter_map(|key| map.get(key)?.as_array());
+            let values = map.get("enum").and_then(Value::as_array).map_or(0, |values| values.len() / 16);
+            values + lists.map(Vec::len).sum::<usize>() + map.values().map(alternatives).sum::<usize>()
+        }
+        Value::Array(list) => list.iter().map(alternatives).sum(),
+        _ => 0,
     }
 }
 

@@ -235,6 +235,15 @@ pub(crate) struct VerifyArgs {
     pub(crate) body: PathBuf,
 }
 
+/// Which version endpoints want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Wanted {
+    /// What is published
+    Newest,
+    /// The first one: every event is downgraded
+    Pinned,
+}
+
 /// What an endpoint may do instead of taking what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Misbehaviour {
@@ -270,6 +279,13 @@ pub(crate) struct BenchArgs {
     /// Length of the data of each event, in bytes
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(20..=200_000))]
     pub(crate) data_bytes: u32,
+    /// Publish invoices instead of a text
+    #[arg(long)]
+    pub(crate) invoices: bool,
+    /// Publish invoices against a catalogue of 100 types with three versions each, to
+    /// endpoints that want this version
+    #[arg(long, value_name = "WANTED")]
+    pub(crate) catalogue: Option<Wanted>,
     /// Send every fifth event to an endpoint that does this
     #[arg(long, value_name = "WHAT")]
     pub(crate) every_fifth: Option<Misbehaviour>,

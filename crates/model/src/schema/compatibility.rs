@@ -19,8 +19,11 @@ use facts::Facts;
 
 use crate::json::escape;
 
-/// How many comparisons are made before the question is left undecided.
-const BUDGET: usize = 20_000;
+/// How much work is done before the question is left undecided: comparisons,
+/// some tens of milliseconds of them.
+const BUDGET: usize = 4_000;
+/// What trying single values counts for, in comparisons.
+const TRYING: usize = 10;
 /// How many differences are named.
 const NAMED: usize = 50;
 
@@ -70,11 +73,16 @@ pub(super) fn compare(older: &Value, newer: &Value, draft: Draft) -> Vec<Break> 
     known.learn(&object);
     let mut breaks = comparison.implies(&known, older, "");
     if comparison.left == 0 {
-        breaks.push(Break::undecided("", "the schemas are too complex to be compared"));
+        breaks.push(too_complex(""));
     }
     breaks.dedup();
     breaks.truncate(NAMED);
     breaks
+}
+
+/// The work that may be done is done.
+fn too_complex(at: &str) -> Break {
+    Break::undecided(at, "the schemas are too complex to be compared")
 }
 
 struct Comparison {
@@ -123,12 +131,16 @@ fn opaque(key: &str) -> Option<&'static [&'static str]> {
 }
 
 impl Comparison {
+    fn spend(&mut self, work: usize) {
+        self.left = self.left.saturating_sub(work);
+    }
+
     /// Why not everything that fits `newer` fits `older`; nothing if it does.
     fn implies(&mut self, newer: &Facts<'_>, older: &Value, at: &str) -> Vec<Break> {
         if self.left == 0 {
-            return vec![Break::undecided(at, "too complex")];
+            return vec![too_complex(at)];
         }
-        self.left -= 1;
+        self.spend(1);
         if newer.is_never() || newer.maps.iter().any(|map| is_same(map, older)) {
             return Vec::new();
         }
@@ -137,7 +149,7 @@ impl Comparison {
             Value::Object(older) => self.implies_keywords(newer, older, at),
             _ => vec![Break::new(at, "was not allowed, and now is")],
         };
-        if found.is_empty() {
+        if found.is_empty() || self.left == 0 {
             return found;
         }
         // Alternatives of the newer one are looked at one by one.
@@ -198,6 +210,7 @@ impl Comparison {
 
     /// Every one of these values must fit.
     fn takes_values(&mut self, values: &[&Value], older: &Map<String, Value>, at: &str) -> Vec<Break> {
+        self.spend(TRYING);
         let schema = Value::Object(older.clone());
         let Ok(validator) = super::build(&schema, self.draft) else {
             return vec![Break::undecided(at, "cannot be compared")];

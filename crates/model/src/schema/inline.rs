@@ -3,12 +3,12 @@
 use jsonschema::Draft;
 use serde_json::{Map, Value, json};
 
-use super::{Fault, MAX_DEPTH, MAX_PATTERN};
+use super::{Fault, MAX_ALTERNATIVES, MAX_DEPTH, MAX_PATTERN};
 use crate::json::escape;
 
 /// How many places a schema may have when everything stands where it is
 /// referred to.
-const MAX_PLACES: usize = 10_000;
+const MAX_PLACES: usize = 5_000;
 /// Keywords whose value is a schema, or for `items` of draft-07 a list of them.
 pub(super) const ONE: [&str; 12] = [
     "additionalItems",
@@ -174,6 +174,9 @@ impl Inliner<'_> {
     }
 
     fn list(&mut self, list: &[Value], pointer: &str, depth: usize) -> Value {
+        if list.len() > MAX_ALTERNATIVES {
+            return self.fault(pointer, format!("has more than {MAX_ALTERNATIVES} entries"));
+        }
         let place =
             |(index, schema): (usize, &Value)| self.schema(schema, &format!("{pointer}/{index}"), depth + 1);
         Value::Array(list.iter().enumerate().map(place).collect())

@@ -5,6 +5,7 @@
 //! `--rate` the load is open: an event is sent when it is due, and its
 //! latency counts from then, also when the server was not ready for it.
 
+mod catalogue;
 mod crash;
 mod http1;
 mod latency;

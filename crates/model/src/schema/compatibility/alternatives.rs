@@ -1,29 +1,30 @@
 //! `anyOf` and `oneOf` of the older schema.
 
-use jsonschema::Draft;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::facts::Facts;
-use super::{Break, BreakKind, Comparison};
+use super::{Break, BreakKind, Comparison, TRYING, too_complex};
 
 /// How deep it is looked for what tells two schemas apart.
 const DEPTH: usize = 4;
+
+/// Whether what fits the alternative at a place fits none of the others.
+type Alone<'f> = &'f dyn Fn(&mut Comparison, &Facts<'_>, usize, &[&Value]) -> bool;
 
 impl Comparison {
     /// Everything must fit one of the alternatives, different things perhaps
     /// different ones.
     pub(super) fn implies_any(&mut self, newer: &Facts<'_>, wanted: &Value, at: &str) -> Vec<Break> {
         let alternatives: Vec<&Value> = wanted.as_array().into_iter().flatten().collect();
-        self.fits_an_alternative(newer, &alternatives, at, &mut |_, _, _| true)
+        self.fits_an_alternative(newer, &alternatives, at, &|_, _, _, _| true)
     }
 
     /// Everything must fit one of the alternatives, and none of the others.
     pub(super) fn implies_one(&mut self, newer: &Facts<'_>, wanted: &Value, at: &str) -> Vec<Break> {
         let alternatives: Vec<&Value> = wanted.as_array().into_iter().flatten().collect();
-        let draft = self.draft;
-        self.fits_an_alternative(newer, &alternatives, at, &mut |facts, chosen, alternatives| {
-            let others = alternatives.iter().enumerate().filter(|(place, _)| *place != chosen);
-            others.into_iter().all(|(_, other)| is_disjoint(facts, other, draft, DEPTH))
+        self.fits_an_alternative(newer, &alternatives, at, &|comparison, facts, chosen, alternatives| {
+            let mut others = alternatives.iter().enumerate().filter(|(place, _)| *place != chosen);
+            others.all(|(_, other)| comparison.is_disjoint(facts, other, DEPTH))
         })
     }
 
@@ -32,14 +33,17 @@ impl Comparison {
         newer: &Facts<'_>,
         alternatives: &[&Value],
         at: &str,
-        alone: &mut dyn FnMut(&Facts<'_>, usize, &[&Value]) -> bool,
+        alone: Alone<'_>,
     ) -> Vec<Break> {
         let mut closest: Option<Vec<Break>> = None;
         let mut fits_several = false;
         for (place, alternative) in alternatives.iter().enumerate() {
+            if self.left == 0 {
+                return vec![too_complex(at)];
+            }
             let found = self.implies(newer, alternative, at);
             if found.is_empty() {
-                if alone(newer, place, alternatives) {
+                if alone(self, newer, place, alternatives) {
                     return Vec::new();
                 }
                 fits_several = true;
@@ -74,49 +78,58 @@ impl Comparison {
         found.iter_mut().for_each(|one| one.kind = BreakKind::Undecided);
         found
     }
-}
 
-/// Whether nothing can fit both the facts and the schema.
-fn is_disjoint(facts: &Facts<'_>, schema: &Value, draft: Draft, depth: usize) -> bool {
-    if facts.is_never() || facts.differs_in_kind(schema) {
-        return true;
-    }
-    let Value::Object(map) = schema else { return schema == &Value::Bool(false) };
-    if let Some(values) = facts.values()
-        && let Ok(validator) = crate::schema::build(schema, draft)
-    {
-        return values.iter().all(|value| !validator.is_valid(value));
-    }
-    if depth == 0 {
-        return false;
-    }
-    let parts = map.get("allOf").and_then(Value::as_array).into_iter().flatten();
-    if parts.into_iter().any(|part| is_disjoint(facts, part, draft, depth - 1)) {
-        return true;
-    }
-    for key in ["anyOf", "oneOf"] {
-        let mut each = map.get(key).and_then(Value::as_array).into_iter().flatten().peekable();
-        if each.peek().is_some() && each.all(|one| is_disjoint(facts, one, draft, depth - 1)) {
+    /// Whether nothing can fit both the facts and the schema.
+    fn is_disjoint(&mut self, facts: &Facts<'_>, schema: &Value, depth: usize) -> bool {
+        self.spend(1);
+        if facts.is_never() || facts.differs_in_kind(schema) {
             return true;
         }
-    }
-    // Both are objects: a property that is always there tells them apart.
-    let only_objects =
-        !["null", "boolean", "array", "string", "number"].iter().any(|kind| facts.may_be(kind));
-    let theirs: Vec<&str> = required(map).collect();
-    let told_apart = |name: &str| {
-        let schema = map.get("properties").and_then(|properties| properties.get(name));
-        let known = facts.property(Some(name));
-        match (known, schema) {
-            (Some(known), Some(schema)) => is_disjoint(&known, schema, draft, depth - 1),
-            (Some(known), None) => known.is_never(),
-            (None, Some(schema)) => schema == &Value::Bool(false),
-            (None, None) => false,
+        let Value::Object(map) = schema else { return schema == &Value::Bool(false) };
+        if let Some(values) = facts.values() {
+            self.spend(TRYING);
+            if let Ok(validator) = crate::schema::build(schema, self.draft) {
+                return values.iter().all(|value| !validator.is_valid(value));
+            }
         }
-    };
-    only_objects && facts.required().into_iter().chain(theirs).any(told_apart)
+        if depth == 0 || self.left == 0 {
+            return false;
+        }
+        if list(map, "allOf").any(|part| self.is_disjoint(facts, part, depth - 1)) {
+            return true;
+        }
+        for key in ["anyOf", "oneOf"] {
+            if map.contains_key(key) && list(map, key).all(|one| self.is_disjoint(facts, one, depth - 1)) {
+                return true;
+            }
+        }
+        // Both are objects: a property that is always there tells them apart.
+        let others = ["null", "boolean", "array", "string", "number"];
+        if others.iter().any(|kind| facts.may_be(kind)) {
+            return false;
+        }
+        let theirs = list(map, "required").filter_map(Value::as_str);
+        let names: Vec<&str> = facts.required().into_iter().chain(theirs).collect();
+        names.into_iter().any(|name| self.is_told_apart(facts, map, name, depth))
+    }
+
+    /// Whether a property that is always there has no value that fits both.
+    fn is_told_apart(
+        &mut self,
+        facts: &Facts<'_>,
+        map: &Map<String, Value>,
+        name: &str,
+        depth: usize,
+    ) -> bool {
+        let schema = map.get("properties").and_then(|properties| properties.get(name));
+        match (facts.property(Some(name)), schema) {
+            (Some(known), Some(schema)) => self.is_disjoint(&known, schema, depth - 1),
+            (Some(known), None) => known.is_never(),
+            (None, schema) => schema == Some(&Value::Bool(false)),
+        }
+    }
 }
 
-fn required(map: &serde_json::Map<String, Value>) -> impl Iterator<Item = &str> {
-    map.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> {
+    map.get(key).and_then(Value::as_array).into_iter().flatten()
 }

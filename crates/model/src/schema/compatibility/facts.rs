@@ -7,6 +7,8 @@ use crate::json::escape;
 
 /// Kinds of JSON values. Whole numbers and others are told apart.
 const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "string", "integer", "number"];
+/// How deep alternatives are looked into for the kinds that they allow.
+const DEPTH: usize = 3;
 /// All of them, as bits.
 const ALL: u8 = 0b111_1111;
 
@@ -51,22 +53,41 @@ fn kind_of(value: &Value) -> u8 {
     }
 }
 
-/// The kinds that a schema allows, as far as its types and values say.
-fn kinds_of_schema(schema: &Value) -> u8 {
-    let Value::Object(map) = schema else { return if schema == &Value::Bool(false) { 0 } else { ALL } };
+/// The kinds that a schema allows, as far as its types and values say, and
+/// those of its parts down to a depth.
+fn kinds_of_schema(schema: &Value, depth: usize) -> u8 {
+    match schema {
+        Value::Object(map) => kinds_of_map(map, depth) & all_of(map, depth),
+        schema => {
+            if schema == &Value::Bool(false) {
+                0
+            } else {
+                ALL
+            }
+        }
+    }
+}
+
+/// The same without what stands in `allOf`.
+fn kinds_of_map(map: &Map<String, Value>, depth: usize) -> u8 {
     let mut kinds = map.get("type").map_or(ALL, kinds_of);
     if let Some(values) = values_of(map) {
         kinds &= values.iter().map(|value| kind_of(value)).fold(0, |all, kind| all | kind);
     }
-    for part in list(map, "allOf") {
-        kinds &= kinds_of_schema(part);
-    }
     for key in ["anyOf", "oneOf"] {
-        if map.contains_key(key) {
-            kinds &= list(map, key).map(kinds_of_schema).fold(0, |all, kind| all | kind);
+        if depth > 0 && map.contains_key(key) {
+            let each = list(map, key).map(|one| kinds_of_schema(one, depth - 1));
+            kinds &= each.fold(0, |all, kind| all | kind);
         }
     }
     kinds
+}
+
+fn all_of(map: &Map<String, Value>, depth: usize) -> u8 {
+    if depth == 0 {
+        return ALL;
+    }
+    list(map, "allOf").map(|part| kinds_of_schema(part, depth - 1)).fold(ALL, |all, kinds| all & kinds)
 }
 
 fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -128,19 +149,8 @@ impl<'a> Facts<'a> {
     }
 
     fn kinds(&self) -> u8 {
-        let mut kinds = self.narrowed.unwrap_or(ALL);
-        for map in &self.maps {
-            kinds &= map.get("type").map_or(ALL, kinds_of);
-            if let Some(values) = values_of(map) {
-                kinds &= values.iter().map(|value| kind_of(value)).fold(0, |all, kind| all | kind);
-            }
-            for key in ["anyOf", "oneOf"] {
-                if map.contains_key(key) {
-                    kinds &= list(map, key).map(kinds_of_schema).fold(0, |all, kind| all | kind);
-                }
-            }
-        }
-        kinds
+        let own = self.maps.iter().map(|map| kinds_of_map(map, DEPTH));
+        own.fold(self.narrowed.unwrap_or(ALL), |all, kinds| all & kinds)
     }
 
     /// Whether there is no such value.
@@ -161,7 +171,7 @@ impl<'a> Facts<'a> {
 
     /// Whether nothing can fit both these facts and a schema, for its kind.
     pub(super) fn differs_in_kind(&self, schema: &Value) -> bool {
-        self.kinds() & kinds_of_schema(schema) == 0
+        self.kinds() & kinds_of_schema(schema, DEPTH) == 0
     }
 
     /// All values that it may have, if they are few enough to be listed.

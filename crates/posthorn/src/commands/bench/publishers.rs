@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::catalogue::invoice;
 use super::http1::Messages;
 use super::latency::ArrivalLog;
 use super::server::{Server, Target};
@@ -67,6 +68,10 @@ pub(super) async fn publish(
         started: Instant::now(),
         interval: args.rate.map(|rate| Duration::from_secs(1) / rate),
     });
+    let data = match args.invoices || args.catalogue.is_some() {
+        true => invoice(args.data_bytes as usize),
+        false => format!(r#"{{"text":"{}"}}"#, "x".repeat(args.data_bytes as usize - 11)),
+    };
     let mut tasks = Vec::new();
     for _ in 0..args.publishers {
         let stream = TcpStream::connect(server.address()).await.context("cannot connect to the server")?;
@@ -74,7 +79,7 @@ pub(super) async fn publish(
         let publisher = Publisher {
             stream,
             head: server.request_head(),
-            data: "x".repeat(args.data_bytes as usize - 11),
+            data: data.clone(),
             targets: Arc::clone(targets),
             fan_out: u64::from(args.fan_out),
             log: Arc::clone(log),
@@ -110,7 +115,7 @@ impl Publisher {
         while let Some((number, due)) = plan.next().await {
             let target = &self.targets[number as usize % self.targets.len()];
             let body = format!(
-                r#"{{"tenant":"{}","type":"bench.event","subject":"bench_{number}","data":{{"text":"{}"}}}}"#,
+                r#"{{"tenant":"{}","type":"bench.event","subject":"bench_{number}","data":{}}}"#,
                 target.tenant, self.data
             );
             let request = format!("{}content-length: {}\r\n\r\n{body}", self.head, body.len());

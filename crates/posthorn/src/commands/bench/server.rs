@@ -10,8 +10,9 @@ use reqwest::Method;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::catalogue;
 use super::usage::{Database, Usage};
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, Wanted};
 use crate::client::Client;
 
 /// For databases that are thrown away.
@@ -132,12 +133,21 @@ impl Server {
         bad: Option<SocketAddr>,
     ) -> anyhow::Result<Vec<Target>> {
         let client = self.client()?;
+        if args.catalogue.is_some() {
+            let took = catalogue::apply(&client).await?;
+            eprintln!("the catalogue was applied in {:.2} s", took.as_secs_f64());
+        }
+        let subscription = match args.catalogue {
+            Some(Wanted::Pinned) => "bench.event@1",
+            Some(Wanted::Newest) | None => "*",
+        };
         let mut targets = Vec::new();
         for number in 0..args.endpoints {
             let tenant = format!("tenant-{number}");
             add_tenant(&client, &tenant).await?;
             for branch in 0..args.fan_out {
-                add_endpoint(&client, &tenant, format!("http://{receiver}/hook/{branch}"), "enabled").await?;
+                let url = format!("http://{receiver}/hook/{branch}");
+                add_endpoint(&client, &tenant, url, "enabled", subscription).await?;
             }
             targets.push(Target { tenant, answers: true });
             // One in five is bad.
@@ -145,7 +155,7 @@ impl Server {
                 let tenant = "bad".to_owned();
                 if number == 3 {
                     add_tenant(&client, &tenant).await?;
-                    add_endpoint(&client, &tenant, format!("http://{bad}/hook"), "enabled").await?;
+                    add_endpoint(&client, &tenant, format!("http://{bad}/hook"), "enabled", "*").await?;
                 }
                 targets.push(Target { tenant, answers: false });
             }
@@ -155,7 +165,8 @@ impl Server {
             if number % 100 == 0 {
                 add_tenant(&client, &tenant).await?;
             }
-            add_endpoint(&client, &tenant, format!("http://{receiver}/idle/{number}"), "enabled").await?;
+            add_endpoint(&client, &tenant, format!("http://{receiver}/idle/{number}"), "enabled", "*")
+                .await?;
         }
         Ok(targets)
     }
@@ -164,7 +175,7 @@ impl Server {
     pub(super) async fn add_held(&self, receiver: SocketAddr) -> anyhow::Result<Target> {
         let (client, tenant) = (self.client()?, "held".to_owned());
         add_tenant(&client, &tenant).await?;
-        add_endpoint(&client, &tenant, format!("http://{receiver}/hook"), "paused").await?;
+        add_endpoint(&client, &tenant, format!("http://{receiver}/hook"), "paused", "*").await?;
         Ok(Target { tenant, answers: false })
     }
 
@@ -237,8 +248,15 @@ async fn add_tenant(client: &Client, tenant: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn add_endpoint(client: &Client, tenant: &str, url: String, status: &str) -> anyhow::Result<()> {
-    let endpoint = EndpointRequest { url, status: Some(status.to_owned()), ..EndpointRequest::default() };
+async fn add_endpoint(
+    client: &Client,
+    tenant: &str,
+    url: String,
+    status: &str,
+    subscription: &str,
+) -> anyhow::Result<()> {
+    let (status, event_types) = (Some(status.to_owned()), Some(vec![subscription.to_owned()]));
+    let endpoint = EndpointRequest { url, status, event_types, ..EndpointRequest::default() };
     let path = format!("/v1/tenants/{tenant}/endpoints");
     let _: EndpointWithSecret = client.send_json(Method::POST, &path, &endpoint).await?;
     Ok(())
