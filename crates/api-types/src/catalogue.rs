@@ -94,8 +94,10 @@ pub struct EventType {
 /// Event types.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EventTypes {
-    /// By their names.
+    /// By their names, all of them.
     pub data: Vec<EventType>,
+    /// Always null: there is one page.
+    pub next_cursor: Option<String>,
 }
 
 /// A version, in short.
@@ -157,8 +159,10 @@ pub struct Version {
 /// Versions of an event type.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Versions {
-    /// From the first on.
+    /// From the first on, all of them.
     pub data: Vec<Version>,
+    /// Always null: there is one page.
+    pub next_cursor: Option<String>,
 }
 
 /// Something that does not stand in the way, and should be known.
@@ -327,9 +331,10 @@ pub struct QuarantinedEvent {
     pub event: Option<String>,
     /// Why it waits.
     pub errors: Vec<crate::FieldError>,
-    /// Its data; what is sensitive is masked without `payloads:read`.
-    #[schema(value_type = Object)]
-    pub data: Box<RawValue>,
+    /// Its data, for a reader with `payloads:read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<Box<RawValue>>,
     /// When it was published.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -349,4 +354,8 @@ pub struct ReleaseRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub data: Option<Box<RawValue>>,
+    /// The version to publish it in; if not given, the one that the publisher
+    /// named, or the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_version: Option<u32>,
 }

@@ -20,6 +20,7 @@ use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
 use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
+use model::operations::is_reserved;
 use model::retry::RetryPolicy;
 use model::signature::Signer;
 
@@ -205,11 +206,13 @@ impl Configuration {
         self.read().event_types.values().flat_map(|types| types.values().cloned()).collect()
     }
 
-    /// All endpoints of a project, in no order.
+    /// All endpoints of the tenants of a project, in no order; those of its
+    /// operators are not among them.
     pub fn endpoints_in(&self, project: ProjectId) -> Vec<Arc<LiveEndpoint>> {
         let state = self.read();
         let own = state.endpoints.values().filter(|live| live.endpoint.project == project);
-        own.filter(|live| state.tenants.contains_key(&live.endpoint.tenant)).cloned().collect()
+        let tenant = |live: &&Arc<LiveEndpoint>| state.tenants.get(&live.endpoint.tenant);
+        own.filter(|live| tenant(live).is_some_and(|tenant| !is_reserved(&tenant.handle))).cloned().collect()
     }
 
     /// The key that answers to this token now.

@@ -70,9 +70,16 @@ pub trait Quarantine: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<Quarantined>>;
 
-    /// Ends the wait of an event: as released, with what it became, or as
-    /// dropped. `false` if it waited no longer.
-    async fn end_quarantine(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<bool>;
+    /// Gives up an event. `false` if it waited no longer.
+    async fn drop_quarantined(&self, view: View, id: QuarantineId) -> Result<bool>;
+
+    /// Takes an event out of quarantine, to be published: nobody else drops it
+    /// then. `false` if it waited no longer; one whose publishing was cut off
+    /// is given again.
+    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<bool>;
+
+    /// What a release came to: the event, or back into quarantine.
+    async fn end_release(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<()>;
 
     /// Forgets what is older than its project keeps events; at most `limit`.
     /// Gives how many those were.

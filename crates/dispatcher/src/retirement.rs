@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use delivery_log::catalogue::{CatalogueSaved, Pinned, pinned_to};
 use delivery_log::idempotency::Performed;
-use model::catalogue::{EventTypeEntry, NOTICES, VersionStatus};
+use model::catalogue::{EventTypeEntry, NOTICES, Version, VersionStatus};
 use model::clock::Timestamp;
 use model::ids::TenantId;
 use model::operations::Operation;
@@ -38,112 +38,138 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Does what is due.
+/// Does one thing that is due; the rest at the next looks, because it may have
+/// changed meanwhile.
 async fn step(context: &Context) -> delivery_log::Result<()> {
     let now = context.surroundings.now();
     let configuration = context.store.configuration();
+    // Before what is read: what changes after it is not written over.
+    let checked_at = configuration.version();
     for entry in configuration.all_event_types() {
-        for version in entry.versions.iter().filter(|version| version.status == VersionStatus::Deprecated) {
-            if version.sunset_at.is_some_and(|sunset| sunset <= now) {
-                retire(context, &entry, version.number, now).await?;
-                break;
-            }
-            let due = version.notices_due(now);
-            if due > version.told {
-                tell_before(context, &entry, version.number, due, now).await?;
-                break;
+        for version in &entry.versions {
+            match version.status {
+                VersionStatus::Active => {}
+                VersionStatus::Deprecated if version.sunset_at.is_some_and(|sunset| sunset <= now) => {
+                    return retire(context, &entry, version, checked_at, now).await;
+                }
+                VersionStatus::Deprecated => {
+                    let due = version.notices_due(now);
+                    if due > version.told {
+                        return tell_before(context, &entry, version, due, checked_at).await;
+                    }
+                }
+                VersionStatus::Retired if version.told <= NOTICES.len() as u32 => {
+                    return tell_after(context, &entry, version, checked_at).await;
+                }
+                VersionStatus::Retired => {}
             }
         }
     }
     Ok(())
 }
 
-/// A type with a change, if nobody else has changed it: then it is theirs to
-/// tell, or it is looked at again.
-async fn save(context: &Context, entry: EventTypeEntry, checked_at: i64) -> delivery_log::Result<bool> {
-    let saved = context.store.save_event_types(&[entry], checked_at, None).await?;
+/// Saves a type with another form of a version, if nothing has changed since
+/// it was read: otherwise it is looked at again.
+async fn save(
+    context: &Context,
+    entry: &EventTypeEntry,
+    version: Version,
+    checked_at: i64,
+) -> delivery_log::Result<bool> {
+    let mut after = entry.clone();
+    let place = version.number as usize - 1;
+    after.versions[place] = version;
+    let saved = context.store.save_event_types(&[after], checked_at, None).await?;
     Ok(matches!(saved, Performed::First(CatalogueSaved::Done)))
 }
 
+/// Operators are told first, under a key: if this process dies then, the next
+/// one tells them nothing twice, and goes on.
 async fn tell_before(
     context: &Context,
     entry: &EventTypeEntry,
-    number: u32,
+    version: &Version,
     due: u32,
-    now: Timestamp,
+    checked_at: i64,
 ) -> delivery_log::Result<()> {
-    let checked_at = context.store.configuration().version();
-    let pinned = pinned_to(context.store.configuration(), entry, number);
-    let Some(sunset) = entry.version(number).and_then(|version| version.sunset_at) else { return Ok(()) };
+    let pinned = pinned_to(context.store.configuration(), entry, version.number);
+    let Some(sunset) = version.sunset_at else { return Ok(()) };
     let days = NOTICES.get(due as usize - 1).copied().unwrap_or(1);
-    let (next, moves) = (entry.newest().map(|newest| newest.number), entry.successor_of(number).is_some());
-    // Operators first, under a key: if this process dies here, the next one
-    // tells them nothing new, and goes on.
-    let key = format!("posthorn:sunset:{}@{number}:{}:{days}", entry.name, sunset.as_secs());
+    let name = format!("{}@{}", entry.name, version.number);
+    let (newest, then) = (entry.newest().map(|newest| newest.number), entry.followed_by(version.number));
     let data = json!({
-        "type": entry.name.as_str(), "version": number, "sunset_at": sunset, "days": days,
-        "newest_version": next, "then": if moves { "they get the next version" } else { "they get nothing more" },
-        "endpoints": pinned.len(), "first": named(&pinned),
+        "type": entry.name.as_str(), "version": version.number, "sunset_at": sunset, "days": days,
+        "newest_version": newest, "successor": then, "endpoints": pinned.len(), "first": named(&pinned),
     });
-    let subject = format!("{}@{number}", entry.name);
-    operations::publish(context, entry.project, Operation::VersionSunset, &subject, &data, Some(&key)).await;
-    let mut after = entry.clone();
-    let version = &mut after.versions[number as usize - 1];
-    (version.told, version.updated_at) = (due, now.max(version.updated_at));
-    if !save(context, after, checked_at).await? {
+    let key = format!("posthorn:sunset:{name}:{}:{days}", sunset.as_secs());
+    operations::publish(context, entry.project, Operation::VersionSunset, &name, &data, Some(&key)).await;
+    if !save(context, entry, Version { told: due, ..version.clone() }, checked_at).await? {
         return Ok(());
     }
-    tracing::info!(event_type = %entry.name, version = number, days, endpoints = pinned.len(), "a version goes soon");
-    let what = match moves {
-        true => format!("After that, events come in version {}.", number + 1),
-        false => "After that, events of this type are not delivered any more.".to_owned(),
+    tracing::info!(event_type = %name, days, endpoints = pinned.len(), "a version goes soon");
+    let what = match then {
+        Some(next) => format!("After that, events come in version {next}."),
+        None => "After that, events of this type are not delivered any more.".to_owned(),
     };
     let text = format!(
-        "Version {number} of the event {} goes at {sunset}. {what}\n\nPlease move to version {}.",
+        "Version {} of the event {} goes at {sunset}. {what}\n\nPlease move to version {}.",
+        version.number,
         entry.name,
-        next.unwrap_or(number),
+        newest.unwrap_or(version.number),
     );
-    mail(context, &pinned, &format!("Version {number} of {} goes at {sunset}", entry.name), &text).await;
+    let subject = format!("Version {} of {} goes at {sunset}", version.number, entry.name);
+    mail(context, &pinned, &subject, &text).await;
     Ok(())
 }
 
 async fn retire(
     context: &Context,
     entry: &EventTypeEntry,
-    number: u32,
+    version: &Version,
+    checked_at: i64,
     now: Timestamp,
 ) -> delivery_log::Result<()> {
-    let checked_at = context.store.configuration().version();
-    let pinned = pinned_to(context.store.configuration(), entry, number);
-    let successor = entry.successor_of(number);
-    let mut after = entry.clone();
-    let version = &mut after.versions[number as usize - 1];
-    version.status = VersionStatus::Retired;
-    version.successor = successor;
-    version.updated_at = now.max(version.updated_at);
-    after.updated_at = version.updated_at;
-    if !save(context, after, checked_at).await? {
-        return Ok(());
+    let successor = entry.successor_of(version.number);
+    let (status, updated_at) = (VersionStatus::Retired, now.max(version.updated_at));
+    let retired = Version { status, successor, updated_at, ..version.clone() };
+    if save(context, entry, retired, checked_at).await? {
+        tracing::info!(event_type = %entry.name, version = version.number, ?successor, "a version was retired");
     }
-    tracing::info!(event_type = %entry.name, version = number, ?successor, endpoints = pinned.len(), "a version was retired");
+    Ok(())
+}
+
+/// A version is gone, at its date or because somebody retired it.
+async fn tell_after(
+    context: &Context,
+    entry: &EventTypeEntry,
+    version: &Version,
+    checked_at: i64,
+) -> delivery_log::Result<()> {
+    let pinned = pinned_to(context.store.configuration(), entry, version.number);
+    let name = format!("{}@{}", entry.name, version.number);
+    let successor = entry.followed_by(version.number);
     let data = json!({
-        "type": entry.name.as_str(), "version": number, "successor": successor,
+        "type": entry.name.as_str(), "version": version.number, "successor": successor,
         "endpoints": pinned.len(), "first": named(&pinned),
     });
-    let subject = format!("{}@{number}", entry.name);
-    operations::publish(context, entry.project, Operation::VersionRetired, &subject, &data, None).await;
+    let key = format!("posthorn:retired:{name}:{}", version.updated_at.as_micros());
+    operations::publish(context, entry.project, Operation::VersionRetired, &name, &data, Some(&key)).await;
+    let told = NOTICES.len() as u32 + 1;
+    if !save(context, entry, Version { told, ..version.clone() }, checked_at).await? {
+        return Ok(());
+    }
+    let (number, event) = (version.number, &entry.name);
     let text = match successor {
         Some(next) => format!(
-            "Version {number} of the event {} is gone. Events come in version {next} from now on.",
-            entry.name
+            "Version {number} of the event {event} is gone. Events come in version {next} from now on."
         ),
         None => format!(
-            "Version {number} of the event {} is gone, and nothing converts newer ones to it: events of this type \
-             are not delivered any more. Subscribe to a newer version to get them again; what was missed can be replayed.",
-            entry.name
+            "Version {number} of the event {event} is gone, and nothing converts newer ones to it: events of this \
+             type are not delivered any more. Subscribe to a newer version to get them again; what was missed can \
+             be replayed."
         ),
     };
-    mail(context, &pinned, &format!("Version {number} of {} is gone", entry.name), &text).await;
+    mail(context, &pinned, &format!("Version {number} of {event} is gone"), &text).await;
     Ok(())
 }
 

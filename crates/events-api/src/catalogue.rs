@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 
 use api_types::{CutOff, EventTypeRequest, VersionRequest, Warning};
-use delivery_log::catalogue::CatalogueSaved;
+use delivery_log::catalogue::{CatalogueSaved, pinned_to};
 use delivery_log::idempotency::{Once, Performed};
 use model::catalogue::{EventTypeEntry, MAX_TYPES, Saved, VersionStatus, WantedSchema, WantedType, save};
 use model::event_type::EventType;
@@ -224,6 +224,16 @@ pub(crate) async fn remove(api: &Api, project: ProjectId, name: &EventType) -> R
         let users = endpoints.iter().filter(named).count();
         if users > 0 {
             let detail = format!("{users} endpoints name this event type; they have to let go of it first");
+            return Err(Problem::new(Code::Conflict, detail));
+        }
+        let entry =
+            configuration.event_type(project, name).ok_or_else(|| Problem::not_found("event type"))?;
+        let newest = entry.newest().map(|newest| newest.number);
+        let older = entry.versions.iter().filter(|version| Some(version.number) != newest);
+        let pinned: usize = older.map(|version| pinned_to(configuration, &entry, version.number).len()).sum();
+        if pinned > 0 {
+            let detail =
+                format!("{pinned} endpoints are pinned to older versions, and would get the newest one");
             return Err(Problem::new(Code::Conflict, detail));
         }
         if api.store.remove_event_type(project, name, checked_at).await? == CatalogueSaved::Done {

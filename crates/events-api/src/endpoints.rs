@@ -79,7 +79,7 @@ fn notices(api: &Api, endpoint: &Endpoint) -> Vec<String> {
             let pinned = entry.pin(one.version(), one.since()).and_then(|number| entry.version(number));
             let Some(version) = pinned else { continue };
             let what = format!("{one} is pinned to version {} of {}", version.number, entry.name);
-            let notice = match (version.status, version.sunset_at, version.successor) {
+            let notice = match (version.status, version.sunset_at, entry.followed_by(version.number)) {
                 (VersionStatus::Active, ..) => continue,
                 (VersionStatus::Deprecated, None, _) => format!("{what}, which is deprecated"),
                 (VersionStatus::Deprecated, Some(at), _) => {

@@ -21,6 +21,8 @@ pub use save::{Saved, WantedSchema, WantedType, save};
 pub const MAX_TYPES: usize = 1_000;
 /// How many versions an event type may have.
 pub const MAX_VERSIONS: u32 = 100;
+/// The greatest size budget, in bytes.
+pub const MAX_BUDGET: u32 = 64 * 1024 * 1024;
 /// The longest description or changelog, in bytes.
 pub const MAX_WORDS: usize = 4_000;
 /// How many days before a version goes its dependents are told.
@@ -190,8 +192,9 @@ impl EventTypeEntry {
         })
     }
 
-    /// Data of one version as data of an older one, checked against its schema.
-    pub fn downgraded(&self, data: &str, from: u32, to: u32) -> Result<String, Vec<Fault>> {
+    /// Data of one version as data of an older one, unchecked: for showing it
+    /// with parts masked.
+    pub fn lowered(&self, data: &str, from: u32, to: u32) -> Result<String, Vec<Fault>> {
         let none =
             || Fault { pointer: String::new(), detail: format!("has no way from version {from} to {to}") };
         let mut text = data.to_owned();
@@ -200,11 +203,28 @@ impl EventTypeEntry {
             let step = version.step_down(&text).ok_or_else(|| vec![none()])?;
             text = step.map_err(|error| vec![Fault { pointer: String::new(), detail: error.to_string() }])?;
         }
-        let target = self.version(to).ok_or_else(|| vec![none()])?;
+        Ok(text)
+    }
+
+    /// Data of one version as data of an older one, checked against its schema.
+    pub fn downgraded(&self, data: &str, from: u32, to: u32) -> Result<String, Vec<Fault>> {
+        let text = self.lowered(data, from, to)?;
+        let missing = || Fault { pointer: String::new(), detail: format!("has no version {to}") };
+        let target = self.version(to).ok_or_else(|| vec![missing()])?;
         let value: Value = serde_json::from_str(&text)
             .map_err(|error| vec![Fault { pointer: String::new(), detail: error.to_string() }])?;
         target.schema.validate(&value, text.len())?;
         Ok(text)
+    }
+
+    /// The version that those who are pinned to `number` really get when it is
+    /// retired: the next one may be retired, too.
+    pub fn followed_by(&self, number: u32) -> Option<u32> {
+        let next = match self.version(number)?.status {
+            VersionStatus::Retired => self.version(number)?.successor,
+            VersionStatus::Active | VersionStatus::Deprecated => self.successor_of(number),
+        };
+        self.standing_for(next?).ok()
     }
 
     /// The version that those who are pinned to `number` get when it is retired.

@@ -63,8 +63,11 @@ pub struct Verdict {
 /// Decides what follows from an outcome.
 pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dyn Entropy) -> Verdict {
     let rejected = policy.is_permanent(outcome.http_status);
+    // A probe asks for the breaker, not for the delivery: while one is held,
+    // none of its tries are spent.
+    let probed = outcome.trigger == Trigger::Probe && outcome.error_class != ErrorClass::None && !rejected;
     let spent_now = Spent {
-        tries: spent.tries.saturating_add(1),
+        tries: spent.tries.saturating_add(u32::from(!probed)),
         rejections: spent.rejections.saturating_add(u32::from(rejected)),
         since: spent.since,
     };
@@ -113,7 +116,7 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
             None => return give_up(Failure::Permanent),
         }
     } else {
-        (policy.wait(spent_now.tries, entropy), NextReason::Backoff)
+        (policy.wait(spent_now.tries.max(1), entropy), NextReason::Backoff)
     };
     let scheduled = outcome.ended_at.plus(wait);
     let (next, reason) = match hold_until {
@@ -173,6 +176,18 @@ mod tests {
 
     fn judge(spent: Spent, outcome: Outcome) -> Verdict {
         super::judge(&RetryPolicy::standard(), spent, &outcome, &NoJitter)
+    }
+
+    #[test]
+    fn a_failed_probe_costs_no_try_and_lets_another_delivery_be_the_next_one() {
+        let probe = Outcome { trigger: Trigger::Probe, ..outcome(503) };
+        for (tries, secs) in [(0, 5), (1, 5), (3, 80)] {
+            let verdict = judge(Spent { tries, ..fresh() }, probe);
+            assert_eq!(verdict.spent.tries, tries);
+            assert_eq!(verdict.next_attempt_at, Some(START.plus(Duration::from_secs(secs))));
+        }
+        let refused = Outcome { trigger: Trigger::Probe, ..outcome(422) };
+        assert_eq!(judge(fresh(), refused).spent.tries, 1);
     }
 
     #[test]

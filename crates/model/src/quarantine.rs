@@ -21,8 +21,10 @@ names!(
 pub struct QuarantinedEvent {
     /// What happened.
     pub event_type: String,
-    /// The version of its schema.
+    /// The version of its schema that it did not fit.
     pub schema_version: u32,
+    /// Whether the publisher named the version.
+    pub version_named: bool,
     /// The object that it happened to.
     pub subject: String,
     /// The object's revision.

@@ -62,7 +62,8 @@ pub struct Schema {
     /// The schema with everything that it refers to in its place.
     inlined: Value,
     cost: Cost,
-    validator: OnceLock<Validator>,
+    /// Made when it is needed first. None if the library does not take the schema any more.
+    validator: OnceLock<Option<Validator>>,
 }
 
 impl std::fmt::Debug for Schema {
@@ -116,7 +117,9 @@ impl Schema {
             };
             return Err(vec![Fault::new(pointer, error.to_string())]);
         }
-        Ok(Self { text: text.into(), draft, inlined, cost, validator: OnceLock::new() })
+        // What is used; it has more places than those that the draft knows of.
+        let validator = build(&inlined, draft).map_err(|error| vec![Fault::new("", error.to_string())])?;
+        Ok(Self { text: text.into(), draft, inlined, cost, validator: OnceLock::from(Some(validator)) })
     }
 
     /// Nothing in it contradicts itself.
@@ -146,9 +149,8 @@ impl Schema {
         &self.text
     }
 
-    fn validator(&self) -> &Validator {
-        self.validator
-            .get_or_init(|| build(&self.inlined, self.draft).expect("a schema that was checked can be built"))
+    fn validator(&self) -> Option<&Validator> {
+        self.validator.get_or_init(|| build(&self.inlined, self.draft).ok()).as_ref()
     }
 
     /// Checks data, whose text has so many bytes. Faults point into the data.
@@ -157,7 +159,9 @@ impl Schema {
             let detail = "is too large to be checked against its schema in the time there is";
             return Err(vec![Fault::new("", detail)]);
         }
-        let validator = self.validator();
+        let Some(validator) = self.validator() else {
+            return Err(vec![Fault::new("", "its schema cannot be used any more; save it anew")]);
+        };
         if validator.is_valid(data) {
             return Ok(());
         }
@@ -175,8 +179,11 @@ impl Schema {
     /// What breaks for a receiver that goes by `self` when data comes that
     /// satisfies `newer`. None if every such value satisfies `self`, too.
     pub fn breaks(&self, newer: &Self) -> Vec<Break> {
+        if self.draft != newer.draft {
+            return vec![Break::undecided("/$schema", "schemas of different drafts are not compared")];
+        }
         let found = compatibility::compare(&self.inlined, &newer.inlined, self.draft);
-        if found.iter().any(|one| one.kind == BreakKind::Breaks) || self.draft != newer.draft {
+        if found.iter().any(|one| one.kind == BreakKind::Breaks) {
             return found;
         }
         match (found.is_empty(), self.covers(newer)) {

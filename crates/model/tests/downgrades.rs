@@ -117,6 +117,29 @@ fn values_are_promised_when_they_are_mapped() {
 }
 
 #[test]
+fn what_may_be_null_promises_nothing_of_its_members() {
+    let older = schema(json!({ "required": ["mail"], "properties": { "mail": { "type": "string" } } }));
+    let newer = |kind: Value| {
+        schema(
+            json!({ "required": ["customer"], "properties": { "customer": { "type": kind, "required": ["mail"],
+            "properties": { "mail": { "type": "string" } } } } }),
+        )
+    };
+    let steps = downgrade(json!([{ "move": "/customer/mail", "to": "/mail" }]));
+    assert_eq!(steps.check(&older, &newer(json!("object")), &[]), Default::default());
+    assert_eq!(steps.check(&older, &newer(json!(["object", "null"])), &[]).faults.len(), 1);
+}
+
+#[test]
+fn numbers_are_mapped_however_they_are_written() {
+    let steps = downgrade(json!([{ "map": "/n", "values": { "1": "one" } }]));
+    for text in [r#"{"n":1}"#, r#"{"n":1.0}"#, r#"{"n":1e0}"#] {
+        assert_eq!(steps.apply(text).unwrap(), r#"{"n":"one"}"#);
+    }
+    assert_eq!(steps.apply(r#"{"n":1.5}"#).unwrap(), r#"{"n":1.5}"#);
+}
+
+#[test]
 fn what_cannot_be_told_from_the_schemas_is_a_doubt() {
     let older = schema(json!({ "properties": { "a": { "type": "string" } } }));
     let newer = schema(json!({ "anyOf": [{ "properties": { "b": {} } }, { "properties": { "c": {} } }] }));

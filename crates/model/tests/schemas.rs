@@ -22,8 +22,13 @@ fn data_of_a_compatible_schema_never_surprises_a_receiver_of_the_one_before() {
     let (mut compatible, mut tried, mut refused) = (0, 0, 0);
     for seed in 0..PAIRS {
         let mut choices = Choices::new(seed);
-        let root =
-            |data: &Value| json!({ "type": "object", "required": ["data"], "properties": { "data": data } });
+        let root = |data: &Value| match seed % 4 {
+            0 => json!({ "$schema": "http://json-schema.org/draft-07/schema#", "required": ["data"],
+                "properties": { "data": { "$ref": "#/definitions/d" } }, "definitions": { "d": data } }),
+            1 => json!({ "type": "object", "required": ["data"], "$defs": { "d": data },
+                "properties": { "data": { "$ref": "#/$defs/d", "description": "referred to" } } }),
+            _ => json!({ "type": "object", "required": ["data"], "properties": { "data": data } }),
+        };
         let older = schema(&mut choices, 3);
         let inner = changed(&mut choices, &older);
         let (older, newer) = (root(&older), root(&inner));
@@ -140,6 +145,23 @@ fn each_break_is_named_with_its_place() {
 }
 
 #[test]
+fn schemas_of_different_drafts_are_not_compared() {
+    // Draft-07 knows neither of these.
+    let schema = json!({ "properties": { "id": { "format": "uuid" } }, "dependentRequired": { "a": ["b"] } });
+    let mut other = schema.clone();
+    other["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    let (schema, other) = (parsed(&schema).unwrap(), parsed(&other).unwrap());
+    assert_eq!(schema.breaks(&other)[0].pointer, "/$schema");
+}
+
+#[test]
+fn a_mark_beside_a_reference_counts_in_draft_07_too() {
+    let schema = json!({ "$schema": "http://json-schema.org/draft-07/schema#", "definitions": { "card": {} },
+        "properties": { "card": { "$ref": "#/definitions/card", "x-sensitive": true } } });
+    assert_eq!(parsed(&schema).unwrap().masked(&json!({ "card": "4111" })), json!({ "card": "***" }));
+}
+
+#[test]
 fn what_only_adds_or_tightens_is_compatible() {
     let variants = json!({ "oneOf": [
         { "properties": { "kind": { "const": "card" }, "last4": { "type": "string" } }, "required": ["kind", "last4"] },
@@ -244,6 +266,19 @@ fn a_schema_that_cannot_be_used_says_where_and_why() {
         (json!({ "type": "object", "properties": { "a": false }, "required": ["a"] }), "", "no JSON object"),
         (json!({ "allOf": [{ "type": "string" }, { "type": "object" }] }), "", "no JSON object"),
         (json!({ "type": "string" }), "", "no JSON object"),
+        // Referred to, a part counts that the draft knows nothing of.
+        (
+            json!({ "$schema": "http://json-schema.org/draft-07/schema#",
+                "properties": { "a": { "$ref": "#/$defs/x" } }, "$defs": { "x": { "description": null } } }),
+            "",
+            "",
+        ),
+        (
+            json!({ "properties": { "a": { "allOf": vec![json!({ "pattern": "a" }); 100] },
+            "b": { "anyOf": vec![json!({ "pattern": "a" }); 100] }, "c": { "pattern": "a" } } }),
+            "/properties/c",
+            "more than 200 patterns",
+        ),
     ] {
         let found = faults(schema.clone());
         assert!(

@@ -279,7 +279,7 @@ async fn data_that_does_not_fit_is_refused_kept_or_let_through_as_the_project_wa
     // Without payloads:read, what is sensitive is masked.
     let reader = program.create_key(&["--project", "test", "--scopes", "events:read,event_types:read"]).await;
     let seen = program.api_with(&reader).get(&path).await.expect(200);
-    assert_eq!(seen["data"], json!({ "total": "five", "card": "***" }));
+    assert_eq!(seen["data"], Value::Null, "what does not fit its schema cannot be masked by it");
     let seen =
         program.api_with(&reader).get("/v1/event-types/invoice.paid/versions/1/preview").await.expect(200);
     assert_eq!(seen["data"][0]["data"]["card"], "***");
@@ -522,4 +522,76 @@ async fn thin_and_cloud_events_come_in_the_pinned_version_too() {
     assert_eq!((&event["schema_version"], &event["data"]), (&json!(1), &json!({ "total": 1.5 })));
     let refused = api.get(&path.replace("schema_version=1", "schema_version=9")).await;
     assert_eq!(refused.problem(422, "invalid_request"), ["schema_version"]);
+}
+
+#[tokio::test]
+async fn operators_endpoints_hold_up_no_version_and_are_not_among_its_dependents() {
+    let program = start().await;
+    let api = program.api();
+    let operators = Receiver::always(Behaviour::Answer(204)).await;
+    api.post("/v1/operational-endpoints", json!({ "url": operators.url() })).await.expect(201);
+    declare(&api, "invoice.paid", vec![total("integer")]).await;
+    let versions = "/v1/event-types/invoice.paid/versions";
+    assert_eq!(api.get(&format!("{versions}/1/dependents")).await.expect(200)["endpoints"], 0);
+    assert_eq!(
+        api.post(versions, json!({ "schema": total("string") })).await.expect(201)["relation"],
+        "breaking"
+    );
+}
+
+#[tokio::test]
+async fn an_exported_catalogue_with_versions_on_their_way_out_can_be_applied_elsewhere() {
+    let program = start().await;
+    let api = program.api();
+    declare(&api, "invoice.paid", vec![total("number"), total("integer"), total("integer")]).await;
+    let versions = "/v1/event-types/invoice.paid/versions";
+    let end = json!({ "status": "deprecated", "sunset_at": "2999-01-01T00:00:00Z" });
+    api.patch(&format!("{versions}/2"), end).await.expect(200);
+    api.patch(&format!("{versions}/1"), json!({ "status": "retired" })).await.expect(200);
+    let out = tempfile::TempDir::new().unwrap();
+    let to = out.path().to_str().unwrap();
+    assert!(program.run_with_client(&["catalogue", "export", to]).await.status.success());
+    let elsewhere = start().await;
+    let applied = elsewhere.run_with_client(&["catalogue", "apply", to]).await;
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stdout));
+    let read = elsewhere.api().get("/v1/event-types/invoice.paid").await.expect(200);
+    let statuses: Vec<&str> =
+        read["versions"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["retired", "deprecated", "active"]);
+    let past = json!({ "status": "deprecated", "sunset_at": "2000-01-01T00:00:00Z" });
+    assert_eq!(
+        api.patch(&format!("{versions}/2"), past).await.problem(422, "invalid_request"),
+        ["/sunset_at"]
+    );
+}
+
+#[tokio::test]
+async fn an_event_in_quarantine_is_released_once_the_schema_is_right() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    declare(&api, "invoice.paid", vec![total("integer")]).await;
+    api.patch("/v1/project", json!({ "validation": "quarantine" })).await.expect(200);
+    let kept = publish(&api, json!({ "total": "five" })).await.text("/id");
+    let release = format!("/v1/quarantine/{kept}/release");
+    assert_eq!(api.post(&release, json!({})).await.problem(422, "invalid_request"), ["/data/total"]);
+    assert_eq!(api.get(&format!("/v1/quarantine/{kept}")).await.expect(200)["state"], "held");
+    api.post("/v1/event-types/invoice.paid/versions", json!({ "schema": total("string") })).await.expect(201);
+    let released = api.post(&release, json!({})).await.expect(200);
+    let event = api.get(&format!("/v1/events/{}", released["event"].as_str().unwrap())).await.expect(200);
+    assert_eq!((&event["schema_version"], &event["data"]), (&json!(2), &json!({ "total": "five" })));
+}
+
+#[tokio::test]
+async fn a_type_is_not_deleted_from_under_those_who_are_pinned_to_an_older_version() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    declare(&api, "invoice.paid", vec![total("number")]).await;
+    let (_, path) = customer(&api, "*").await;
+    let versions = "/v1/event-types/invoice.paid/versions";
+    api.post(versions, json!({ "schema": total("integer") })).await.expect(201);
+    api.delete("/v1/event-types/invoice.paid").await.problem(409, "conflict");
+    api.delete(&path).await.expect(204);
+    api.delete("/v1/event-types/invoice.paid").await.expect(204);
 }

@@ -14,7 +14,6 @@ use model::ids::{EndpointId, ProjectId};
 use model::schema::{Fault, Schema};
 
 use super::columns::int;
-use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, coded, count, parsed, time, time_option, uuid};
 use super::{Connection, Row, Store, statements, store_error};
@@ -133,6 +132,14 @@ async fn save_version(
     .map(|_| ())
 }
 
+/// The next version of the configuration, if it is at this one now.
+async fn version_after(connection: &mut Connection, checked_at: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("UPDATE configuration SET version = version + 1 WHERE version = $1 RETURNING version")
+        .bind(checked_at)
+        .fetch_optional(connection)
+        .await
+}
+
 #[async_trait]
 impl Catalogue for Store {
     async fn save_event_types(
@@ -147,10 +154,9 @@ impl Catalogue for Store {
         let entries = entries.to_vec();
         self.edit_once(project, once, move |connection| {
             async move {
-                let version = next_version(connection).await?;
-                if version != checked_at + 1 {
+                let Some(version) = version_after(connection, checked_at).await? else {
                     return Ok(Outcome::Refused(CatalogueSaved::Changed));
-                }
+                };
                 for entry in &entries {
                     save_type(connection, entry, version).await?;
                 }
@@ -170,10 +176,9 @@ impl Catalogue for Store {
         let (name, now) = (name.clone(), self.shared.surroundings.now());
         self.edit(move |connection| {
             async move {
-                let version = next_version(connection).await?;
-                if version != checked_at + 1 {
+                let Some(version) = version_after(connection, checked_at).await? else {
                     return Ok(CatalogueSaved::Changed);
-                }
+                };
                 sqlx::query("DELETE FROM event_type_versions WHERE project = $1 AND name = $2")
                     .bind(project.0)
                     .bind(name.as_str())

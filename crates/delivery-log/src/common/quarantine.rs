@@ -64,6 +64,26 @@ async fn keep(connection: &mut Connection, new: &Quarantined) -> sqlx::Result<Qu
     Ok(QuarantineKept::Done)
 }
 
+/// Sets how an event stands, if a condition holds. Tells whether it did.
+async fn set(
+    connection: &mut Connection,
+    view: View,
+    id: QuarantineId,
+    condition: &'static str,
+    state: QuarantineState,
+    became: Option<EventId>,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let mut sql = QueryBuilder::new("UPDATE quarantine SET state = ");
+    sql.push_bind(state.code()).push(", event = ").push_bind(became.map(|event| event.0));
+    sql.push(", updated_at = ").push_bind(now.as_micros()).push(" WHERE id = ").push_bind(id.0);
+    sql.push(" AND project = ").push_bind(view.project.0).push(" AND ").push(condition);
+    if let Some(own) = view.tenant {
+        sql.push(" AND tenant = ").push_bind(own.0);
+    }
+    Ok(sql.build().execute(connection).await?.rows_affected() == 1)
+}
+
 fn visible(view: View) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT * FROM quarantine WHERE project = ");
     sql.push_bind(view.project.0);
@@ -118,28 +138,31 @@ impl Quarantine for Store {
         Ok(Page::from_overfull(read, page.limit, |one: &Quarantined| one.id.0))
     }
 
-    async fn end_quarantine(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<bool> {
+    async fn drop_quarantined(&self, view: View, id: QuarantineId) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        let state = if became.is_some() { QuarantineState::Released } else { QuarantineState::Dropped };
         self.edit(move |connection| {
-            async move {
-                let done = sqlx::query(
-                    "UPDATE quarantine SET state = $1, event = $2, updated_at = $3 \
-                     WHERE id = $4 AND project = $5 AND state = 0 AND ($6 IS NULL OR tenant = $6)",
-                )
-                .bind(state.code())
-                .bind(became.map(|event| event.0))
-                .bind(now.as_micros())
-                .bind(id.0)
-                .bind(view.project.0)
-                .bind(view.tenant.map(|tenant| tenant.0))
-                .execute(connection)
-                .await?;
-                Ok(done.rows_affected() == 1)
-            }
-            .boxed()
+            set(connection, view, id, "state = 0", QuarantineState::Dropped, None, now).boxed()
         })
         .await
+    }
+
+    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<bool> {
+        let now = self.shared.surroundings.now();
+        self.edit(move |connection| {
+            let waits = "(state = 0 OR (state = 1 AND event IS NULL))";
+            set(connection, view, id, waits, QuarantineState::Released, None, now).boxed()
+        })
+        .await
+    }
+
+    async fn end_release(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<()> {
+        let now = self.shared.surroundings.now();
+        let state = if became.is_some() { QuarantineState::Released } else { QuarantineState::Held };
+        self.edit(move |connection| {
+            set(connection, view, id, "state = 1 AND event IS NULL", state, became, now).boxed()
+        })
+        .await
+        .map(|_| ())
     }
 
     async fn forget_quarantined(&self, now: Timestamp, limit: u32) -> Result<u64> {

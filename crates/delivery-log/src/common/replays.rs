@@ -278,7 +278,8 @@ async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::Result<bool>
     .bind(i64::from(new.matched))
     .execute(&mut *connection)
     .await?;
-    if new.mode == ReplayMode::Missing {
+    let everything = ReplayFilter { published_after: new.filter.published_after, ..ReplayFilter::default() };
+    if new.mode == ReplayMode::Missing && new.filter == everything {
         // The offer that was made when the endpoint was enabled has been taken.
         let since = new.filter.published_after.unwrap_or(i64::MIN);
         let version = super::configuration::next_version(connection).await?;

@@ -81,8 +81,7 @@ fn steps(saved: &Saved) -> Vec<ApplyStep> {
             .and_then(|number| entry.version(number))
             .map(|version| version.relation.to_string()),
     };
-    let is_new = saved.created.first() == Some(&1) || entry.versions.is_empty();
-    let of_type = saved.type_changed.then(|| step(if is_new { "create" } else { "change" }, None));
+    let of_type = saved.type_changed.then(|| step(if saved.is_new { "create" } else { "change" }, None));
     let created = saved.created.iter().map(|number| step("create", Some(*number)));
     let changed = saved.changed.iter().map(|number| step("change", Some(*number)));
     of_type.into_iter().chain(created).chain(changed).collect()

@@ -42,6 +42,8 @@ pub(crate) async fn make(
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: EndpointRequest = text.parse()?;
     let secret = choose_secret(api, wanted.secret.as_deref())?;
+    // Its pins are compared with the catalogue as it is.
+    api.store.refresh().await?;
     let endpoint = build::endpoint(api, tenant, &wanted, None)?;
     let presented = present(api, tenant, &endpoint);
     let location = format!("{at}/{}", endpoint.id);

@@ -43,6 +43,10 @@ pub(crate) async fn handle(
     }
     let prepare = |plan: &Plan| {
         let entry = plan.entry()?;
+        if plan.saved.iter().any(|saved| !saved.is_new) {
+            let detail = format!("{} was made by somebody else meanwhile", entry.name);
+            return Err(Problem::new(Code::Conflict, detail));
+        }
         let shown = api_types::EventType { warnings: plan.warnings(), ..present(entry) };
         let location = Some(format!("/v1/event-types/{}", entry.name));
         Ok(Prepared::new(&api, about, &text, 201, location, &shown)?.with_etag(entry.updated_at))

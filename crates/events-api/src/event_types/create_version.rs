@@ -47,6 +47,10 @@ pub(crate) async fn handle(
     let version = model::catalogue::WantedSchema { number: Some(number), ..version };
     let prepare = |plan: &Plan| {
         let entry = plan.entry()?;
+        if !plan.saved.iter().any(|saved| saved.created.contains(&number)) {
+            let detail = format!("version {number} was made by somebody else meanwhile; try again");
+            return Err(Problem::new(Code::Conflict, detail));
+        }
         let version = entry.version(number).ok_or_else(missing_version)?;
         let shown = api_types::Version { warnings: plan.warnings(), ..present_version(entry, version) };
         let location = Some(format!("/v1/event-types/{}/versions/{number}", entry.name));

@@ -16,5 +16,8 @@ pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Res
     let caller = credentials.require(Scope::EventTypesRead).await?;
     api.store.refresh().await?;
     let entries = api.store.configuration().event_types(caller.view().project);
-    Ok(outgoing::plain(&EventTypes { data: entries.iter().map(|entry| present(entry)).collect() }))
+    Ok(outgoing::plain(&EventTypes {
+        data: entries.iter().map(|entry| present(entry)).collect(),
+        next_cursor: None,
+    }))
 }

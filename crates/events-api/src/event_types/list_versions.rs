@@ -21,5 +21,5 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventTypesRead).await?;
     let entry = find(&api, &caller, &path).await?;
     let data = entry.versions.iter().map(|version| present_version(&entry, version)).collect();
-    Ok(outgoing::plain(&Versions { data }))
+    Ok(outgoing::plain(&Versions { data, next_cursor: None }))
 }

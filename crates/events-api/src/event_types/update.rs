@@ -7,7 +7,7 @@ use model::access::Scope;
 use super::{find, present};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::catalogue::{Change, change, may_change, wanted_type};
+use crate::catalogue::{Change, Plan, change, may_change, wanted_type};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
@@ -36,7 +36,11 @@ pub(crate) async fn handle(
     let wanted = wanted_type(&mut faults, "", &request);
     faults.finish()?;
     let wanted = Change { name: before.name.clone(), wanted, at: String::new(), version_at: None };
-    change(&api, caller.view().project, &[wanted], |_| Ok(None)).await?;
+    let unchanged = |_: &Plan| match api.store.configuration().event_type(before.project, &before.name) {
+        Some(now) => incoming.check_if_match(now.updated_at).map(|()| None),
+        None => Err(Problem::changed_meanwhile()),
+    };
+    change(&api, caller.view().project, &[wanted], unchanged).await?;
     let after = find(&api, &caller, &path).await?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

@@ -8,7 +8,7 @@ use model::catalogue::{WantedSchema, WantedType};
 use super::{find_version, missing_version, present_version};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::catalogue::{Change, Changed, change, may_change, wanted_version};
+use crate::catalogue::{Change, Changed, Plan, change, may_change, wanted_version};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
@@ -39,7 +39,14 @@ pub(crate) async fn handle(
     let wanted = WantedType { versions: vec![version], ..WantedType::default() };
     let wanted =
         Change { name: entry.name.clone(), wanted, at: String::new(), version_at: Some(String::new()) };
-    let changed = change(&api, caller.view().project, &[wanted], |_| Ok(None)).await?;
+    let unchanged = |_: &Plan| {
+        let now = api.store.configuration().event_type(entry.project, &entry.name);
+        match now.as_ref().and_then(|now| now.version(number)) {
+            Some(version) => incoming.check_if_match(version.updated_at).map(|()| None),
+            None => Err(Problem::changed_meanwhile()),
+        }
+    };
+    let changed = change(&api, caller.view().project, &[wanted], unchanged).await?;
     let warnings = match changed {
         Changed::Done(plan) => plan.warnings(),
         Changed::Repeated(_) => Vec::new(),

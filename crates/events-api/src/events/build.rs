@@ -23,7 +23,8 @@ const MAX_REVISION: u64 = i64::MAX as u64;
 /// An event to publish, and how its data fits the catalogue.
 pub(super) struct Built {
     pub(super) publish: Publish,
-    pub(super) fitting: Fitting,
+    /// Or why it cannot be published, whatever it holds.
+    pub(super) fitting: Result<Fitting, Problem>,
 }
 
 /// An event to publish. `key` is that of the request's header.
@@ -62,19 +63,24 @@ pub(super) async fn publish(
     faults.finish()?;
     let tenant = tenant(api, caller, &handle).await?;
     let project = caller.view().project;
-    let mut fitting = fit(api, (project, tenant), &event_type, wanted.schema_version, &data)?;
+    let mut fitting = fit(api, (project, tenant), &event_type, wanted.schema_version, &data);
+    if fitting.is_err() {
+        // What is not known here may just have been made by another process.
+        api.store.refresh().await?;
+        fitting = fit(api, (project, tenant), &event_type, wanted.schema_version, &data);
+    }
     let publish = Publish {
         project,
         tenant,
         event_type,
-        schema_version: fitting.version,
+        schema_version: fitting.as_ref().map_or(1, |fitting| fitting.version),
         subject,
         revision: wanted.revision,
         occurred_at: wanted.occurred_at,
         ordering_key,
         labels,
         data,
-        older: std::mem::take(&mut fitting.older),
+        older: fitting.as_mut().map(|fitting| std::mem::take(&mut fitting.older)).unwrap_or_default(),
         claim: key.map(|key| claim(api, key, tenant, wanted)),
         test: None,
     };

@@ -54,6 +54,11 @@ async fn in_version(
     if let Some(data) = api.store.read_older_data(caller.view(), event.id).await?.get(version) {
         return Ok(data.clone());
     }
+    if version > event.schema_version {
+        let detail =
+            format!("it was published in version {}; nothing is converted upwards", event.schema_version);
+        return Err(refuse(detail));
+    }
     let data = api.store.read_data(caller.view(), event.id).await?;
     let entry = api.store.configuration().event_type(event.project, &event.event_type);
     let (Some(data), Some(entry)) = (data, entry) else {

@@ -42,13 +42,17 @@ pub(crate) async fn submit(
     fate: Fate,
 ) -> Result<Submitted, Problem> {
     let Built { publish, fitting } = build::publish(api, caller, wanted, key).await?;
+    let fitting = match fitting {
+        Ok(fitting) => fitting,
+        Err(problem) => return first_or(api, &publish, problem).await,
+    };
     let project = api.store.configuration().project(publish.project);
     let validation = match fate {
         Fate::AsSet => project.map(|project| project.validation).unwrap_or_default(),
         Fate::Published => Validation::Reject,
     };
     if !fitting.faults.is_empty() && validation != Validation::Warn {
-        return refuse_or_keep(api, publish, &fitting, validation).await;
+        return refuse_or_keep(api, publish, &fitting, validation, wanted.schema_version.is_some()).await;
     }
     let data_bytes = publish.data.as_bytes().len();
     let claim = publish.claim.clone();
@@ -84,20 +88,32 @@ fn kept(answer: &KeptAnswer) -> Result<Submitted, Problem> {
     Ok(Submitted { event: None, answer, repeated: true })
 }
 
+/// The first answer, if the event was sent before under the same key.
+async fn first(api: &Api, publish: &Publish) -> Result<Option<Submitted>, Problem> {
+    let Some(claim) = &publish.claim else { return Ok(None) };
+    match api.store.first_answer(publish.project, claim).await? {
+        FirstAnswer::Event { event, sequence } => Ok(Some(accepted(event, sequence, Vec::new(), true))),
+        FirstAnswer::Kept(answer) => kept(&answer).map(Some),
+        FirstAnswer::OtherRequest => Err(Problem::key_reused()),
+        FirstAnswer::None => Ok(None),
+    }
+}
+
+/// The first answer, or why there is none now.
+async fn first_or(api: &Api, publish: &Publish, problem: Problem) -> Result<Submitted, Problem> {
+    first(api, publish).await?.ok_or(problem)
+}
+
 /// What does not fit: the same answer as the first time if it was sent before.
 async fn refuse_or_keep(
     api: &Api,
     publish: Publish,
     fitting: &Fitting,
     validation: Validation,
+    version_named: bool,
 ) -> Result<Submitted, Problem> {
-    if let Some(claim) = &publish.claim {
-        match api.store.first_answer(publish.project, claim).await? {
-            FirstAnswer::Event { event, sequence } => return Ok(accepted(event, sequence, Vec::new(), true)),
-            FirstAnswer::Kept(answer) => return kept(&answer),
-            FirstAnswer::OtherRequest => return Err(Problem::key_reused()),
-            FirstAnswer::None => {}
-        }
+    if let Some(first) = first(api, &publish).await? {
+        return Ok(first);
     }
     if validation == Validation::Reject {
         return Err(fitting.problem());
@@ -110,6 +126,7 @@ async fn refuse_or_keep(
         event: QuarantinedEvent {
             event_type: publish.event_type.to_string(),
             schema_version: publish.schema_version,
+            version_named,
             subject: publish.subject.to_string(),
             revision: publish.revision,
             occurred_at: publish.occurred_at.map(model::clock::Timestamp::as_micros),

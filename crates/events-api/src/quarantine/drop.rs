@@ -19,7 +19,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
     let before = find(&api, &caller, &path).await?;
-    let done = api.store.end_quarantine(caller.view(), before.id, None).await?;
+    let done = api.store.drop_quarantined(caller.view(), before.id).await?;
     let after = find(&api, &caller, &path).await?;
     match done {
         true => Ok(outgoing::one(&present(&api, &caller, &after), after.updated_at)),

@@ -6,7 +6,6 @@ use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
 use model::clock::Timestamp;
 use model::names::IdempotencyKey;
-use model::quarantine::QuarantineState;
 use serde_json::value::RawValue;
 
 use super::{ended, find, missing, present};
@@ -31,29 +30,32 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventsWrite).await?;
     let wanted: ReleaseRequest = incoming.text(api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
     let before = find(&api, &caller, &path).await?;
-    if before.state != QuarantineState::Held {
-        return Err(ended(&before));
+    let request = request(&api, &before, wanted)?;
+    // From here on nobody drops it. If this process dies, it can be released again.
+    if !api.store.begin_release(caller.view(), before.id).await? {
+        return Err(ended(&find(&api, &caller, &path).await?));
     }
-    let request = request(&api, &before, wanted.data)?;
     // Released twice at the same moment, it is one event all the same.
     let key = IdempotencyKey::parse(&format!("quarantine:{}", before.id))
         .map_err(|_| Problem::new(Code::Internal, "an id is a key"))?;
-    let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await?;
-    let event = submitted.event.ok_or_else(missing)?;
-    api.store.end_quarantine(caller.view(), before.id, Some(event)).await?;
+    let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await;
+    let event = submitted.as_ref().ok().and_then(|submitted| submitted.event);
+    api.store.end_release(caller.view(), before.id, event).await?;
+    submitted?.event.ok_or_else(missing)?;
     let after = find(&api, &caller, &path).await?;
     Ok(outgoing::one(&present(&api, &caller, &after), after.updated_at))
 }
 
 /// The event as it was published.
-fn request(api: &Api, held: &Quarantined, data: Option<Box<RawValue>>) -> Result<PublishRequest, Problem> {
+fn request(api: &Api, held: &Quarantined, wanted: ReleaseRequest) -> Result<PublishRequest, Problem> {
     let tenant = api
         .store
         .configuration()
         .tenant_by_id(held.tenant)
         .ok_or_else(|| Problem::new(Code::Conflict, "its tenant was deleted; drop it"))?;
     let own = || RawValue::from_string(String::from_utf8_lossy(held.data.as_bytes()).into_owned());
-    let data = match data {
+    let named = held.event.version_named.then_some(held.event.schema_version);
+    let data = match wanted.data {
         Some(data) => data,
         None => own().map_err(|_| Problem::new(Code::Internal, "data is JSON"))?,
     };
@@ -63,7 +65,7 @@ fn request(api: &Api, held: &Quarantined, data: Option<Box<RawValue>>) -> Result
         event_type: event.event_type.clone(),
         subject: event.subject.clone(),
         data,
-        schema_version: Some(event.schema_version),
+        schema_version: wanted.schema_version.or(named),
         revision: event.revision,
         occurred_at: event.occurred_at.map(Timestamp::from_micros).or(Some(held.created_at)),
         ordering_key: event.ordering_key.clone(),

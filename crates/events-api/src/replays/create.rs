@@ -18,7 +18,7 @@ use super::present;
 use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::Prepared;
+use crate::once::{Prepared, repeated};
 use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
 
@@ -39,6 +39,9 @@ pub(crate) async fn handle(
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: ReplayWish = text.parse()?;
     let endpoint = find_endpoint(&api, &caller, &wanted).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, Some(endpoint.tenant)), &text).await? {
+        return Ok(answer);
+    }
     let replay = build(&api, &wanted, &endpoint)?;
     let matched = match api.store.count_replay(&replay).await? {
         Counted::Matched(matched) => matched,
@@ -102,6 +105,9 @@ fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, 
     let max = wanted.max.unwrap_or(MAX_SENT);
     if !(1..=MAX_SENT).contains(&max) {
         faults.add("/max", "out_of_range", format_args!("must be 1 to {MAX_SENT}"));
+    }
+    if wanted.reason.contains('\0') {
+        faults.add("/reason", "invalid_value", "has a character that cannot be stored: U+0000");
     }
     if wanted.reason.len() > MAX_REASON {
         faults.add("/reason", "too_long", format_args!("is longer than {MAX_REASON} bytes"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{EventTypeEntry, MAX_VERSIONS, MAX_WORDS, Relation, Version, VersionStatus};
+use super::{EventTypeEntry, MAX_BUDGET, MAX_VERSIONS, MAX_WORDS, Relation, Version, VersionStatus};
 use crate::clock::Timestamp;
 use crate::downgrade::Downgrade;
 use crate::event_type::EventType;
@@ -47,6 +47,8 @@ pub struct WantedSchema {
 pub struct Saved {
     /// The type.
     pub entry: EventTypeEntry,
+    /// Whether there was none of its name before.
+    pub is_new: bool,
     /// The numbers of the versions that are new.
     pub created: Vec<u32>,
     /// The numbers of the versions that changed.
@@ -76,19 +78,29 @@ pub fn save(
     });
     let mut faults = Vec::new();
     if let Some(description) = &wanted.description {
-        if description.len() > MAX_WORDS {
-            faults.push(fault("/description", format!("is longer than {MAX_WORDS} bytes")));
-        }
+        faults.extend(check_words("/description", description));
         entry.description.clone_from(description);
     }
     if let Some(budget) = wanted.size_budget {
+        if budget.is_some_and(|budget| budget > MAX_BUDGET) {
+            faults.push(fault("/size_budget_bytes", format!("must be at most {MAX_BUDGET}")));
+        }
         entry.size_budget = budget;
     }
     let type_changed = before.is_none_or(|before| {
         before.description != entry.description || before.size_budget != entry.size_budget
     });
-    let mut saved =
-        Saved { entry, created: Vec::new(), changed: Vec::new(), type_changed, warnings: Vec::new() };
+    if type_changed {
+        entry.updated_at = now;
+    }
+    let mut saved = Saved {
+        entry,
+        is_new: before.is_none(),
+        created: Vec::new(),
+        changed: Vec::new(),
+        type_changed,
+        warnings: Vec::new(),
+    };
     for (place, version) in wanted.versions.iter().enumerate() {
         if let Err(found) = saved.version(version, now) {
             let at = |one: Fault| Fault { pointer: format!("/versions/{place}{}", one.pointer), ..one };
@@ -96,7 +108,25 @@ pub fn save(
             break;
         }
     }
+    // When all are there: one may go only if there is a newer one.
+    for (place, wanted) in wanted.versions.iter().enumerate() {
+        if !faults.is_empty() {
+            break;
+        }
+        if let Err(found) = saved.stand(place, wanted, now) {
+            let at = |one: Fault| Fault { pointer: format!("/versions/{place}{}", one.pointer), ..one };
+            faults.extend(found.into_iter().map(at));
+        }
+    }
     if faults.is_empty() { Ok(saved) } else { Err(faults) }
+}
+
+/// What people write for people.
+fn check_words(pointer: &str, words: &str) -> Option<Fault> {
+    if words.len() > MAX_WORDS {
+        return Some(fault(pointer, format!("is longer than {MAX_WORDS} bytes")));
+    }
+    words.contains('\0').then(|| fault(pointer, "has a character that cannot be stored: U+0000"))
 }
 
 fn fault(pointer: impl Into<String>, detail: impl Into<String>) -> Fault {
@@ -131,7 +161,6 @@ impl Saved {
             version.downgrade = parsed.map_err(|faults| with(faults, "/downgrade"))?.map(Arc::new);
         }
         self.relate(&mut version)?;
-        self.set_status(&mut version, wanted, now)?;
         if before.as_ref().is_some_and(|before| is_same(before, &version)) {
             return Ok(());
         }
@@ -148,6 +177,28 @@ impl Saved {
             }
         }
         self.entry.updated_at = now;
+        Ok(())
+    }
+
+    /// Sets how a version of the request stands.
+    fn stand(&mut self, place: usize, wanted: &WantedSchema, now: Timestamp) -> Result<(), Vec<Fault>> {
+        // Without a number, those that were made stand in their order.
+        let without = || self.created.get(place).copied();
+        let number = wanted.number.or_else(without);
+        let Some(before) = number.and_then(|number| self.entry.version(number)).cloned() else {
+            return Ok(());
+        };
+        let mut version = before.clone();
+        self.set_status(&mut version, wanted, now)?;
+        if is_same(&before, &version) {
+            return Ok(());
+        }
+        (version.updated_at, self.entry.updated_at) = (now, now);
+        let number = version.number;
+        if !self.created.contains(&number) && !self.changed.contains(&number) {
+            self.changed.push(number);
+        }
+        self.entry.versions[number as usize - 1] = version;
         Ok(())
     }
 
@@ -181,8 +232,8 @@ impl Saved {
 
     fn set_words(&self, version: &mut Version, wanted: &WantedSchema) -> Result<(), Vec<Fault>> {
         if let Some(changelog) = &wanted.changelog {
-            if changelog.len() > MAX_WORDS {
-                return Err(vec![fault("/changelog", format!("is longer than {MAX_WORDS} bytes"))]);
+            if let Some(fault) = check_words("/changelog", changelog) {
+                return Err(vec![fault]);
             }
             version.changelog.clone_from(changelog);
         }
@@ -241,6 +292,13 @@ impl Saved {
     ) -> Result<(), Vec<Fault>> {
         if let Some(sunset_at) = wanted.sunset_at {
             if sunset_at != version.sunset_at {
+                let goes = wanted.status.unwrap_or(version.status) != VersionStatus::Retired;
+                if goes && sunset_at.is_some_and(|sunset| sunset <= now) {
+                    return Err(vec![fault(
+                        "/sunset_at",
+                        "is in the past; those who depend on it are to be told before",
+                    )]);
+                }
                 // Those who depend on it are told anew.
                 version.told = 0;
             }
@@ -259,7 +317,7 @@ impl Saved {
                     let detail = "goes with the status deprecated; an active version has no end";
                     return Err(vec![fault("/sunset_at", detail)]);
                 }
-                (version.deprecated_at, version.successor) = (None, None);
+                (version.deprecated_at, version.successor, version.told) = (None, None, 0);
             }
             VersionStatus::Deprecated | VersionStatus::Retired if !newer => {
                 let detail = "there is no newer version to go to; make one first";

@@ -173,7 +173,11 @@ impl<'a> Node<'a> {
     fn as_key(&self) -> Result<String, serde_json::Error> {
         match self {
             Self::Raw(raw) if raw.get().starts_with('"') => serde_json::from_str(raw.get()),
-            Self::Raw(raw) => Ok(raw.get().to_owned()),
+            Self::Raw(raw) => Ok(match raw.get().parse::<f64>() {
+                // 1.0 and 1e0 are 1.
+                Ok(number) if number.fract() == 0.0 && number.abs() < 1e15 => format!("{number:.0}"),
+                _ => raw.get().to_owned(),
+            }),
             Self::New(Value::String(text)) => Ok(text.clone()),
             Self::New(value) => Ok(value.to_string()),
             Self::Object(_) | Self::List(_) => Ok(String::new()),

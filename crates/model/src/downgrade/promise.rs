@@ -115,10 +115,14 @@ fn take(schema: &mut Value, place: &Place) -> Result<(Value, bool), Stuck> {
 /// Whether everything on the way is always there, from a place of the way on.
 fn is_always_there(schema: &mut Value, way: &[Part], since: usize) -> Result<bool, Stuck> {
     for place in since..way.len() {
-        if let Part::Name(name) = &way[place]
-            && !is_required(container(schema, &way[..place])?, name)
-        {
-            return Ok(false);
+        if let Part::Name(name) = &way[place] {
+            if !is_required(container(schema, &way[..place])?, name) {
+                return Ok(false);
+            }
+            // One that may be null as well has no members then.
+            if container(schema, &way[..=place])?.get("type") != Some(&json!("object")) {
+                return Ok(false);
+            }
         }
     }
     Ok(true)

@@ -140,7 +140,7 @@ impl Comparison {
         if self.left == 0 {
             return vec![too_complex(at)];
         }
-        self.spend(1);
+        self.spend(newer.maps.len().max(1));
         if newer.is_never() || newer.maps.iter().any(|map| is_same(map, older)) {
             return Vec::new();
         }
@@ -210,7 +210,7 @@ impl Comparison {
 
     /// Every one of these values must fit.
     fn takes_values(&mut self, values: &[&Value], older: &Map<String, Value>, at: &str) -> Vec<Break> {
-        self.spend(TRYING);
+        self.spend(TRYING + values.len());
         let schema = Value::Object(older.clone());
         let Ok(validator) = super::build(&schema, self.draft) else {
             return vec![Break::undecided(at, "cannot be compared")];

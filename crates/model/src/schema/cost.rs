@@ -75,6 +75,10 @@ impl Counter {
         names.sort_unstable();
         names.dedup();
         for name in names {
+            self.steps += here.len();
+            if self.steps > MAX_STEPS {
+                return;
+            }
             let below: Vec<&Value> = here.iter().flat_map(|schema| below(schema, Some(name))).collect();
             self.place(&below);
         }

@@ -9,6 +9,8 @@ use crate::json::escape;
 /// How many places a schema may have when everything stands where it is
 /// referred to.
 const MAX_PLACES: usize = 5_000;
+/// How many patterns there may be, counted in the same way.
+const MAX_PATTERNS: usize = 200;
 /// Keywords whose value is a schema, or for `items` of draft-07 a list of them.
 pub(super) const ONE: [&str; 12] = [
     "additionalItems",
@@ -38,6 +40,7 @@ struct Inliner<'a> {
     root: &'a Value,
     draft: Draft,
     places: usize,
+    patterns: usize,
     /// Where the references point that are being followed.
     following: Vec<String>,
     faults: Vec<Fault>,
@@ -45,7 +48,8 @@ struct Inliner<'a> {
 
 /// The schema with everything that it refers to in its place.
 pub(super) fn inline(root: &Value, draft: Draft) -> Result<Value, Vec<Fault>> {
-    let mut inliner = Inliner { root, draft, places: 0, following: Vec::new(), faults: Vec::new() };
+    let mut inliner =
+        Inliner { root, draft, places: 0, patterns: 0, following: Vec::new(), faults: Vec::new() };
     let inlined = inliner.schema(root, "", 0);
     for name in DEFINITIONS {
         // What nobody refers to is checked all the same.
@@ -81,7 +85,11 @@ impl Inliner<'_> {
         let target = object.get("$ref").map(|reference| self.follow(reference, pointer, depth));
         match target {
             // In draft-07 nothing counts beside a reference.
-            Some(target) if self.draft == Draft::Draft7 => target,
+            Some(target) if self.draft == Draft::Draft7 => match object.get("x-sensitive") {
+                // This mark is our own, and counts wherever it stands.
+                Some(Value::Bool(true)) => json!({ "allOf": [target], "x-sensitive": true }),
+                _ => target,
+            },
             Some(target) => {
                 let mut rest = self.parts(object, pointer, depth);
                 rest.remove("$ref");
@@ -115,6 +123,11 @@ impl Inliner<'_> {
         }
         if object.get("x-sensitive").is_some_and(|marked| !marked.is_boolean()) {
             self.fault(format!("{pointer}/x-sensitive"), "must be true or false");
+        }
+        let own = usize::from(object.contains_key("pattern"));
+        self.patterns += own + object.get("patternProperties").and_then(Value::as_object).map_or(0, Map::len);
+        if self.patterns > MAX_PATTERNS {
+            self.fault(pointer, format!("has more than {MAX_PATTERNS} patterns, with what it refers to"));
         }
         let long = |pattern: &str| pattern.len() > MAX_PATTERN;
         if object.get("pattern").and_then(Value::as_str).is_some_and(long) {

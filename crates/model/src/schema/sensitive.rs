@@ -51,11 +51,13 @@ fn in_place<'a>(schema: &'a Value, here: &mut Vec<&'a Value>) {
         let parts = schema.get(key).and_then(Value::as_array).into_iter().flatten();
         parts.for_each(|part| in_place(part, here));
     }
-    for key in ["if", "then", "else"] {
+    for key in ["if", "then", "else", "not"] {
         schema.get(key).into_iter().for_each(|part| in_place(part, here));
     }
-    let dependent = schema.get("dependentSchemas").and_then(Value::as_object);
-    dependent.into_iter().flat_map(|map| map.values()).for_each(|part| in_place(part, here));
+    for key in ["dependentSchemas", "dependencies"] {
+        let dependent = schema.get(key).and_then(Value::as_object);
+        dependent.into_iter().flat_map(|map| map.values()).for_each(|part| in_place(part, here));
+    }
 }
 
 fn of_property<'a>(schema: &'a Value, name: &str) -> Vec<&'a Value> {
@@ -64,7 +66,8 @@ fn of_property<'a>(schema: &'a Value, name: &str) -> Vec<&'a Value> {
     let by_pattern = by_pattern.into_iter().flat_map(|map| map.values());
     let named = schema.get("properties").and_then(|properties| properties.get(name));
     let other = if named.is_none() { schema.get("additionalProperties") } else { None };
-    named.into_iter().chain(other).chain(by_pattern).collect()
+    let rest = schema.get("unevaluatedProperties");
+    named.into_iter().chain(other).chain(rest).chain(by_pattern).collect()
 }
 
 fn of_items(schema: &Value) -> Vec<&Value> {
@@ -73,5 +76,8 @@ fn of_items(schema: &Value) -> Vec<&Value> {
         Some(schema) => vec![schema],
         None => Vec::new(),
     };
-    ["items", "prefixItems", "additionalItems"].into_iter().flat_map(one).collect()
+    ["items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"]
+        .into_iter()
+        .flat_map(one)
+        .collect()
 }

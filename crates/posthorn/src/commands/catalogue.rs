@@ -101,7 +101,8 @@ async fn export(client: &Client, folder: &Path) -> anyhow::Result<usize> {
     let types: EventTypes = client.get("/v1/event-types").await?.context("there is no catalogue")?;
     for event_type in &types.data {
         let path = format!("/v1/event-types/{}/versions", event_type.name);
-        let versions: Versions = client.get(&path).await?.unwrap_or(Versions { data: Vec::new() });
+        let versions: Versions =
+            client.get(&path).await?.unwrap_or(Versions { data: Vec::new(), next_cursor: None });
         folder::write(folder, event_type, &versions.data)?;
     }
     Ok(types.data.len())

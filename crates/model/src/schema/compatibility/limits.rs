@@ -150,5 +150,12 @@ fn multiple(newer: &Facts<'_>, wanted: &Value, at: String) -> Option<Break> {
     if whole || known.iter().any(is_multiple) {
         return None;
     }
-    Some(Break::new(at, format!("was a multiple of {wanted}, and may now be another number")))
+    let detail = format!("was a multiple of {wanted}, and may now be another number");
+    // Whether one fraction is a multiple of another is left to others.
+    let fractions = !newer.is_whole() || wanted.as_u64().is_none();
+    Some(if fractions && (newer.is_whole() || !known.is_empty()) {
+        Break::undecided(at, detail)
+    } else {
+        Break::new(at, detail)
+    })
 }
