@@ -19,6 +19,8 @@ use crate::operations;
 
 /// How often it is looked whether something is due.
 const LOOK: Duration = Duration::from_secs(1);
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 /// How many endpoints an operational event names.
 const NAMED: usize = 100;
 
@@ -55,7 +57,7 @@ async fn step(context: &Context) -> delivery_log::Result<()> {
                 VersionStatus::Deprecated => {
                     let due = version.notices_due(now);
                     if due > version.told {
-                        return tell_before(context, &entry, version, due, checked_at).await;
+                        return tell_before(context, &entry, version, due, checked_at, now).await;
                     }
                 }
                 VersionStatus::Retired if version.told <= NOTICES.len() as u32 => {
@@ -91,17 +93,18 @@ async fn tell_before(
     version: &Version,
     due: u32,
     checked_at: i64,
+    now: Timestamp,
 ) -> delivery_log::Result<()> {
     let pinned = pinned_to(context.store.configuration(), entry, version.number);
     let Some(sunset) = version.sunset_at else { return Ok(()) };
-    let days = NOTICES.get(due as usize - 1).copied().unwrap_or(1);
+    let days = sunset.since(now).as_secs().div_ceil(DAY);
     let name = format!("{}@{}", entry.name, version.number);
     let (newest, then) = (entry.newest().map(|newest| newest.number), entry.followed_by(version.number));
     let data = json!({
         "type": entry.name.as_str(), "version": version.number, "sunset_at": sunset, "days": days,
         "newest_version": newest, "successor": then, "endpoints": pinned.len(), "first": named(&pinned),
     });
-    let key = format!("posthorn:sunset:{name}:{}:{days}", sunset.as_secs());
+    let key = format!("posthorn:sunset:{name}:{}:{due}", sunset.as_secs());
     operations::publish(context, entry.project, Operation::VersionSunset, &name, &data, Some(&key)).await;
     if !save(context, entry, Version { told: due, ..version.clone() }, checked_at).await? {
         return Ok(());

@@ -10,6 +10,7 @@
 mod compatibility;
 mod cost;
 mod inline;
+mod places;
 mod sensitive;
 
 use std::sync::{Arc, OnceLock};

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Fault;
 use super::inline::{LISTS, MAPS, ONE};
+use super::places::of_items;
 
 /// How many keywords may be looked at for one value, all places together: some
 /// tens of milliseconds.
@@ -86,7 +87,7 @@ impl Counter {
         if !others.is_empty() {
             self.place(&others);
         }
-        let items: Vec<&Value> = here.iter().flat_map(|schema| items(schema)).collect();
+        let items: Vec<&Value> = here.iter().flat_map(|schema| of_items(schema)).collect();
         if !items.is_empty() {
             self.place(&items);
         }
@@ -147,16 +148,4 @@ fn below<'a>(schema: &'a Value, name: Option<&String>) -> Vec<&'a Value> {
     let others = ["additionalProperties", "unevaluatedProperties", "propertyNames"];
     let others = others.into_iter().filter_map(|key| schema.get(key));
     named.into_iter().chain(by_pattern).chain(others).collect()
-}
-
-fn items(schema: &Value) -> Vec<&Value> {
-    let one = |key: &str| match schema.get(key) {
-        Some(Value::Array(list)) => list.iter().collect::<Vec<_>>(),
-        Some(schema) => vec![schema],
-        None => Vec::new(),
-    };
-    ["items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"]
-        .into_iter()
-        .flat_map(one)
-        .collect()
 }

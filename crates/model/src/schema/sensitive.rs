@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::places::of_items;
+
 /// What stands in the place of a sensitive value.
 const MASK: &str = "***";
 
@@ -68,16 +70,4 @@ fn of_property<'a>(schema: &'a Value, name: &str) -> Vec<&'a Value> {
     let other = if named.is_none() { schema.get("additionalProperties") } else { None };
     let rest = schema.get("unevaluatedProperties");
     named.into_iter().chain(other).chain(rest).chain(by_pattern).collect()
-}
-
-fn of_items(schema: &Value) -> Vec<&Value> {
-    let one = |key: &str| match schema.get(key) {
-        Some(Value::Array(list)) => list.iter().collect::<Vec<_>>(),
-        Some(schema) => vec![schema],
-        None => Vec::new(),
-    };
-    ["items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"]
-        .into_iter()
-        .flat_map(one)
-        .collect()
 }

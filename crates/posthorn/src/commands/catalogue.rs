@@ -92,7 +92,9 @@ fn show(folder: &Folder, plan: &ApplyPlan, json: bool) -> anyhow::Result<()> {
     print(&match (is_accepted(plan), plan.applied, plan.steps.len()) {
         (false, ..) => "Nothing was changed.".to_owned(),
         (true, _, 0) => "Nothing to do: the catalogue is so already.".to_owned(),
+        (true, true, 1) => "One change was made.".to_owned(),
         (true, true, count) => format!("{count} changes were made."),
+        (true, false, 1) => "One change would be made.".to_owned(),
         (true, false, count) => format!("{count} changes would be made."),
     })
 }
