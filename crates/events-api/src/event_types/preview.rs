@@ -1,5 +1,7 @@
 //! `GET /v1/event-types/{name}/versions/{version}/preview`
 
+use std::cmp::Ordering;
+
 use actix_web::{HttpResponse, web};
 use api_types::{Preview, PreviewedEvent};
 use delivery_log::events::{EventFilter, StoredEvent};
@@ -8,7 +10,7 @@ use model::access::Scope;
 use model::catalogue::EventTypeEntry;
 use model::names::TenantHandle;
 
-use super::{find_version, missing_version, raw};
+use super::{find_version, raw};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
@@ -58,36 +60,13 @@ async fn previewed(
 ) -> Result<PreviewedEvent, Problem> {
     let event = &stored.event;
     let data = api.store.read_data(caller.view(), event.id).await?;
-    let published =
-        data.and_then(|data| String::from_utf8(data.as_bytes().to_vec()).ok()).unwrap_or_default();
-    let in_version = match number.cmp(&event.schema_version) {
-        std::cmp::Ordering::Equal => Ok(published.clone()),
-        std::cmp::Ordering::Less => {
-            entry.downgraded(&published, event.schema_version, number).map_err(|faults| {
-                let told: Vec<String> =
-                    faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
-                told.join("; ")
-            })
-        }
-        std::cmp::Ordering::Greater => {
-            Err(format!("it was published in version {}; nothing is converted upwards", event.schema_version))
-        }
-    };
-    let shown = match &in_version {
+    // What has just been purged has nothing to show.
+    let published = data.and_then(|data| String::from_utf8(data.as_bytes().to_vec()).ok());
+    let published = published.unwrap_or_else(|| "{}".to_owned());
+    let in_version = in_version(entry, &published, event.schema_version, number);
+    let data = match &in_version {
         Ok(text) if caller.may(Scope::PayloadsRead) => Some(raw(text)),
-        Ok(text) => {
-            let masked = |text: &str, version: u32| {
-                let schema = &entry.version(version).ok_or_else(missing_version)?.schema;
-                let value = serde_json::from_str(text).unwrap_or_default();
-                Ok::<_, Problem>(schema.masked(&value).to_string())
-            };
-            // What either version marks is nobody's business.
-            let _ = text;
-            let published = masked(&published, event.schema_version)?;
-            let lowered =
-                entry.lowered(&published, event.schema_version, number).unwrap_or_else(|_| "{}".to_owned());
-            Some(raw(&masked(&lowered, number)?))
-        }
+        Ok(_) => Some(raw(&masked(entry, &published, event.schema_version, number))),
         Err(_) => None,
     };
     Ok(PreviewedEvent {
@@ -95,7 +74,29 @@ async fn previewed(
         subject: event.subject.to_string(),
         occurred_at: event.occurred_at,
         published_version: event.schema_version,
-        data: shown,
+        data,
         problem: in_version.err(),
     })
+}
+
+/// Data in a version, or why there is none.
+fn in_version(entry: &EventTypeEntry, published: &str, from: u32, to: u32) -> Result<String, String> {
+    match to.cmp(&from) {
+        Ordering::Equal => Ok(published.to_owned()),
+        Ordering::Less => entry.downgraded(published, from, to).map_err(|faults| {
+            let told = faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail));
+            told.collect::<Vec<_>>().join("; ")
+        }),
+        Ordering::Greater => Err(format!("it was published in version {from}; nothing is converted upwards")),
+    }
+}
+
+/// Data in a version, without what either version marks as sensitive.
+fn masked(entry: &EventTypeEntry, published: &str, from: u32, to: u32) -> String {
+    let by = |text: &str, number: u32| match entry.version(number) {
+        Some(version) => version.schema.masked(&serde_json::from_str(text).unwrap_or_default()).to_string(),
+        None => "{}".to_owned(),
+    };
+    let lowered = entry.lowered(&by(published, from), from, to);
+    lowered.map_or_else(|_| "{}".to_owned(), |text| by(&text, to))
 }
