@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::replays;
+use crate::rest::rest;
 
 /// What was held for longer is given up.
 const MAX_HOLD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -15,11 +16,7 @@ const STEP: u32 = 500;
 
 /// Looks after things again and again until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(context.settings.housekeeping_interval) => {}
-        }
+    while rest(&stop, context.settings.housekeeping_interval).await {
         if let Err(error) = tidy(&context, &stop).await {
             tracing::warn!(%error, "housekeeping failed and goes on later");
         }

@@ -23,6 +23,7 @@ mod mail;
 mod metrics;
 mod operations;
 mod replays;
+mod rest;
 mod retirement;
 mod run;
 mod settings;

@@ -7,6 +7,7 @@ use model::replay::KEPT;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::rest::rest;
 
 /// How often it is looked for parts that are due.
 const LOOK: Duration = Duration::from_millis(250);
@@ -15,11 +16,7 @@ const AT_ONCE: u32 = 16;
 
 /// Lets replays go on, again and again until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
+    while rest(&stop, LOOK).await {
         if !context.lease.is_valid() {
             continue;
         }

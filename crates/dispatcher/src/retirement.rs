@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::operations;
+use crate::rest::rest;
 
 /// How often it is looked whether something is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,11 +27,7 @@ const NAMED: usize = 100;
 
 /// Looks after versions that go, again and again until `stop`.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
+    while rest(&stop, LOOK).await {
         if !context.lease.is_valid() {
             continue;
         }

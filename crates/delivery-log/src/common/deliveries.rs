@@ -34,13 +34,17 @@ async fn find(
     row.as_ref().map(|row| rows::delivery(row, now)).transpose()
 }
 
-async fn endpoint_is_enabled(connection: &mut Connection, delivery: &Delivery) -> sqlx::Result<bool> {
-    let row =
-        sqlx::query("SELECT 1 FROM endpoints WHERE id = $1 AND status = 'enabled' AND deleted_at IS NULL")
-            .bind(delivery.endpoint.0)
+/// Whether an endpoint is enabled; `None` if there is no such endpoint.
+pub(super) async fn is_enabled(
+    connection: &mut Connection,
+    endpoint: EndpointId,
+) -> sqlx::Result<Option<bool>> {
+    let status: Option<String> =
+        sqlx::query_scalar("SELECT status FROM endpoints WHERE id = $1 AND deleted_at IS NULL")
+            .bind(endpoint.0)
             .fetch_optional(connection)
             .await?;
-    Ok(row.is_some())
+    Ok(status.map(|status| status == "enabled"))
 }
 
 /// Sends a delivery again, unless something speaks against it; gives the
@@ -56,7 +60,7 @@ async fn replay_if_allowed(
     let Some(delivery) = find(connection, view, id, now).await? else {
         return Ok(Outcome::Refused((Replayed::NotFound, None)));
     };
-    if !endpoint_is_enabled(connection, &delivery).await? {
+    if is_enabled(connection, delivery.endpoint).await? != Some(true) {
         return Ok(Outcome::Refused((Replayed::EndpointNotEnabled, None)));
     }
     if delivery.status == DeliveryStatus::Delivered && !force {

@@ -14,7 +14,8 @@ use crate::idempotency::{Claim, FirstAnswer};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
-fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
+/// The beginning of a statement that reads events, with the conditions of a filter.
+pub(super) fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(rows::EVENT_COLUMNS).push(" FROM events e JOIN tenants t ON t.id = e.tenant");
     filter::events(&mut sql, view, filter);

@@ -71,31 +71,24 @@ pub(super) async fn first_answer(
     claim: &Claim,
 ) -> sqlx::Result<FirstAnswer> {
     let row = sqlx::query(
-        "SELECT fingerprint, event, sequence FROM idempotency_keys \
+        "SELECT fingerprint, status, location, sealed_body, event, sequence FROM idempotency_keys \
          WHERE project = $1 AND key = $2 AND expires_at > $3",
     )
     .bind(project.0)
     .bind(claim.key.as_str())
     .bind(shared.surroundings.now().as_micros())
-    .fetch_optional(&mut *connection)
+    .fetch_optional(connection)
     .await?;
     let Some(row) = row else { return Ok(FirstAnswer::None) };
     if row.try_get::<&[u8], _>(0)? != claim.fingerprint.as_slice() {
         return Ok(FirstAnswer::OtherRequest);
     }
-    let (event, sequence): (Option<Uuid>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    let (event, sequence): (Option<Uuid>, Option<i64>) = (row.try_get("event")?, row.try_get("sequence")?);
     if let (Some(event), Some(sequence)) = (event, sequence) {
         return Ok(FirstAnswer::Event { event: EventId(event), sequence: sequence as u64 });
     }
-    let row = sqlx::query(
-        "SELECT fingerprint, status, location, sealed_body FROM idempotency_keys WHERE project = $1 AND key = $2",
-    )
-    .bind(project.0)
-    .bind(claim.key.as_str())
-    .fetch_optional(connection)
-    .await?;
-    match row.map(|row| kept_answer(&row, shared, project, claim)).transpose()? {
-        Some(Performed::<()>::Repeated(answer)) => Ok(FirstAnswer::Kept(answer)),
+    match kept_answer(&row, shared, project, claim)? {
+        Performed::<()>::Repeated(answer) => Ok(FirstAnswer::Kept(answer)),
         _ => Ok(FirstAnswer::OtherRequest),
     }
 }

@@ -18,7 +18,7 @@ use model::attempt::Trigger;
 use model::calls::Ordering;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
-use model::delivery::{Delivery, DeliveryStatus, VisibleStatus};
+use model::delivery::{Delivery, VisibleStatus};
 use model::event::{Event, EventData};
 use model::event_type::EventType;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
@@ -26,7 +26,8 @@ use model::names::Subject;
 use model::payload::PayloadForm;
 use model::replay::{MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, missing_delivery};
 
-use super::events::older_data;
+use super::deliveries::is_enabled;
+use super::events::{older_data, select_events};
 use super::idempotency::Outcome;
 use super::matching::{downgraded, would_get};
 use super::rows::{broken, coded, count, json, time, to_json, uuid};
@@ -153,21 +154,18 @@ async fn next_events(
     limit: u32,
 ) -> sqlx::Result<Page<(Event, Option<u32>)>> {
     let view = view_of(replay);
-    let mut sql = QueryBuilder::new("SELECT ");
-    sql.push(rows::EVENT_COLUMNS).push(" FROM events e JOIN tenants t ON t.id = e.tenant");
-    filter::events(&mut sql, view, &common(&replay.filter)?);
+    let mut sql = select_events(view, &common(&replay.filter)?);
     published(&mut sql, replay);
     sql.push(" AND NOT e.test");
     statements::page(&mut sql, Listed::Events, view, ascending(after, limit));
     let rows = sql.build().fetch_all(&mut *connection).await?;
     let events = rows.iter().map(rows::event).collect::<sqlx::Result<Vec<_>>>()?;
     let page = Page::from_overfull(events, limit, |event: &Event| event.id.0);
-    let (Some(first), Some(last)) = (page.rows.first(), page.rows.last()) else {
+    let ids = || page.rows.iter().map(|event| event.id.0);
+    let (Some(low), Some(high)) = (ids().min(), ids().max()) else {
         return Ok(Page { rows: Vec::new(), next: None });
     };
-    let ids: Vec<Uuid> = page.rows.iter().map(|event| event.id.0).collect();
-    let (low, high) = (ids.iter().min().unwrap_or(&first.id.0), ids.iter().max().unwrap_or(&last.id.0));
-    let mut sql = statements::events_at(replay.project, replay.endpoint, *low, *high);
+    let mut sql = statements::events_at(replay.project, replay.endpoint, low, high);
     let rows = sql.build().fetch_all(&mut *connection).await?;
     let had =
         rows.iter().map(|row| uuid(row, "event")).collect::<sqlx::Result<std::collections::HashSet<_>>>()?;
@@ -243,15 +241,6 @@ async fn count_matches(
             next => after = next,
         }
     }
-}
-
-async fn is_enabled(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<Option<bool>> {
-    let status: Option<String> =
-        sqlx::query_scalar("SELECT status FROM endpoints WHERE id = $1 AND deleted_at IS NULL")
-            .bind(endpoint.0)
-            .fetch_optional(connection)
-            .await?;
-    Ok(status.map(|status| status == "enabled"))
 }
 
 async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::Result<bool> {
@@ -335,10 +324,6 @@ impl Part<'_> {
         let page = next_deliveries(self.connection, self.replay, after, room, self.now).await?;
         for delivery in &page.rows {
             lock_delivery(self.connection, delivery.id).await?;
-            if delivery.status == DeliveryStatus::Canceled && self.replay.mode == ReplayMode::Failed {
-                self.skipped += 1;
-                continue;
-            }
             match moves::replay(self.connection, delivery, Trigger::Replay, self.now).await? {
                 true => self.note(delivery.id).await?,
                 false => self.skipped += 1,

@@ -44,7 +44,7 @@ pub(crate) async fn submit(
     let Built { publish, fitting } = build::publish(api, caller, wanted, key).await?;
     let fitting = match fitting {
         Ok(fitting) => fitting,
-        Err(problem) => return first_or(api, &publish, problem).await,
+        Err(problem) => return first(api, &publish).await?.ok_or(problem),
     };
     let project = api.store.configuration().project(publish.project);
     let validation = match fate {
@@ -97,11 +97,6 @@ async fn first(api: &Api, publish: &Publish) -> Result<Option<Submitted>, Proble
         FirstAnswer::OtherRequest => Err(Problem::key_reused()),
         FirstAnswer::None => Ok(None),
     }
-}
-
-/// The first answer, or why there is none now.
-async fn first_or(api: &Api, publish: &Publish, problem: Problem) -> Result<Submitted, Problem> {
-    first(api, publish).await?.ok_or(problem)
 }
 
 /// What does not fit: the same answer as the first time if it was sent before.
