@@ -141,18 +141,19 @@ pub trait Access: Send + Sync {
     /// The keys of the whole deployment with their projects, for its operator.
     async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>>;
 
-    /// Gives a key a new token; the one before stays good until `overlap_until`.
+    /// Gives a key a new token, if `expected` is still its last change; the one
+    /// before stays good until `overlap_until`.
     async fn rotate_key(
         &self,
-        view: View,
-        id: KeyId,
+        key: &ApiKey,
+        expected: Timestamp,
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
     ) -> Result<Performed<bool>>;
 
-    /// Ends a key at once. `false` if there is none.
-    async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool>;
+    /// Ends a key at once, if `expected` is still its last change.
+    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<bool>;
 
     /// Ends a key of whatever project, for the operator of the deployment.
     async fn revoke_any_key(&self, id: KeyId) -> Result<bool>;

@@ -3,10 +3,11 @@
 //! The answer is written in the transaction that does the work, so there is
 //! no instant at which the work is done and the repetition unknown.
 
+use std::fmt;
 use std::time::Duration;
 
 use model::clock::Timestamp;
-use model::ids::EventId;
+use model::ids::{EventId, TenantId};
 use model::names::IdempotencyKey;
 
 /// How long a key is kept.
@@ -15,11 +16,71 @@ pub const KEPT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// The SHA-256 of all that makes a request this request.
 pub type Fingerprint = [u8; 32];
 
+/// On whose behalf a key is used. Who do not trust one another never meet
+/// under one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Principal {
+    /// Callers of the whole project.
+    Project,
+    /// Callers that are bound to a tenant.
+    Tenant(TenantId),
+}
+
+/// The name space of a key: the same text in another space is another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySpace {
+    /// Events that are published.
+    Publishes(Principal),
+    /// All other requests that make or send something.
+    Requests(Principal),
+    /// The platform's own: events that leave quarantine.
+    Releases,
+    /// The platform's own: what operators are told once.
+    Notices,
+}
+
+/// Stands between a space and a key. It cannot be part of a key.
+const SEPARATOR: char = '\u{1f}';
+
+/// A key within its name space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpacedKey(String);
+
+impl SpacedKey {
+    /// A caller's key in its space.
+    pub fn new(space: KeySpace, key: &IdempotencyKey) -> Self {
+        let principal = |principal| match principal {
+            Principal::Project => "project".to_owned(),
+            Principal::Tenant(tenant) => tenant.to_string(),
+        };
+        let space = match space {
+            // As they were kept before there were spaces.
+            KeySpace::Publishes(Principal::Project) => return Self(key.to_string()),
+            KeySpace::Publishes(other) => format!("publish {}", principal(other)),
+            KeySpace::Requests(any) => format!("request {}", principal(any)),
+            KeySpace::Releases => "release".to_owned(),
+            KeySpace::Notices => "notice".to_owned(),
+        };
+        Self(format!("{space}{SEPARATOR}{key}"))
+    }
+
+    /// The text by which the store knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SpacedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What a repeated request is recognised by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The caller's key.
-    pub key: IdempotencyKey,
+    /// The caller's key, in its name space.
+    pub key: SpacedKey,
     /// What the request asked.
     pub fingerprint: Fingerprint,
     /// When the key may be forgotten.
@@ -85,4 +146,33 @@ pub enum FirstAnswer {
     Kept(KeptAnswer),
     /// The key was used for something else.
     OtherRequest,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_same_key_in_two_spaces_is_two_keys_whatever_it_looks_like() {
+        let tenants = [1, 2].map(|n| Principal::Tenant(TenantId(Uuid::from_u128(n))));
+        let principals = [Principal::Project, tenants[0], tenants[1]];
+        let spaces = principals
+            .into_iter()
+            .flat_map(|one| [KeySpace::Publishes(one), KeySpace::Requests(one)])
+            .chain([KeySpace::Releases, KeySpace::Notices])
+            .collect::<Vec<_>>();
+        let keys = ["outbox-900", "quarantine:qua_1", "release", "publish project x", "notice "];
+        let mut kept = HashSet::new();
+        for space in &spaces {
+            for key in keys {
+                let key = IdempotencyKey::parse(key).expect("a key");
+                assert!(kept.insert(SpacedKey::new(*space, &key).to_string()), "{space:?} {key}");
+            }
+        }
+        assert!(IdempotencyKey::parse(&format!("release{SEPARATOR}x")).is_err());
+    }
 }

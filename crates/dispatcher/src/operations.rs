@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::events::Publish;
-use delivery_log::idempotency::{Claim, KEPT};
+use delivery_log::idempotency::{Claim, KEPT, KeySpace, SpacedKey};
 use model::endpoint::Endpoint;
 use model::event::{EventData, Labels, OlderData};
 use model::ids::ProjectId;
@@ -60,7 +60,7 @@ pub(crate) async fn publish(
     };
     let claim = key.and_then(|key| IdempotencyKey::parse(key).ok()).map(|key| Claim {
         fingerprint: [0; 32],
-        key,
+        key: SpacedKey::new(KeySpace::Notices, &key),
         expires_at: context.surroundings.now().plus(KEPT),
     });
     let event = Publish {

@@ -101,7 +101,7 @@ async fn tell_before(
         "type": entry.name.as_str(), "version": version.number, "sunset_at": sunset, "days": days,
         "newest_version": newest, "successor": then, "endpoints": pinned.len(), "first": named(&pinned),
     });
-    let key = format!("posthorn:sunset:{name}:{}:{due}", sunset.as_secs());
+    let key = format!("sunset:{name}:{}:{due}", sunset.as_secs());
     operations::publish(context, entry.project, Operation::VersionSunset, &name, &data, Some(&key)).await;
     if !save(context, entry, Version { told: due, ..version.clone() }, checked_at).await? {
         return Ok(());
@@ -152,7 +152,7 @@ async fn tell_after(
         "type": entry.name.as_str(), "version": version.number, "successor": successor,
         "endpoints": pinned.len(), "first": named(&pinned),
     });
-    let key = format!("posthorn:retired:{name}:{}", version.updated_at.as_micros());
+    let key = format!("retired:{name}:{}", version.updated_at.as_micros());
     operations::publish(context, entry.project, Operation::VersionRetired, &name, &data, Some(&key)).await;
     let told = NOTICES.len() as u32 + 1;
     if !save(context, entry, Version { told, ..version.clone() }, checked_at).await? {

@@ -10,6 +10,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use delivery_log::View;
 use delivery_log::configuration::KnownKey;
+use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, ApiToken, Scope, hash_token};
 
 use crate::api::Api;
@@ -101,6 +102,20 @@ impl Caller {
     /// Whose things the caller may see.
     pub(crate) fn view(&self) -> View {
         View { project: self.key().project, tenant: self.key().tenant }
+    }
+
+    /// On whose behalf it uses idempotency keys.
+    pub(crate) fn principal(&self) -> Principal {
+        self.key().tenant.map_or(Principal::Project, Principal::Tenant)
+    }
+
+    /// Checks that the caller may make, change or end a key: it is no more
+    /// than the caller's own.
+    pub(crate) fn check_within(&self, key: &ApiKey) -> Result<(), Problem> {
+        key.check_within(self.key()).map_err(|exceeds| {
+            let detail = format!("a key has power over keys that may do no more than itself: {exceeds}");
+            Problem::new(Code::Forbidden, detail)
+        })
     }
 
     /// The caller's key.

@@ -17,6 +17,7 @@ use model::schema::Fault;
 
 use crate::api::Api;
 use crate::auth::Caller;
+use crate::incoming::Incoming;
 use crate::once::Prepared;
 use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
@@ -209,14 +210,19 @@ pub(crate) async fn change_once(
 }
 
 /// Removes a type, checked against what is there when it is removed.
-pub(crate) async fn remove(api: &Api, project: ProjectId, name: &EventType) -> Result<(), Problem> {
+pub(crate) async fn remove(
+    api: &Api,
+    project: ProjectId,
+    name: &EventType,
+    incoming: &Incoming,
+) -> Result<(), Problem> {
     for _ in 0..ATTEMPTS {
         api.store.refresh().await?;
         let configuration = api.store.configuration();
         let checked_at = configuration.version();
-        if configuration.event_type(project, name).is_none() {
-            return Err(Problem::not_found("event type"));
-        }
+        let entry =
+            configuration.event_type(project, name).ok_or_else(|| Problem::not_found("event type"))?;
+        incoming.check_if_match(entry.updated_at)?;
         let endpoints = configuration.endpoints_in(project);
         let named = |live: &&Arc<delivery_log::configuration::LiveEndpoint>| {
             live.endpoint.subscriptions.iter().any(|one| one.is_exact() && one.selects(name))
@@ -226,8 +232,6 @@ pub(crate) async fn remove(api: &Api, project: ProjectId, name: &EventType) -> R
             let detail = format!("{users} endpoints name this event type; they have to let go of it first");
             return Err(Problem::new(Code::Conflict, detail));
         }
-        let entry =
-            configuration.event_type(project, name).ok_or_else(|| Problem::not_found("event type"))?;
         let newest = entry.newest().map(|newest| newest.number);
         let older = entry.versions.iter().filter(|version| Some(version.number) != newest);
         let pinned: usize = older.map(|version| pinned_to(configuration, &entry, version.number).len()).sum();

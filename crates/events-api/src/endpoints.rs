@@ -4,6 +4,7 @@ mod build;
 mod certificate;
 pub(crate) mod check_filter;
 pub(crate) mod create;
+mod credentials;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod health;

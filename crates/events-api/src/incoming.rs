@@ -3,9 +3,9 @@
 use std::future::{Ready, ready};
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, dev};
-use delivery_log::idempotency::{self, Claim, Fingerprint};
+use delivery_log::idempotency::{self, Claim, Fingerprint, KeySpace, SpacedKey};
 use futures_util::StreamExt as _;
 use model::clock::Timestamp;
 use model::ids::TenantId;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::auth::Caller;
-use crate::outgoing::etag;
+use crate::preconditions;
 use crate::problem::{Code, Problem};
 
 /// The longest body of most requests, in bytes.
@@ -117,17 +117,19 @@ impl Incoming {
             &name(caller.view().tenant),
             &name(tenant),
         ]);
-        let claim = |key| Claim { key, fingerprint, expires_at: now.plus(idempotency::KEPT) };
+        let space = KeySpace::Requests(caller.principal());
+        let claim = |key| Claim {
+            key: SpacedKey::new(space, &key),
+            fingerprint,
+            expires_at: now.plus(idempotency::KEPT),
+        };
         Ok(self.idempotency_key()?.map(claim))
     }
 
     /// Whether the caller's `If-Match` names the present state; without one,
     /// every state will do.
     pub(crate) fn check_if_match(&self, updated_at: Timestamp) -> Result<(), Problem> {
-        let Some(wanted) = self.header(IF_MATCH.as_str()) else { return Ok(()) };
-        let present = etag(updated_at);
-        let named = wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == present);
-        if named { Ok(()) } else { Err(Problem::changed_meanwhile()) }
+        preconditions::check_if_match(&self.request, updated_at)
     }
 
     /// The query of the URL.
@@ -135,9 +137,9 @@ impl Incoming {
         self.request.query_string()
     }
 
-    /// Whether the caller expects a present state.
-    pub(crate) fn has_if_match(&self) -> bool {
-        self.header(IF_MATCH.as_str()).is_some()
+    /// Checks that the caller expects no state of what is made here.
+    pub(crate) fn expect_no_if_match(&self) -> Result<(), Problem> {
+        preconditions::expect_no_if_match(&self.request)
     }
 
     /// The path of the URL.

@@ -24,6 +24,7 @@ mod openapi;
 mod operational_endpoints;
 mod outgoing;
 mod patch;
+mod preconditions;
 mod problem;
 mod project;
 mod quarantine;

@@ -201,7 +201,45 @@ pub struct ApiKey {
     pub updated_at: Timestamp,
 }
 
+/// What one key could do that the key which makes or changes it cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeds {
+    /// Something that the maker may not do.
+    #[error("it has scopes that yours lacks")]
+    Scopes,
+    /// The things of other tenants.
+    #[error("it is not bound to the tenant that yours is bound to")]
+    Tenant,
+    /// It is good for longer.
+    #[error("it ends later than yours")]
+    End,
+    /// It may be used from elsewhere.
+    #[error("it may be used from networks that yours may not be used from")]
+    Networks,
+}
+
 impl ApiKey {
+    /// No more than its maker: the one rule for whoever makes a key, gives it a
+    /// new secret, changes or ends it. Who holds `maker` could otherwise do more
+    /// through `self`, or take from its owner what is not theirs.
+    pub fn check_within(&self, maker: &Self) -> Result<(), Exceeds> {
+        if !self.scopes.within(maker.scopes) {
+            return Err(Exceeds::Scopes);
+        }
+        if maker.tenant.is_some() && self.tenant != maker.tenant {
+            return Err(Exceeds::Tenant);
+        }
+        if maker.expires_at.is_some_and(|end| self.expires_at.is_none_or(|own| own > end)) {
+            return Err(Exceeds::End);
+        }
+        let inside = |net: &IpNet| maker.allowed_networks.iter().any(|outer| outer.contains(net));
+        let anywhere = self.allowed_networks.is_empty();
+        if !maker.allowed_networks.is_empty() && (anywhere || !self.allowed_networks.iter().all(inside)) {
+            return Err(Exceeds::Networks);
+        }
+        Ok(())
+    }
+
     /// Whether the key has not ended.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
@@ -227,6 +265,48 @@ mod tests {
         assert!(some.within(Scopes::everything()) && !Scopes::everything().within(some));
         assert_eq!("*".parse::<Scopes>().map(Scopes::names), Ok(vec!["*"]));
         assert!("events:fly".parse::<Scopes>().is_err());
+    }
+
+    #[test]
+    fn a_key_is_no_more_than_its_maker_in_any_respect() {
+        let net = |text: &str| text.parse::<IpNet>().expect("a network");
+        let maker = ApiKey {
+            id: KeyId(uuid::Uuid::from_u128(1)),
+            project: ProjectId(uuid::Uuid::from_u128(2)),
+            name: "maker".to_owned(),
+            scopes: "keys:write events:write".parse().expect("scopes"),
+            tenant: Some(TenantId(uuid::Uuid::from_u128(3))),
+            expires_at: Some(Timestamp::from_secs(1_000)),
+            allowed_networks: vec![net("10.0.0.0/8"), net("2001:db8::/32")],
+            created_at: Timestamp::from_secs(0),
+            updated_at: Timestamp::from_secs(0),
+        };
+        assert_eq!(maker.check_within(&maker), Ok(()));
+        let narrower = ApiKey {
+            scopes: "events:write".parse().expect("scopes"),
+            expires_at: Some(Timestamp::from_secs(999)),
+            allowed_networks: vec![net("10.1.0.0/16")],
+            ..maker.clone()
+        };
+        assert_eq!(narrower.check_within(&maker), Ok(()));
+        assert!(maker.check_within(&narrower).is_err());
+        let other = ApiKey { scopes: Scopes::everything(), ..maker.clone() };
+        assert_eq!(other.check_within(&maker), Err(Exceeds::Scopes));
+        for tenant in [None, Some(TenantId(uuid::Uuid::from_u128(4)))] {
+            let other = ApiKey { tenant, ..maker.clone() };
+            assert_eq!(other.check_within(&maker), Err(Exceeds::Tenant));
+        }
+        for expires_at in [None, Some(Timestamp::from_secs(1_001))] {
+            let other = ApiKey { expires_at, ..maker.clone() };
+            assert_eq!(other.check_within(&maker), Err(Exceeds::End));
+        }
+        for networks in [vec![], vec![net("0.0.0.0/0")], vec![net("10.0.0.0/8"), net("11.0.0.1/32")]] {
+            let other = ApiKey { allowed_networks: networks, ..maker.clone() };
+            assert_eq!(other.check_within(&maker), Err(Exceeds::Networks));
+        }
+        let unbound =
+            ApiKey { tenant: None, expires_at: None, allowed_networks: Vec::new(), ..maker.clone() };
+        assert_eq!(maker.check_within(&unbound), Ok(()));
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn visible_keys(view: View) -> QueryBuilder<Db> {
 
 async fn revoke(
     connection: &mut Connection,
-    view: Option<View>,
+    known: Option<(View, Timestamp)>,
     id: KeyId,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
@@ -173,8 +173,9 @@ async fn revoke(
     let mut sql = QueryBuilder::new("UPDATE api_keys SET revoked_at = ");
     sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
     sql.push(" WHERE revoked_at IS NULL AND id = ").push_bind(id.0);
-    if let Some(view) = view {
+    if let Some((view, expected)) = known {
         sql.push(" AND project = ").push_bind(view.project.0);
+        sql.push(" AND updated_at = ").push_bind(expected.as_micros());
         if let Some(tenant) = view.tenant {
             sql.push(" AND tenant = ").push_bind(tenant.0);
         }
@@ -275,28 +276,28 @@ impl Access for Store {
 
     async fn rotate_key(
         &self,
-        view: View,
-        id: KeyId,
+        key: &ApiKey,
+        expected: Timestamp,
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
     ) -> Result<Performed<bool>> {
-        let now = self.shared.surroundings.now();
-        self.edit_once(view.project, once, move |connection| {
+        let (id, project, updated_at) = (key.id, key.project, key.updated_at);
+        self.edit_once(project, once, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
                     "UPDATE api_keys SET previous_token = token, previous_until = $1, token = $2, \
                      updated_at = $3, version = $4 WHERE id = $5 AND project = $6 \
-                     AND ($7 IS NULL OR tenant = $7) AND revoked_at IS NULL",
+                     AND updated_at = $7 AND revoked_at IS NULL",
                 )
                 .bind(overlap_until.as_micros())
                 .bind(token.as_slice())
-                .bind(now.as_micros())
+                .bind(updated_at.as_micros())
                 .bind(version)
                 .bind(id.0)
-                .bind(view.project.0)
-                .bind(view.tenant.map(|tenant| tenant.0))
+                .bind(project.0)
+                .bind(expected.as_micros())
                 .execute(connection)
                 .await?;
                 Ok(Outcome::of_rows(done.rows_affected()))
@@ -306,9 +307,9 @@ impl Access for Store {
         .await
     }
 
-    async fn revoke_key(&self, view: View, id: KeyId) -> Result<bool> {
+    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<bool> {
         let now = self.shared.surroundings.now();
-        self.edit(move |connection| revoke(connection, Some(view), id, now).boxed()).await
+        self.edit(move |connection| revoke(connection, Some((view, expected)), id, now).boxed()).await
     }
 
     async fn revoke_any_key(&self, id: KeyId) -> Result<bool> {

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::scene::{Scene, event_of_type};
 use crate::View;
-use crate::idempotency::{Claim, KeptAnswer, Once, Performed};
+use crate::idempotency::{Claim, KeptAnswer, KeySpace, Once, Performed, Principal, SpacedKey};
 use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
 
@@ -43,8 +43,10 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     let known = scene.store.configuration().key(&token.hash(), scene.now()).expect("known at once");
     assert_eq!(known.key, key);
     assert_eq!(scene.store.find_key(scene.view(), key.id).await.expect("reads"), Some(key.clone()));
-    assert!(scene.store.revoke_key(scene.view(), key.id).await.expect("revokes"));
-    assert!(!scene.store.revoke_key(scene.view(), key.id).await.expect("is gone"));
+    let earlier = scene.now().minus(Duration::from_secs(1));
+    assert!(!scene.store.revoke_key(scene.view(), key.id, earlier).await.expect("was changed since"));
+    assert!(scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("revokes"));
+    assert!(!scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("is gone"));
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
     assert_eq!(scene.store.list_keys(scene.view(), Default::default()).await.expect("lists").rows, []);
 }
@@ -54,8 +56,14 @@ pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scen
     scene.store.create_key(&key, old.hash(), None).await.expect("creates");
     let new = ApiToken::generate(scene.surroundings.entropy.as_ref());
     let until = scene.now().plus(Duration::from_secs(60));
-    let rotated = scene.store.rotate_key(scene.view(), key.id, new.hash(), until, None).await;
+    let after = ApiKey { updated_at: scene.now().plus(Duration::from_secs(1)), ..key.clone() };
+    let rotated = scene.store.rotate_key(&after, key.updated_at, new.hash(), until, None).await;
     assert!(matches!(rotated, Ok(Performed::First(true))));
+    // Of two at the same moment, one wins.
+    let late = ApiToken::generate(scene.surroundings.entropy.as_ref());
+    let rotated = scene.store.rotate_key(&after, key.updated_at, late.hash(), until, None).await;
+    assert!(matches!(rotated, Ok(Performed::First(false))));
+    assert!(scene.store.configuration().key(&late.hash(), scene.now()).is_none());
     let known = |token: &ApiToken| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
     assert!(known(&old) && known(&new));
     scene.advance(60);
@@ -136,7 +144,10 @@ pub(super) async fn an_endpoint_keeps_its_secrets_and_headers(scene: Scene) {
 pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
     let once = |fingerprint: u8| Once {
         claim: Claim {
-            key: IdempotencyKey::parse("create-1").expect("a key"),
+            key: SpacedKey::new(
+                KeySpace::Requests(Principal::Project),
+                &IdempotencyKey::parse("create-1").expect("a key"),
+            ),
             fingerprint: [fingerprint; 32],
             expires_at: scene.now().plus(Duration::from_secs(60)),
         },

@@ -10,12 +10,17 @@ use uuid::Uuid;
 use super::scene::{Scene, event_of_type};
 use crate::View;
 use crate::events::{EventFilter, Published, Unmatched};
-use crate::idempotency::Claim;
+use crate::idempotency::{Claim, KeySpace, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
+
+fn spaced(key: &str) -> SpacedKey {
+    let key = IdempotencyKey::parse(key).expect("a key");
+    SpacedKey::new(KeySpace::Publishes(Principal::Project), &key)
+}
 
 fn claim(scene: &Scene, key: &str, fingerprint: u8) -> Option<Claim> {
     Some(Claim {
-        key: IdempotencyKey::parse(key).expect("a key"),
+        key: spaced(key),
         fingerprint: [fingerprint; 32],
         expires_at: scene.now().plus(Duration::from_secs(60)),
     })

@@ -11,7 +11,7 @@ use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
-use crate::problem::{Code, Faults, Problem};
+use crate::problem::{Faults, Problem};
 
 /// The longest name of a key, in bytes.
 const MAX_NAME: usize = 128;
@@ -28,6 +28,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::KeysWrite).await?;
+    incoming.expect_no_if_match()?;
     let text = incoming.text(BODY_LIMIT).await?;
     let key = build(&api, &caller, text.parse()?).await?;
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
@@ -66,26 +67,15 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
     }
     faults.finish()?;
     let tenant = tenant(api, caller, wanted.tenant.as_deref()).await?;
-    if !scopes.within(own.scopes) {
-        return Err(Problem::new(Code::Forbidden, "a key cannot give scopes that it does not have itself"));
-    }
-    // What limits the creator limits what it makes.
+    // What limits the maker limits what it makes, unless the wish is narrower.
     let expires_at = match (wanted.expires_at, own.expires_at) {
         (Some(wanted), Some(own)) => Some(wanted.min(own)),
         (wanted, own) => wanted.or(own),
     };
-    if !own.allowed_networks.is_empty() {
-        let inside = |net: &ipnet::IpNet| own.allowed_networks.iter().any(|outer| outer.contains(net));
-        if allowed_networks.is_empty() {
-            allowed_networks.clone_from(&own.allowed_networks);
-        } else if !allowed_networks.iter().all(inside) {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "a key cannot allow networks from which it may not be used itself",
-            ));
-        }
+    if allowed_networks.is_empty() {
+        allowed_networks.clone_from(&own.allowed_networks);
     }
-    Ok(ApiKey {
+    let key = ApiKey {
         id: new_id!(KeyId, api),
         project: own.project,
         name: wanted.name,
@@ -95,7 +85,9 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
         allowed_networks,
         created_at: now,
         updated_at: now,
-    })
+    };
+    caller.check_within(&key)?;
+    Ok(key)
 }
 
 /// The tenant that the key is bound to: the creator's own, if that is bound.

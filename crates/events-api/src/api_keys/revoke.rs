@@ -22,9 +22,10 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::KeysWrite).await?;
     let id = parse_id(&path)?;
     let key = api.store.find_key(caller.view(), id).await?.ok_or_else(missing)?;
+    caller.check_within(&key)?;
     incoming.check_if_match(key.updated_at)?;
-    if !api.store.revoke_key(caller.view(), id).await? {
-        return Err(missing());
+    if !api.store.revoke_key(caller.view(), id, key.updated_at).await? {
+        return Err(Problem::changed_meanwhile());
     }
     Ok(outgoing::nothing())
 }

@@ -9,8 +9,8 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::endpoints::rotate_secret::overlap;
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::Prepared;
-use crate::problem::{Code, Problem};
+use crate::once::{Prepared, repeated};
+use crate::problem::Problem;
 
 /// Gives a key a new secret, shown this once; the old one stays good for the
 /// overlap.
@@ -24,22 +24,22 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::KeysWrite).await?;
     let key = api.store.find_key(caller.view(), parse_id(&path)?).await?.ok_or_else(missing)?;
-    // Its secret would let the caller do what the key may do.
-    if !key.scopes.within(caller.key().scopes) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            "this key may do more than yours, so you cannot rotate it",
-        ));
-    }
-    incoming.check_if_match(key.updated_at)?;
+    // Its secret lets the caller do what the key may do.
+    caller.check_within(&key)?;
     let text = incoming.text(BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
+        return Ok(answer);
+    }
+    let expected = key.updated_at;
+    incoming.check_if_match(expected)?;
     let wanted: RotateKey = text.parse()?;
     let overlap_until = api.now().plus(overlap(wanted.overlap_seconds)?);
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
-    let after = ApiKey { updated_at: api.now(), ..key };
+    let after = ApiKey { updated_at: api.change_time(expected), ..key };
     let answer = KeyWithSecret { key: present(&api, &after), secret: token.reveal().to_owned() };
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &answer)?;
+    let prepared = prepared.with_etag(after.updated_at);
     let rotated =
-        api.store.rotate_key(caller.view(), after.id, token.hash(), overlap_until, prepared.once()).await?;
-    prepared.settle(rotated, |done| if done { Ok(()) } else { Err(missing()) })
+        api.store.rotate_key(&after, expected, token.hash(), overlap_until, prepared.once()).await?;
+    prepared.settle(rotated, |done| if done { Ok(()) } else { Err(Problem::changed_meanwhile()) })
 }

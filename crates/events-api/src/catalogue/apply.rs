@@ -28,6 +28,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
+    incoming.expect_no_if_match()?;
     let wanted: ApplyRequest = incoming.text(LIMIT).await?.parse()?;
     let changes = changes(&wanted.types)?;
     let project = caller.view().project;

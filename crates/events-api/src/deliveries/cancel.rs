@@ -9,7 +9,7 @@ use super::{accepted, missing, parse_id};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::Prepared;
+use crate::once::{Prepared, repeated};
 use crate::problem::{Code, Problem};
 
 /// Withdraws a delivery that waits. A call that is under way is not cut.
@@ -25,6 +25,11 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
     let text = incoming.text(BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
+        return Ok(answer);
+    }
+    let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
+    incoming.check_if_match(before.updated_at)?;
     let kept = serde_json::json!({ "id": id.to_string(), "status": "canceled" });
     let prepared = Prepared::new(
         &api,

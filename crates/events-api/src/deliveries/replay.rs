@@ -10,7 +10,7 @@ use super::{accepted, missing, parse_id};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::Prepared;
+use crate::once::{Prepared, repeated};
 use crate::problem::{Code, Problem};
 
 /// Sends the same delivery again: the same event id and bytes, to the
@@ -27,6 +27,11 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
     let text = incoming.text(BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
+        return Ok(answer);
+    }
+    let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
+    incoming.check_if_match(before.updated_at)?;
     let wanted: ReplayRequest = text.parse()?;
     let kept = serde_json::json!({ "id": id.to_string(), "status": "queued" });
     let prepared = Prepared::new(

@@ -39,6 +39,7 @@ pub(crate) async fn make(
     at: &str,
     incoming: &mut Incoming,
 ) -> Result<HttpResponse, Problem> {
+    incoming.expect_no_if_match()?;
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: EndpointRequest = text.parse()?;
     let secret = choose_secret(api, wanted.secret.as_deref())?;

@@ -7,6 +7,7 @@ use super::find;
 use super::health::report;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -18,10 +19,12 @@ pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<(String, String)>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsWrite).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
+    incoming.check_if_match(endpoint.updated_at)?;
     api.store.reset_endpoint(endpoint.id).await?;
     Ok(outgoing::plain(&report(&api, endpoint.id).await?))
 }

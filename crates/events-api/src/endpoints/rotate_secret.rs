@@ -15,7 +15,7 @@ use super::{find, read_secret};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::Prepared;
+use crate::once::{Prepared, repeated};
 use crate::problem::Problem;
 
 /// So many secrets may sign at once; the header grows with each.
@@ -35,8 +35,11 @@ pub(crate) async fn handle(
     caller.require(Scope::SecretsRead)?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let before = find(&api, &caller, &tenant, &path.1).await?;
-    incoming.check_if_match(before.endpoint.updated_at)?;
     let text = incoming.text(BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, Some(tenant.id)), &text).await? {
+        return Ok(answer);
+    }
+    incoming.check_if_match(before.endpoint.updated_at)?;
     let wanted: RotateSecret = text.parse()?;
     let secret = choose_secret(&api, wanted.secret.as_deref())?;
     let overlap = overlap(wanted.overlap_seconds)?;

@@ -7,6 +7,7 @@ use model::access::Scope;
 use model::endpoint::{Endpoint, EndpointStatus};
 use serde_json::Value;
 
+use super::credentials::{Given, keep_where_they_belong};
 use super::{build, find, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
@@ -40,8 +41,7 @@ pub(crate) async fn change(
     let before = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
     let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
-    keep_oauth_secret_where_it_belongs(&before, &patch)?;
-    let given = given_headers(&patch);
+    let given = Given::in_patch(&patch);
     let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
@@ -64,47 +64,11 @@ pub(crate) async fn change(
         updated_at: now,
         ..wanted
     };
-    keep_headers_where_they_belong(&before, &after, &given)?;
+    keep_where_they_belong(&before, &after, &given)?;
     if !api.store.update_endpoint(&after, before.updated_at).await? {
         return Err(Problem::changed_meanwhile());
     }
     Ok(outgoing::one(&present(api, tenant, &after), after.updated_at))
-}
-
-/// A secret that was written for one token endpoint is not sent to another:
-/// whoever may change an endpoint may not read its secrets.
-fn keep_oauth_secret_where_it_belongs(before: &Endpoint, patch: &Value) -> Result<(), Problem> {
-    let Some(Value::Object(oauth)) = patch.get("oauth") else { return Ok(()) };
-    let moved = oauth.contains_key("token_url") || oauth.contains_key("client_id");
-    if before.calls.oauth.is_some() && moved && !oauth.contains_key("client_secret") {
-        let detail = "is required with another token_url or client_id";
-        return Err(Problem::invalid("/oauth/client_secret", "required", detail));
-    }
-    Ok(())
-}
-
-/// The headers whose values a patch gives.
-fn given_headers(patch: &Value) -> Vec<String> {
-    let headers = patch.get("headers").and_then(Value::as_object);
-    headers.map(|headers| headers.keys().cloned().collect()).unwrap_or_default()
-}
-
-/// Values of headers that were written for one host are not sent to another:
-/// they are given again, or taken away.
-fn keep_headers_where_they_belong(
-    before: &Endpoint,
-    after: &Endpoint,
-    given: &[String],
-) -> Result<(), Problem> {
-    let kept = after.headers.iter().find(|header| !given.contains(&header.name));
-    match kept {
-        Some(header) if before.url.origin() != after.url.origin() => Err(Problem::invalid(
-            format!("/headers/{}", header.name),
-            "required",
-            "was written for another host: give its value again, or null to remove it",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Header names in lower case, as they are stored: a patch means the same

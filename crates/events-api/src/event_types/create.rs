@@ -24,6 +24,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
+    incoming.expect_no_if_match()?;
     let text = incoming.text(BODY_LIMIT).await?;
     let request: EventTypeRequest = text.parse()?;
     let about = (&incoming, &caller, None);

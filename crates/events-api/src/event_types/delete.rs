@@ -7,6 +7,7 @@ use super::find;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::catalogue::{may_change, remove};
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -18,10 +19,11 @@ pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
     let entry = find(&api, &caller, &path).await?;
-    remove(&api, caller.view().project, &entry.name).await?;
+    remove(&api, caller.view().project, &entry.name, &incoming).await?;
     Ok(outgoing::nothing())
 }

@@ -3,7 +3,7 @@
 use api_types::PublishRequest;
 use delivery_log::access::UnknownTenant;
 use delivery_log::events::Publish;
-use delivery_log::idempotency::{self, Claim};
+use delivery_log::idempotency::{self, Claim, KeySpace, SpacedKey};
 use delivery_log::tenants::Tenant;
 use model::event::{EventData, InvalidData, Labels};
 use model::event_type::EventType;
@@ -27,12 +27,14 @@ pub(super) struct Built {
     pub(super) fitting: Result<Fitting, Problem>,
 }
 
-/// An event to publish. `key` is that of the request's header.
+/// An event to publish. `key` is that of the request's header; it, or that of
+/// the event itself, belongs to `space`.
 pub(super) async fn publish(
     api: &Api,
     caller: &Caller,
     wanted: &PublishRequest,
     key: Option<IdempotencyKey>,
+    space: KeySpace,
 ) -> Result<Built, Problem> {
     let mut faults = Faults::default();
     let handle = faults.check("/tenant", TenantHandle::parse(&wanted.tenant));
@@ -81,7 +83,7 @@ pub(super) async fn publish(
         labels,
         data,
         older: fitting.as_mut().map(|fitting| std::mem::take(&mut fitting.older)).unwrap_or_default(),
-        claim: key.map(|key| claim(api, key, tenant, wanted)),
+        claim: key.map(|key| claim(api, SpacedKey::new(space, &key), tenant, wanted)),
         test: None,
     };
     Ok(Built { publish, fitting })
@@ -106,7 +108,7 @@ fn chosen_key(
 /// What a repetition is recognised by: every field that was given, and not
 /// the bytes of the request, so that a batch can repeat a single publish. The
 /// tenant counts by its own id: one that was created again is another.
-fn claim(api: &Api, key: IdempotencyKey, tenant: TenantId, wanted: &PublishRequest) -> Claim {
+fn claim(api: &Api, key: SpacedKey, tenant: TenantId, wanted: &PublishRequest) -> Claim {
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let labels = serde_json::to_string(&wanted.labels).unwrap_or_default();
     let fingerprint = fingerprint(&[

@@ -24,6 +24,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
+    incoming.expect_no_if_match()?;
     let text = incoming.text(api.settings.max_data_bytes + AROUND_DATA).await?;
     let wanted: PublishRequest = text.parse()?;
     let submitted = submit(&api, &caller, &wanted, incoming.idempotency_key()?, Fate::AsSet).await?;

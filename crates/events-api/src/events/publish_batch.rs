@@ -31,6 +31,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
+    incoming.expect_no_if_match()?;
     let batch: BatchRequest = incoming.text(LIMIT).await?.parse_outside()?;
     if batch.events.is_empty() || batch.events.len() > MAX_EVENTS {
         let detail = format!("must hold 1 to {MAX_EVENTS} events");

@@ -3,7 +3,7 @@
 use api_types::{PublishAnswer, PublishRequest, Warning};
 use delivery_log::access::Validation;
 use delivery_log::events::{Publish, Published};
-use delivery_log::idempotency::{FirstAnswer, KeptAnswer, Once, Performed};
+use delivery_log::idempotency::{FirstAnswer, KeptAnswer, KeySpace, Once, Performed};
 use delivery_log::quarantine::{MAX_HELD, QuarantineKept, Quarantined};
 use model::ids::{EventId, QuarantineId};
 use model::names::{IdempotencyKey, OrderingKey};
@@ -41,7 +41,11 @@ pub(crate) async fn submit(
     key: Option<IdempotencyKey>,
     fate: Fate,
 ) -> Result<Submitted, Problem> {
-    let Built { publish, fitting } = build::publish(api, caller, wanted, key).await?;
+    let space = match fate {
+        Fate::AsSet => KeySpace::Publishes(caller.principal()),
+        Fate::Published => KeySpace::Releases,
+    };
+    let Built { publish, fitting } = build::publish(api, caller, wanted, key, space).await?;
     let fitting = match fitting {
         Ok(fitting) => fitting,
         Err(problem) => return first(api, &publish).await?.ok_or(problem),

@@ -6,24 +6,38 @@ use model::access::Scope;
 use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
 /// Holds everything that waits for the project's endpoints, until it is resumed.
 #[utoipa::path(post, path = "/v1/project/pause", tag = "project",
     responses((status = 200, body = api_types::Project)))]
-pub(crate) async fn pause(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, true).await
+pub(crate) async fn pause(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &incoming, true).await
 }
 
 /// Lets go what was held by a pause of the project.
 #[utoipa::path(post, path = "/v1/project/resume", tag = "project",
     responses((status = 200, body = api_types::Project)))]
-pub(crate) async fn resume(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, false).await
+pub(crate) async fn resume(
+    api: web::Data<Api>,
+    credentials: Credentials,
+    incoming: Incoming,
+) -> Result<HttpResponse, Problem> {
+    set(&api, credentials, &incoming, false).await
 }
 
-async fn set(api: &Api, credentials: Credentials, paused: bool) -> Result<HttpResponse, Problem> {
+async fn set(
+    api: &Api,
+    credentials: Credentials,
+    incoming: &Incoming,
+    paused: bool,
+) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::ProjectWrite).await?;
     if caller.view().tenant.is_some() {
         return Err(Problem::new(
@@ -31,6 +45,9 @@ async fn set(api: &Api, credentials: Credentials, paused: bool) -> Result<HttpRe
             "a key that is bound to a tenant cannot pause the project",
         ));
     }
+    let found = api.store.find_project(caller.view().project).await?;
+    let before = found.ok_or_else(|| Problem::not_found("project"))?;
+    incoming.check_if_match(before.updated_at)?;
     let after = api.store.pause_project(caller.view().project, paused).await?;
     let after = after.ok_or_else(|| Problem::not_found("project"))?;
     Ok(outgoing::one(&present(&after), after.updated_at))

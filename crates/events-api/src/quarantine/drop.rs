@@ -6,6 +6,7 @@ use model::access::Scope;
 use super::{ended, find, present};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -16,9 +17,11 @@ pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
     let before = find(&api, &caller, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
     let done = api.store.drop_quarantined(caller.view(), before.id).await?;
     let after = find(&api, &caller, &path).await?;
     match done {

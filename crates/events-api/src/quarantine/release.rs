@@ -30,13 +30,14 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventsWrite).await?;
     let wanted: ReleaseRequest = incoming.text(api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
     let before = find(&api, &caller, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
     let request = request(&api, &before, wanted)?;
     // From here on nobody drops it. If this process dies, it can be released again.
     if !api.store.begin_release(caller.view(), before.id).await? {
         return Err(ended(&find(&api, &caller, &path).await?));
     }
     // Released twice at the same moment, it is one event all the same.
-    let key = IdempotencyKey::parse(&format!("quarantine:{}", before.id))
+    let key = IdempotencyKey::parse(&before.id.to_string())
         .map_err(|_| Problem::new(Code::Internal, "an id is a key"))?;
     let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await;
     let event = submitted.as_ref().ok().and_then(|submitted| submitted.event);

@@ -36,6 +36,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
+    incoming.expect_no_if_match()?;
     let text = incoming.text(BODY_LIMIT).await?;
     let wanted: ReplayWish = text.parse()?;
     let endpoint = find_endpoint(&api, &caller, &wanted).await?;

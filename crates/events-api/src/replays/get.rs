@@ -19,5 +19,5 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesRead).await?;
     let replay = find(&api, &caller, &path).await?;
-    Ok(outgoing::plain(&present(&replay)))
+    Ok(outgoing::one(&present(&replay), replay.updated_at))
 }

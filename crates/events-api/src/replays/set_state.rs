@@ -8,6 +8,7 @@ use model::replay::ReplayState;
 use super::{find, missing, present};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
@@ -18,8 +19,9 @@ pub(crate) async fn pause(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, ReplayState::Paused).await
+    set(&api, credentials, &path, &incoming, ReplayState::Paused).await
 }
 
 /// Lets a paused replay go on.
@@ -29,8 +31,9 @@ pub(crate) async fn resume(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, ReplayState::Running).await
+    set(&api, credentials, &path, &incoming, ReplayState::Running).await
 }
 
 /// Ends a replay. What was sent goes its way.
@@ -40,20 +43,26 @@ pub(crate) async fn cancel(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, ReplayState::Canceled).await
+    set(&api, credentials, &path, &incoming, ReplayState::Canceled).await
 }
 
 async fn set(
     api: &Api,
     credentials: Credentials,
     id: &str,
+    incoming: &Incoming,
     state: ReplayState,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
-    let replay_id = id.parse().map_err(|_| missing())?;
-    match api.store.set_replay(caller.view(), replay_id, state).await? {
-        ReplaySet::Done => Ok(outgoing::plain(&present(&find(api, &caller, id).await?))),
+    let before = find(api, &caller, id).await?;
+    incoming.check_if_match(before.updated_at)?;
+    match api.store.set_replay(caller.view(), before.id, state).await? {
+        ReplaySet::Done => {
+            let after = find(api, &caller, id).await?;
+            Ok(outgoing::one(&present(&after), after.updated_at))
+        }
         ReplaySet::NotFound => Err(missing()),
         ReplaySet::Ended(state) => {
             Err(Problem::new(Code::Conflict, format!("the replay is {state}; start another one")))

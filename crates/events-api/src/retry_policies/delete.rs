@@ -4,9 +4,10 @@ use actix_web::{HttpResponse, web};
 use delivery_log::policies::PolicyRemoved;
 use model::access::Scope;
 
-use super::{may_change, refuse_built_in};
+use super::{find, may_change, refuse_built_in};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
@@ -17,10 +18,13 @@ pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::ProjectWrite).await?;
     may_change(&caller)?;
     refuse_built_in(&path)?;
+    let before = find(&api, caller.view().project, &path).await?;
+    incoming.check_if_match(before.updated_at)?;
     match api.store.remove_policy(caller.view().project, &path).await? {
         PolicyRemoved::Done => Ok(outgoing::nothing()),
         PolicyRemoved::NotFound => Err(Problem::not_found("retry policy")),

@@ -6,6 +6,7 @@ use model::access::Scope;
 use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -16,8 +17,9 @@ pub(crate) async fn pause(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, true).await
+    set(&api, credentials, &path, &incoming, true).await
 }
 
 /// Lets go what was held by a pause of the tenant.
@@ -27,18 +29,21 @@ pub(crate) async fn resume(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, false).await
+    set(&api, credentials, &path, &incoming, false).await
 }
 
 async fn set(
     api: &Api,
     credentials: Credentials,
     handle: &str,
+    incoming: &Incoming,
     paused: bool,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::TenantsWrite).await?;
     let tenant = api.tenant(&caller, handle).await?;
+    incoming.check_if_match(tenant.updated_at)?;
     let after = api.store.pause_tenant(caller.view(), tenant.id, paused).await?;
     let after = after.ok_or_else(|| Problem::not_found("tenant"))?;
     Ok(outgoing::one(&present(&after), after.updated_at))

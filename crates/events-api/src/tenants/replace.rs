@@ -30,9 +30,7 @@ pub(crate) async fn handle(
         if caller.view().tenant.is_some() {
             return Err(Problem::not_found("tenant"));
         }
-        if incoming.has_if_match() {
-            return Err(Problem::changed_meanwhile());
-        }
+        incoming.expect_no_if_match()?;
         return match api.store.create_tenant(&wanted, None).await? {
             Performed::First(Created::New) => Ok(created(&wanted)),
             _ => Err(Problem::new(Code::Conflict, "the tenant was made this very moment; try again")),
