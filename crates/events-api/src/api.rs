@@ -1,5 +1,6 @@
 //! What every handler works with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use delivery_log::tenants::Tenant;
@@ -10,6 +11,7 @@ use model::names::TenantHandle;
 use model::operations;
 
 use crate::auth::Caller;
+use crate::catalogue::reasoning::Turn;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
@@ -24,6 +26,9 @@ pub struct Settings {
     pub max_data_bytes: usize,
     /// How many threads serve requests.
     pub workers: usize,
+    /// The program that answers questions about schemas, when it is run with
+    /// the argument `reason`.
+    pub program: PathBuf,
 }
 
 /// What every handler works with.
@@ -32,6 +37,8 @@ pub(crate) struct Api {
     pub(crate) surroundings: Surroundings,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
+    /// Whose turn it is to check a change of the catalogue.
+    pub(crate) catalogue_turn: Turn,
 }
 
 impl Api {

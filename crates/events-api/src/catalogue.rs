@@ -2,10 +2,11 @@
 
 pub(crate) mod apply;
 pub(crate) mod openapi;
+pub(crate) mod reasoning;
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 
 use api_types::{CutOff, EventTypeRequest, VersionRequest, Warning};
 use delivery_log::catalogue::{CatalogueSaved, pinned_to};
@@ -13,7 +14,7 @@ use delivery_log::idempotency::{Once, Performed};
 use model::catalogue::{EventTypeEntry, MAX_TYPES, Saved, VersionStatus, WantedSchema, WantedType, save};
 use model::event_type::EventType;
 use model::ids::ProjectId;
-use model::schema::Fault;
+use model::schema::{Fault, Reasoner};
 
 use crate::api::Api;
 use crate::auth::Caller;
@@ -21,6 +22,7 @@ use crate::incoming::Incoming;
 use crate::once::Prepared;
 use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
+use reasoning::apart;
 
 /// How often a change is checked again because something else changed meanwhile.
 const ATTEMPTS: usize = 10;
@@ -104,7 +106,7 @@ pub(crate) fn may_change(caller: &Caller) -> Result<(), Problem> {
 }
 
 /// Checks changes against the catalogue and the endpoints as they are known now.
-pub(crate) fn plan(api: &Api, project: ProjectId, changes: &[Change]) -> Plan {
+pub(crate) fn plan(api: &Api, project: ProjectId, changes: &[Change], reasoner: &dyn Reasoner) -> Plan {
     let configuration = api.store.configuration();
     let mut plan = Plan {
         checked_at: configuration.version(),
@@ -120,7 +122,7 @@ pub(crate) fn plan(api: &Api, project: ProjectId, changes: &[Change]) -> Plan {
     }
     for change in changes {
         let before = known.iter().find(|entry| entry.name == change.name);
-        match save((project, &change.name), before.map(Arc::as_ref), &change.wanted, now) {
+        match save((project, &change.name), before.map(Arc::as_ref), &change.wanted, now, reasoner) {
             Ok(saved) => {
                 if saved.type_changed || !saved.created.is_empty() || !saved.changed.is_empty() {
                     plan.cut_off.extend(cut_off(api, before.map(Arc::as_ref), &saved.entry));
@@ -177,14 +179,17 @@ pub(crate) enum Changed {
 /// Makes changes, checked against what is there when they are made. `once` is
 /// made from the plan.
 pub(crate) async fn change(
-    api: &Api,
+    api: &web::Data<Api>,
     project: ProjectId,
-    changes: &[Change],
+    changes: Vec<Change>,
     once: impl Fn(&Plan) -> Result<Option<Once>, Problem>,
 ) -> Result<Changed, Problem> {
+    let changes: Arc<[Change]> = changes.into();
     for _ in 0..ATTEMPTS {
         api.store.refresh().await?;
-        let plan = plan(api, project, changes).accepted()?;
+        let changes = Arc::clone(&changes);
+        let plan = apart(api, move |api, reasoner| plan(api, project, &changes, reasoner)).await?;
+        let plan = plan.accepted()?;
         let entries: Vec<EventTypeEntry> = plan.saved.iter().map(|saved| saved.entry.clone()).collect();
         match api.store.save_event_types(&entries, plan.checked_at, once(&plan)?).await? {
             Performed::First(CatalogueSaved::Done) => return Ok(Changed::Done(plan)),
@@ -197,12 +202,12 @@ pub(crate) async fn change(
 
 /// Makes one change, whose answer is kept for repetitions of the request.
 pub(crate) async fn change_once(
-    api: &Api,
+    api: &web::Data<Api>,
     caller: &Caller,
     wanted: Change,
     prepare: impl Fn(&Plan) -> Result<Prepared, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    match change(api, caller.view().project, &[wanted], |plan| Ok(prepare(plan)?.once())).await? {
+    match change(api, caller.view().project, vec![wanted], |plan| Ok(prepare(plan)?.once())).await? {
         Changed::Done(plan) => prepare(&plan)?.settle(Performed::First(()), Ok),
         Changed::Repeated(Performed::Repeated(answer)) => Ok(outgoing::kept(answer, true, None)),
         Changed::Repeated(_) => Err(Problem::key_reused()),

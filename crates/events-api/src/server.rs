@@ -10,6 +10,7 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, Settings};
+use crate::catalogue::reasoning::Turn;
 use crate::metrics::Metrics;
 use crate::{admin, request_context, routes};
 
@@ -54,7 +55,13 @@ pub fn start(
     registry: &Registry,
 ) -> Result<Servers, StartError> {
     let workers = settings.workers.max(1);
-    let api = web::Data::new(Api { store, surroundings, settings, metrics: Metrics::new(registry)? });
+    let api = web::Data::new(Api {
+        store,
+        surroundings,
+        settings,
+        metrics: Metrics::new(registry)?,
+        catalogue_turn: Turn::default(),
+    });
     let registry = web::Data::new(registry.clone());
     let operators = api.clone();
     let answer = move |config: &mut web::ServiceConfig| {

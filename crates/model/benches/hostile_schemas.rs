@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Choices, changed, schema, value};
-use model::schema::Schema;
+use model::schema::{Schema, Unhurried};
 use serde_json::{Value, json};
 
 /// The longest of something, and what it was.
@@ -56,12 +56,12 @@ fn pairs() {
         let root = |data: &Value| json!({ "properties": { "data": data } }).to_string();
         let text = root(&inner);
         let began = Instant::now();
-        let parsed = Schema::parse(&text);
+        let parsed = Schema::parse(&text, &Unhurried);
         parsing.note(began, parsed.is_ok(), || short(&text));
         let Ok(parsed) = parsed else { continue };
-        if let Ok(newer) = Schema::parse(&root(&changed(&mut choices, &inner))) {
+        if let Ok(newer) = Schema::parse(&root(&changed(&mut choices, &inner)), &Unhurried) {
             let began = Instant::now();
-            let breaks = parsed.breaks(&newer);
+            let breaks = parsed.breaks(&newer, &Unhurried);
             comparing.note(began, breaks.is_empty(), || short(&text));
         }
         let data = json!({ "data": value(&mut choices, &inner, 5) });
@@ -101,7 +101,7 @@ fn patterns() {
         }
         let schema = json!({ "properties": { "a": { "pattern": text } } }).to_string();
         let began = Instant::now();
-        let parsed = Schema::parse(&schema);
+        let parsed = Schema::parse(&schema, &Unhurried);
         parsing.note(began, parsed.is_ok(), || short(&text));
         let Ok(parsed) = parsed else { continue };
         let data = json!({ "a": choices.one_of(&texts) });
@@ -151,14 +151,14 @@ fn shapes() {
     for schema in &schemas {
         let text = schema.to_string();
         let began = Instant::now();
-        let parsed = Schema::parse(&text);
+        let parsed = Schema::parse(&text, &Unhurried);
         parsing.note(began, parsed.is_ok(), || short(&text));
         let Ok(parsed) = parsed else { continue };
         for other in &schemas {
             let newer = other.to_string();
-            if let Ok(other) = Schema::parse(&newer) {
+            if let Ok(other) = Schema::parse(&newer, &Unhurried) {
                 let began = Instant::now();
-                let breaks = black_box(parsed.breaks(&other));
+                let breaks = black_box(parsed.breaks(&other, &Unhurried));
                 comparing.note(began, breaks.is_empty(), || {
                     let (older, newer): (String, String) =
                         (text.chars().take(60).collect(), newer.chars().take(60).collect());

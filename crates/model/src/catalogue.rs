@@ -249,7 +249,7 @@ mod tests {
     fn version(number: u32, day: i64, relation: Relation) -> Version {
         Version {
             number,
-            schema: Arc::new(Schema::parse("{}").expect("a schema")),
+            schema: Arc::new(Schema::from_stored("{}").expect("a schema")),
             example: None,
             changelog: String::new(),
             status: VersionStatus::Active,

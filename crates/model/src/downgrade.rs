@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::schema::{BreakKind, Fault, Schema};
+use crate::schema::{BreakKind, Fault, Reasoner, Schema};
 
 /// How many steps a downgrade may have.
 pub const MAX_STEPS: usize = 100;
@@ -122,13 +122,19 @@ impl Downgrade {
 
     /// Why data of `newer` does not always become data of `older`. Faults
     /// speak against the downgrade; doubts are what could not be told.
-    pub fn check(&self, older: &Schema, newer: &Schema, examples: &[Value]) -> Checked {
+    pub fn check(
+        &self,
+        older: &Schema,
+        newer: &Schema,
+        examples: &[Value],
+        reasoner: &dyn Reasoner,
+    ) -> Checked {
         let mut checked = Checked::default();
-        match promise::promised(&self.steps, newer.inlined()) {
+        match promise::promised(&self.steps, newer) {
             Err(faults) => checked.faults.extend(faults),
             Ok(schema) => {
                 let promised = schema.and_then(|schema| newer.derived(schema));
-                let breaks = promised.map(|promised| older.breaks(&promised));
+                let breaks = promised.map(|promised| older.breaks(&promised, reasoner));
                 match breaks {
                     None => {
                         checked.doubts.push("what comes of it cannot be told from the schemas".to_owned())

@@ -1,27 +1,30 @@
 //! JSON Schemas of event data: what they may say, and what data they take.
 //!
 //! A schema is checked when it is saved, so that no data can make it slow: it
-//! refers to nothing outside itself and never to itself, its patterns run in
-//! linear time, and what it costs to look at a value is bounded.
+//! refers to nothing outside itself, its patterns run in linear time, and what
+//! it costs to look at a value is known and bounded.
 //!
 //! Drafts 2020-12 and 07 of <https://json-schema.org/specification>; `format`
 //! counts.
 
 mod compatibility;
 mod cost;
-mod inline;
-mod places;
+mod document;
+mod reasoning;
 mod sensitive;
 
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::canonical;
 use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use compatibility::{Break, BreakKind};
+pub use reasoning::{Answer, Question, Reasoner, Unhurried};
 
 use cost::Cost;
+pub(crate) use document::refers_to_definitions_alone;
+use document::{DEFINITIONS, View, each_part};
 
 /// The greatest length of a schema, in bytes.
 pub const MAX_TEXT: usize = 64 * 1024;
@@ -42,7 +45,7 @@ const MAX_REASONED: usize = 24;
 const TOLD: usize = 20;
 
 /// Something about a schema, or about data, that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Where: a JSON pointer (RFC 6901).
     pub pointer: String,
@@ -60,8 +63,7 @@ impl Fault {
 pub struct Schema {
     text: Arc<str>,
     draft: Draft,
-    /// The schema with everything that it refers to in its place.
-    inlined: Value,
+    root: Value,
     cost: Cost,
     /// Made when it is needed first. None if the library does not take the schema any more.
     validator: OnceLock<Option<Validator>>,
@@ -81,68 +83,60 @@ impl PartialEq for Schema {
 
 impl Schema {
     /// Checks a schema. All that is wrong with it is told.
-    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(text: &str, reasoner: &dyn Reasoner) -> Result<Self, Vec<Fault>> {
         if text.len() > MAX_TEXT {
             let detail = format!("is longer than {MAX_TEXT} bytes");
             return Err(vec![Fault::new("", detail)]);
         }
-        let root: Value = serde_json::from_str(text)
-            .map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])?;
-        let schema = Self::check(text, &root)?;
-        schema.check_satisfiable(&root)?;
-        Ok(schema)
-    }
-
-    /// A schema that was checked when it was saved.
-    pub fn from_stored(text: &str) -> Result<Self, Vec<Fault>> {
-        let root: Value = serde_json::from_str(text)
-            .map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])?;
-        let draft = draft(&root)?;
-        let inlined = inline::inline(&root, draft)?;
-        let cost = Cost::of(&inlined)?;
-        Ok(Self { text: text.into(), draft, inlined, cost, validator: OnceLock::new() })
-    }
-
-    fn check(text: &str, root: &Value) -> Result<Self, Vec<Fault>> {
+        let root = read(text)?;
         if !root.is_object() {
             return Err(vec![Fault::new("", "must be a JSON object")]);
         }
-        let draft = draft(root)?;
-        let inlined = inline::inline(root, draft)?;
-        let cost = Cost::of(&inlined)?;
-        // As it was written, so that faults point to where they are.
-        if let Err(error) = build(root, draft) {
+        let draft = draft(&root)?;
+        document::check(&root, draft)?;
+        // Before the library gets to see it: what is slow to use is slow to read.
+        let cost = Cost::of(View { root: &root, draft })?;
+        let validator = build(&root, draft).map_err(|error| {
             let pointer = match error.instance_path().as_str() {
                 "" => error.schema_path().to_string(),
                 path => path.to_owned(),
             };
-            return Err(vec![Fault::new(pointer, error.to_string())]);
-        }
-        // What is used; it has more places than those that the draft knows of.
-        let validator = build(&inlined, draft).map_err(|error| vec![Fault::new("", error.to_string())])?;
-        Ok(Self { text: text.into(), draft, inlined, cost, validator: OnceLock::from(Some(validator)) })
+            vec![Fault::new(pointer, error.to_string())]
+        })?;
+        let schema =
+            Self { text: text.into(), draft, root, cost, validator: OnceLock::from(Some(validator)) };
+        schema.check_satisfiable(reasoner)?;
+        Ok(schema)
+    }
+
+    /// A schema that was checked when it was saved, perhaps by other rules: one
+    /// that would be refused today checks no data.
+    pub fn from_stored(text: &str) -> Result<Self, Vec<Fault>> {
+        let root = read(text)?;
+        let draft = draft(&root)?;
+        let view = View { root: &root, draft };
+        let cost = document::check(&root, draft).and_then(|()| Cost::of(view)).unwrap_or(Cost::UNBOUNDED);
+        Ok(Self { text: text.into(), draft, root, cost, validator: OnceLock::new() })
+    }
+
+    fn view(&self) -> View<'_> {
+        View { root: &self.root, draft: self.draft }
     }
 
     /// Nothing in it contradicts itself.
-    fn check_satisfiable(&self, root: &Value) -> Result<(), Vec<Fault>> {
-        if alternatives(&self.inlined) > MAX_REASONED {
+    fn check_satisfiable(&self, reasoner: &dyn Reasoner) -> Result<(), Vec<Fault>> {
+        if alternatives(&self.root) > MAX_REASONED {
             return Ok(());
         }
-        let object = json!({ "allOf": [self.inlined, { "type": "object" }] });
-        let of_objects = canonical_options(self.draft).canonicalize(&object);
-        if of_objects.is_ok_and(|schema| schema.satisfiability() == canonical::Satisfiability::No) {
-            return Err(vec![Fault::new("", "no JSON object can satisfy it, and data is always one")]);
+        match reasoner.answer(Question::Contradictions { schema: self.root.clone() }) {
+            Answer::Yes | Answer::Unknown => Ok(()),
+            Answer::No(faults) => Err(faults),
+            Answer::Undecided => {
+                let detail = "is too complex: whether it contradicts itself cannot be told in the time there is; \
+                              say less in dependent…, if and not";
+                Err(vec![Fault::new("", detail)])
+            }
         }
-        let prepared = canonical_options(self.draft).prepare(root);
-        let Ok(empty) = prepared.and_then(|prepared| prepared.unsatisfiable()) else { return Ok(()) };
-        let contradicts = |pointer: &String| root.pointer(pointer) != Some(&Value::Bool(false));
-        let faults: Vec<Fault> = empty
-            .into_keys()
-            .filter(contradicts)
-            .take(TOLD)
-            .map(|pointer| Fault::new(pointer, "contradicts itself: no value can satisfy it"))
-            .collect();
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// The schema as it was written.
@@ -151,20 +145,27 @@ impl Schema {
     }
 
     fn validator(&self) -> Option<&Validator> {
-        self.validator.get_or_init(|| build(&self.inlined, self.draft).ok()).as_ref()
+        let usable = self.cost != Cost::UNBOUNDED;
+        self.validator.get_or_init(|| build(&self.root, self.draft).ok().filter(|_| usable)).as_ref()
     }
 
     /// Checks data, whose text has so many bytes. Faults point into the data.
     pub fn validate(&self, data: &Value, bytes: usize) -> Result<(), Vec<Fault>> {
+        let only = |detail: &str| Err(vec![Fault::new("", detail)]);
+        if self.cost == Cost::UNBOUNDED {
+            return only("its schema is too complex to be used; save a simpler one");
+        }
         if !self.cost.allows(data, bytes) {
-            let detail = "is too large to be checked against its schema in the time there is";
-            return Err(vec![Fault::new("", detail)]);
+            return only("is too large to be checked against its schema in the time there is");
         }
         let Some(validator) = self.validator() else {
-            return Err(vec![Fault::new("", "its schema cannot be used any more; save it anew")]);
+            return only("its schema cannot be used any more; save it anew");
         };
         if validator.is_valid(data) {
             return Ok(());
+        }
+        if !self.cost.allows_telling(data, bytes) {
+            return only("does not satisfy its schema, and is too large to tell where");
         }
         let fault = |error: jsonschema::ValidationError<'_>| {
             // The value may be nobody's business.
@@ -179,15 +180,18 @@ impl Schema {
 
     /// What breaks for a receiver that goes by `self` when data comes that
     /// satisfies `newer`. None if every such value satisfies `self`, too.
-    pub fn breaks(&self, newer: &Self) -> Vec<Break> {
+    pub fn breaks(&self, newer: &Self, reasoner: &dyn Reasoner) -> Vec<Break> {
         if self.draft != newer.draft {
             return vec![Break::undecided("/$schema", "schemas of different drafts are not compared")];
         }
-        let found = compatibility::compare(&self.inlined, &newer.inlined, self.draft);
+        if self.cost == Cost::UNBOUNDED || newer.cost == Cost::UNBOUNDED {
+            return vec![Break::undecided("", "the schemas are too complex to be compared")];
+        }
+        let found = compatibility::compare(self.view(), newer.view());
         if found.iter().any(|one| one.kind == BreakKind::Breaks) {
             return found;
         }
-        match (found.is_empty(), self.covers(newer)) {
+        match (found.is_empty(), self.covers(newer, reasoner)) {
             // Two ways to decide it: what either of them doubts is not promised.
             (true, Some(false)) => vec![Break::undecided("", "the two schemas cannot be compared")],
             (false, Some(true)) => Vec::new(),
@@ -196,51 +200,89 @@ impl Schema {
     }
 
     /// Whether the library proves or refutes that all data of `newer` satisfies this one.
-    fn covers(&self, newer: &Self) -> Option<bool> {
-        if alternatives(&self.inlined) + alternatives(&newer.inlined) > 2 * MAX_REASONED {
+    fn covers(&self, newer: &Self, reasoner: &dyn Reasoner) -> Option<bool> {
+        if alternatives(&self.root) + alternatives(&newer.root) > 2 * MAX_REASONED {
             return None;
         }
-        let canonical = |schema: &Value| canonical_options(self.draft).canonicalize(schema).ok();
-        // Whatever the schemas say: data is an object.
-        let newer = json!({ "allOf": [newer.inlined, { "type": "object" }] });
-        match canonical(&self.inlined)?.covers(&canonical(&newer)?).ok()? {
-            canonical::Containment::Yes => Some(true),
-            canonical::Containment::No => Some(false),
-            canonical::Containment::Unknown => None,
+        let question = Question::Covers { older: self.root.clone(), newer: newer.root.clone() };
+        match reasoner.answer(question) {
+            Answer::Yes => Some(true),
+            Answer::No(_) => Some(false),
+            Answer::Unknown | Answer::Undecided => None,
         }
     }
 
     /// Whether anything in it is marked as sensitive.
     pub fn has_sensitive(&self) -> bool {
-        sensitive::is_marked(&self.inlined)
+        sensitive::has_marked(self.view())
     }
 
     /// The data with `"***"` in the place of everything that the schema marks
-    /// with `"x-sensitive": true`.
+    /// with `"x-sensitive": true`; of data that is too large for that, nothing.
     pub fn masked(&self, data: &Value) -> Value {
-        sensitive::masked(data, &self.inlined)
+        match self.cost.allows_looking(data) {
+            true => sensitive::masked(data, self.view()),
+            false => Value::from(sensitive::MASK),
+        }
     }
 
-    /// The schema as it may stand in another document: without references.
-    pub fn standalone(&self) -> Value {
-        let mut schema = self.inlined.clone();
-        if let (Draft::Draft7, Value::Object(object)) = (self.draft, &mut schema) {
-            object.insert("$schema".to_owned(), Value::from("http://json-schema.org/draft-07/schema#"));
+    /// The schema as it may stand in another document, at the place that a
+    /// reference such as `#/components/schemas/order` names.
+    pub fn standing_at(&self, place: &str) -> Value {
+        let mut schema = moved(&self.root, place);
+        if let Value::Object(object) = &mut schema {
+            object.remove("$id");
+            object.remove("$schema");
+            if self.draft == Draft::Draft7 {
+                let uri = "http://json-schema.org/draft-07/schema#";
+                object.insert("$schema".to_owned(), Value::from(uri));
+            }
         }
         schema
     }
 
-    /// The schema with everything that it refers to in its place.
-    pub(crate) fn inlined(&self) -> &Value {
-        &self.inlined
+    /// The schema as JSON.
+    pub(crate) fn root(&self) -> &Value {
+        &self.root
+    }
+
+    /// What a part of the schema refers to.
+    pub(crate) fn target(&self, part: &Value) -> Option<&Value> {
+        self.view().target(part)
+    }
+
+    /// Where definitions stand in a schema of this draft.
+    pub(crate) fn definitions(&self) -> &'static str {
+        if self.draft == Draft::Draft7 { DEFINITIONS[1] } else { DEFINITIONS[0] }
     }
 
     /// A schema made of another, for comparing.
-    pub(crate) fn derived(&self, inlined: Value) -> Option<Self> {
-        let cost = Cost::of(&inlined).ok()?;
-        let validator = OnceLock::new();
-        Some(Self { text: inlined.to_string().into(), draft: self.draft, inlined, cost, validator })
+    pub(crate) fn derived(&self, root: Value) -> Option<Self> {
+        let view = View { root: &root, draft: self.draft };
+        let cost = document::check(&root, self.draft).and_then(|()| Cost::of(view)).ok()?;
+        let text = root.to_string().into();
+        Some(Self { text, draft: self.draft, root, cost, validator: OnceLock::new() })
     }
+}
+
+fn read(text: &str) -> Result<Value, Vec<Fault>> {
+    serde_json::from_str(text).map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])
+}
+
+/// A part whose references begin at another place.
+fn moved(part: &Value, place: &str) -> Value {
+    let mut copy = part.clone();
+    if let Some(Value::String(reference)) = copy.get_mut("$ref")
+        && let Some(rest) = reference.strip_prefix('#')
+    {
+        *reference = format!("{place}{rest}");
+    }
+    each_part(part, |at, inner| {
+        if let Some(there) = copy.pointer_mut(&at) {
+            *there = moved(inner, place);
+        }
+    });
+    copy
 }
 
 /// How many alternatives there are in a schema, all together. Values weigh less.
@@ -282,12 +324,4 @@ fn build(schema: &Value, draft: Draft) -> Result<Validator, jsonschema::Validati
         .should_validate_formats(true)
         .with_pattern_options(patterns())
         .build(schema)
-}
-
-fn canonical_options(draft: Draft) -> canonical::CanonicalizeOptions<'static> {
-    canonical::options()
-        .with_draft(draft)
-        .offline()
-        .should_validate_formats(true)
-        .with_pattern_options(patterns())
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
 use model::downgrade::Downgrade;
-use model::schema::Schema;
+use model::schema::{Schema, Unhurried};
 use serde_json::{Value, json};
 
 fn downgrade(steps: Value) -> Downgrade {
@@ -11,7 +11,7 @@ fn downgrade(steps: Value) -> Downgrade {
 }
 
 fn schema(schema: Value) -> Schema {
-    Schema::parse(&schema.to_string()).unwrap()
+    Schema::parse(&schema.to_string(), &Unhurried).unwrap()
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn a_downgrade_is_checked_against_both_schemas_and_the_examples() {
     let newer = schema(json!({ "type": "object", "required": ["amount"], "properties": {
         "amount": { "type": "integer" }, "state": { "enum": ["settled", "open"] } } }));
     let good = downgrade(json!([{ "rename": "/amount", "to": "total" }]));
-    assert_eq!(good.check(&older, &newer, &[json!({ "amount": 5 })]), Default::default());
+    assert_eq!(good.check(&older, &newer, &[json!({ "amount": 5 })], &Unhurried), Default::default());
 
     let told = |steps: Value, examples: &[Value]| -> Vec<String> {
-        let checked = downgrade(steps).check(&older, &newer, examples);
+        let checked = downgrade(steps).check(&older, &newer, examples, &Unhurried);
         checked.faults.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect()
     };
     assert_eq!(
@@ -111,9 +111,15 @@ fn values_are_promised_when_they_are_mapped() {
     let newer = |status: Value| schema(json!({ "properties": { "status": status } }));
     let all = downgrade(json!([{ "map": "/status", "values": { "settled": "paid" }, "otherwise": "open" }]));
     let some = downgrade(json!([{ "map": "/status", "values": { "settled": "paid" } }]));
-    assert_eq!(all.check(&older, &newer(json!({ "type": "string" })), &[]), Default::default());
-    assert_eq!(some.check(&older, &newer(json!({ "enum": ["settled", "open"] })), &[]), Default::default());
-    assert_eq!(some.check(&older, &newer(json!({ "enum": ["settled", "lost"] })), &[]).faults.len(), 1);
+    assert_eq!(all.check(&older, &newer(json!({ "type": "string" })), &[], &Unhurried), Default::default());
+    assert_eq!(
+        some.check(&older, &newer(json!({ "enum": ["settled", "open"] })), &[], &Unhurried),
+        Default::default()
+    );
+    assert_eq!(
+        some.check(&older, &newer(json!({ "enum": ["settled", "lost"] })), &[], &Unhurried).faults.len(),
+        1
+    );
 }
 
 #[test]
@@ -126,8 +132,8 @@ fn what_may_be_null_promises_nothing_of_its_members() {
         )
     };
     let steps = downgrade(json!([{ "move": "/customer/mail", "to": "/mail" }]));
-    assert_eq!(steps.check(&older, &newer(json!("object")), &[]), Default::default());
-    assert_eq!(steps.check(&older, &newer(json!(["object", "null"])), &[]).faults.len(), 1);
+    assert_eq!(steps.check(&older, &newer(json!("object")), &[], &Unhurried), Default::default());
+    assert_eq!(steps.check(&older, &newer(json!(["object", "null"])), &[], &Unhurried).faults.len(), 1);
 }
 
 #[test]
@@ -143,6 +149,28 @@ fn numbers_are_mapped_however_they_are_written() {
 fn what_cannot_be_told_from_the_schemas_is_a_doubt() {
     let older = schema(json!({ "properties": { "a": { "type": "string" } } }));
     let newer = schema(json!({ "anyOf": [{ "properties": { "b": {} } }, { "properties": { "c": {} } }] }));
-    let checked = downgrade(json!([{ "rename": "/b", "to": "a" }])).check(&older, &newer, &[]);
+    let checked = downgrade(json!([{ "rename": "/b", "to": "a" }])).check(&older, &newer, &[], &Unhurried);
     assert_eq!((checked.faults.len(), checked.doubts.len()), (0, 1));
+}
+
+#[test]
+fn a_step_changes_one_place_and_not_all_that_share_its_definition() {
+    let of = |user: Value, sender: Value| {
+        schema(json!({ "type": "object", "required": ["sender", "owner"], "additionalProperties": false,
+            "properties": { "sender": sender, "owner": { "$ref": "#/$defs/user" } }, "$defs": { "user": user } }))
+    };
+    let user =
+        |fields: Value| json!({ "type": "object", "properties": fields, "additionalProperties": false });
+    let (plain, named) =
+        (json!({ "id": { "type": "string" } }), json!({ "id": { "type": "string" }, "name": {} }));
+    let newer = of(user(named.clone()), json!({ "$ref": "#/$defs/user" }));
+    let older = of(user(named), user(plain.clone()));
+    let one = downgrade(json!([{ "drop": "/sender/name" }]));
+    assert_eq!(one.check(&older, &newer, &[], &Unhurried), Default::default());
+    // The other place has the member still.
+    let strict = of(user(plain.clone()), user(plain));
+    assert_eq!(one.check(&strict, &newer, &[], &Unhurried).faults.len(), 1);
+    // Where parts refer to one another as they stand, nothing is promised.
+    let odd = schema(json!({ "properties": { "a": {}, "b": { "$ref": "#/properties/a" } } }));
+    assert_eq!(downgrade(json!([{ "drop": "/a" }])).check(&odd, &odd, &[], &Unhurried).doubts.len(), 1);
 }

@@ -56,6 +56,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Measure: load generator and receiver, with a server of its own
     Bench(BenchArgs),
+    /// Answer one question about schemas, for the server
+    #[command(hide = true)]
+    Reason,
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,

@@ -6,6 +6,7 @@ mod keys;
 mod migrate;
 mod publish;
 mod quickstart;
+pub(crate) mod reason;
 mod serve;
 mod verify;
 
@@ -32,6 +33,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => publish::run(&args).await?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Bench(args) => bench::run(&cli.settings, &args).await?,
+        Command::Reason => reason::run()?,
         Command::Openapi => print(&events_api::openapi_document())?,
         Command::Defaults => print(DEFAULTS.trim_end())?,
     }

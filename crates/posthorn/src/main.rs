@@ -23,6 +23,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (which `clap` takes care of).
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    if let cli::Command::Reason = cli.command {
+        // With a limit of memory, which the threads below would take.
+        return commands::reason::run().map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS);
+    }
     // Half of the processors: the API's threads and the database's want the rest.
     let threads = std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();

@@ -63,3 +63,11 @@ fn from_system(bytes: &mut [u8]) {
 pub(crate) fn surroundings() -> Surroundings {
     Surroundings::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
 }
+
+/// This program, also where its file was replaced by a newer one meanwhile.
+pub(crate) fn this_program() -> std::path::PathBuf {
+    match cfg!(target_os = "linux") {
+        true => "/proc/self/exe".into(),
+        false => std::env::current_exe().unwrap_or_else(|_| "posthorn".into()),
+    }
+}

@@ -66,6 +66,7 @@ impl Platform {
             egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
             workers: settings.api_threads(),
+            program: system::this_program(),
         };
         let servers = events_api::start(public, admin, store.clone(), surroundings, api, &registry)?;
         Ok(Self { store, dispatcher, servers })

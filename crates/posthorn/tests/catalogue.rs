@@ -350,8 +350,7 @@ async fn a_catalogue_that_makes_no_sense_is_refused_with_its_places_and_changes_
     let at = |schema: Value| json!({ "schema": schema });
     assert_eq!(refused(json!({})).await, ["/schema"]);
     assert_eq!(refused(at(json!({ "$ref": "https://example.com/s.json" }))).await, ["/schema/$ref"]);
-    let recursive = json!({ "properties": { "next": { "$ref": "#" } } });
-    assert_eq!(refused(at(recursive)).await, ["/schema/properties/next/$ref"]);
+    assert_eq!(refused(at(json!({ "anyOf": [{ "$ref": "#" }] }))).await, ["/schema"]);
     let contradiction = json!({ "properties": { "a": { "type": "integer", "minimum": 2, "maximum": 1 } } });
     assert!(refused(at(contradiction)).await.contains(&"/schema/properties/a".to_owned()));
     assert_eq!(refused(json!({ "number": 3, "schema": total("integer") })).await, ["/number"]);
@@ -497,7 +496,10 @@ async fn a_test_call_carries_the_example_and_the_webhooks_are_described() {
     let body = &document["webhooks"]["invoice.paid@1"]["post"]["requestBody"]["content"]["application/json"]
         ["schema"];
     assert_eq!(body["properties"]["data"]["$ref"], "#/components/schemas/invoice.paid.v1");
-    assert_eq!(document["components"]["schemas"]["invoice.paid.v1"], total("integer"));
+    // References point to where the schema stands in the document.
+    let schema = &document["components"]["schemas"]["invoice.paid.v1"];
+    assert_eq!(schema["$ref"], "#/components/schemas/invoice.paid.v1/$defs/paid");
+    assert_eq!(schema["$defs"]["paid"], total("integer"));
 }
 
 #[tokio::test]
@@ -594,4 +596,85 @@ async fn a_type_is_not_deleted_from_under_those_who_are_pinned_to_an_older_versi
     api.delete("/v1/event-types/invoice.paid").await.problem(409, "conflict");
     api.delete(&path).await.expect(204);
     api.delete("/v1/event-types/invoice.paid").await.expect(204);
+}
+
+/// A schema in which each level looks again at all that the levels within it
+/// looked at.
+fn looking_again(depth: usize) -> Value {
+    let leaf = json!({ "properties": { "a": { "type": "integer" } } });
+    (0..depth).fold(leaf, |inner, _| json!({ "anyOf": [inner], "unevaluatedProperties": {} }))
+}
+
+#[tokio::test]
+async fn a_schema_that_would_never_be_done_is_refused_and_nobody_waits_for_it() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let declared = |schema: Value| json!({ "name": "slow.one", "versions": [{ "schema": schema }] });
+    let needs: serde_json::Map<String, Value> =
+        (0..400).map(|n| (format!("a{n}"), json!([format!("a{}", n + 1)]))).collect();
+    let hostile = [
+        looking_again(20),
+        json!({ "properties": { "a": { "allOf": [{ "$ref": "#" }, { "$ref": "#" }] } } }),
+        json!({ "dependentRequired": needs }),
+    ];
+    for schema in &hostile {
+        let saving = api.post("/v1/event-types", declared(schema.clone()));
+        // Meanwhile, others are served.
+        let publishing = async {
+            for subject in ["one", "two", "three"] {
+                api.publish("acme", "order.paid", subject).await;
+            }
+        };
+        let (saved, ()) = futures_util::join!(saving, publishing);
+        assert_eq!(saved.problem(422, "invalid_request"), ["/versions/0/schema"], "{schema}");
+        assert!(saved.text("/errors/0/detail").contains("too complex"), "{}", saved.json());
+        let check = json!({ "schema": schema });
+        declare(&api, "fast.one", vec![json!({})]).await;
+        let checked = api.post("/v1/event-types/fast.one/versions/check", check).await.expect(200);
+        assert_eq!(checked["accepted"], false);
+        assert_eq!(api.delete("/v1/event-types/fast.one").await.status, 204);
+    }
+    // A few levels are what people write, and are checked.
+    api.post("/v1/event-types", declared(looking_again(4))).await.expect(201);
+    let event =
+        |a: Value| json!({ "tenant": "acme", "type": "slow.one", "subject": "s", "data": { "a": a } });
+    api.post("/v1/events", event(json!(1))).await.expect(202);
+    api.post("/v1/events", event(json!("x"))).await.problem(422, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_type_with_shared_and_recursive_definitions_is_declared_changed_and_described() {
+    let program = start().await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    let schema = |login: &str| {
+        json!({ "type": "object", "required": ["repository"],
+            "properties": { "repository": { "$ref": "#/$defs/repository" }, "sender": { "$ref": "#/$defs/user" } },
+            "$defs": {
+                "user": { "type": "object", "required": ["login"], "properties": { "login": { "type": login } } },
+                "repository": { "type": "object", "required": ["owner"], "properties": {
+                    "owner": { "$ref": "#/$defs/user" },
+                    "parent": { "anyOf": [{ "type": "null" }, { "$ref": "#/$defs/repository" }] } } } } })
+    };
+    declare(&api, "push.made", vec![schema("string")]).await;
+    let breaking =
+        api.post("/v1/event-types/push.made/versions/check", json!({ "schema": schema("integer") }));
+    let breaks = breaking.await.expect(200)["breaks"].clone();
+    let places: Vec<&str> =
+        breaks.as_array().unwrap().iter().map(|one| one["pointer"].as_str().unwrap()).collect();
+    assert!(places.contains(&"/properties/sender/properties/login"), "{places:?}");
+    let repository =
+        json!({ "owner": { "login": "a" }, "parent": { "owner": { "login": "b" }, "parent": null } });
+    let event = |repository: Value| json!({ "tenant": "acme", "type": "push.made", "subject": "s", "data": { "repository": repository } });
+    api.post("/v1/events", event(repository.clone())).await.expect(202);
+    let mut wrong = repository;
+    wrong["parent"]["owner"] = json!({});
+    api.post("/v1/events", event(wrong)).await.problem(422, "invalid_request");
+    let described = api.get("/v1/catalogue/openapi.json").await.expect(200);
+    let schemas = &described["components"]["schemas"]["push.made.v1"];
+    let reference = schemas.pointer("/properties/sender/$ref").and_then(Value::as_str);
+    assert_eq!(reference, Some("#/components/schemas/push.made.v1/$defs/user"));
+    let target = described.pointer(&reference.unwrap()[1..]);
+    assert_eq!(target, Some(&schema("string")["$defs"]["user"]));
 }

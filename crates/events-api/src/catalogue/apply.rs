@@ -6,6 +6,7 @@ use model::access::Scope;
 use model::catalogue::Saved;
 use model::event_type::EventType;
 
+use super::reasoning::apart;
 use super::{Change, Changed, Plan, change, may_change, plan, wanted_type};
 use crate::api::Api;
 use crate::auth::Credentials;
@@ -34,10 +35,10 @@ pub(crate) async fn handle(
     let project = caller.view().project;
     if wanted.dry_run {
         api.store.refresh().await?;
-        let plan = plan(&api, project, &changes);
+        let plan = apart(&api, move |api, reasoner| plan(api, project, &changes, reasoner)).await?;
         return Ok(outgoing::plain(&present(plan, false)));
     }
-    match change(&api, project, &changes, |_| Ok(None)).await? {
+    match change(&api, project, changes, |_| Ok(None)).await? {
         Changed::Done(plan) => Ok(outgoing::plain(&present(plan, true))),
         Changed::Repeated(_) => Err(Problem::key_reused()),
     }

@@ -22,7 +22,7 @@ pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Res
     for entry in api.store.configuration().event_types(caller.view().project) {
         for version in entry.versions.iter().filter(|version| version.status != VersionStatus::Retired) {
             let name = format!("{}.v{}", entry.name, version.number);
-            schemas.insert(name.clone(), version.schema.standalone());
+            schemas.insert(name.clone(), version.schema.standing_at(&format!("#/components/schemas/{name}")));
             webhooks.insert(format!("{}@{}", entry.name, version.number), webhook(&entry, version, &name));
         }
     }

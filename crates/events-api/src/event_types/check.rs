@@ -4,11 +4,12 @@ use actix_web::{HttpResponse, web};
 use api_types::{SchemaBreak, VersionCheck, VersionRequest};
 use model::access::Scope;
 use model::catalogue::{EventTypeEntry, WantedType};
-use model::schema::{BreakKind, Schema};
+use model::schema::{BreakKind, Reasoner, Schema};
 
 use super::find;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::catalogue::reasoning::apart;
 use crate::catalogue::{Change, may_change, plan, wanted_version};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::outgoing;
@@ -37,7 +38,11 @@ pub(crate) async fn handle(
     let wanted = WantedType { versions: vec![version], ..WantedType::default() };
     let change =
         Change { name: entry.name.clone(), wanted, at: String::new(), version_at: Some(String::new()) };
-    let plan = plan(&api, caller.view().project, &[change]);
+    let project = caller.view().project;
+    let (plan, breaks) = apart(&api, move |api, reasoner| {
+        (plan(api, project, &[change], reasoner), breaks(&entry, number, &request, reasoner))
+    })
+    .await?;
     let relation = plan.saved.first().and_then(|saved| saved.entry.version(number));
     let relation = relation.map(|version| version.relation.to_string());
     let warnings = plan.warnings();
@@ -45,7 +50,7 @@ pub(crate) async fn handle(
     Ok(outgoing::plain(&VersionCheck {
         accepted: errors.is_empty() && cut_off.is_empty(),
         relation,
-        breaks: breaks(&entry, number, &request),
+        breaks,
         errors,
         cut_off,
         warnings,
@@ -53,8 +58,13 @@ pub(crate) async fn handle(
 }
 
 /// How the schema differs from that of the version that it follows or replaces.
-fn breaks(entry: &EventTypeEntry, number: u32, request: &VersionRequest) -> Vec<SchemaBreak> {
-    let schema = request.schema.as_ref().and_then(|raw| Schema::parse(raw.get()).ok());
+fn breaks(
+    entry: &EventTypeEntry,
+    number: u32,
+    request: &VersionRequest,
+    reasoner: &dyn Reasoner,
+) -> Vec<SchemaBreak> {
+    let schema = request.schema.as_ref().and_then(|raw| Schema::parse(raw.get(), reasoner).ok());
     let older = entry.version(number).or_else(|| entry.version(number.saturating_sub(1)));
     let (Some(schema), Some(older)) = (schema, older) else { return Vec::new() };
     let shown = |one: model::schema::Break| SchemaBreak {
@@ -62,5 +72,5 @@ fn breaks(entry: &EventTypeEntry, number: u32, request: &VersionRequest) -> Vec<
         pointer: one.pointer,
         detail: one.detail,
     };
-    older.schema.breaks(&schema).into_iter().map(shown).collect()
+    older.schema.breaks(&schema, reasoner).into_iter().map(shown).collect()
 }

@@ -10,7 +10,7 @@ use crate::downgrade::Downgrade;
 use crate::event_type::EventType;
 use crate::ids::ProjectId;
 use crate::json;
-use crate::schema::{Fault, MAX_TEXT, Schema};
+use crate::schema::{Fault, MAX_TEXT, Reasoner, Schema};
 
 /// An event type as it is to be. What is not given stays.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +66,7 @@ pub fn save(
     before: Option<&EventTypeEntry>,
     wanted: &WantedType,
     now: Timestamp,
+    reasoner: &dyn Reasoner,
 ) -> Result<Saved, Vec<Fault>> {
     let mut entry = before.cloned().unwrap_or_else(|| EventTypeEntry {
         project,
@@ -102,7 +103,7 @@ pub fn save(
         warnings: Vec::new(),
     };
     for (place, version) in wanted.versions.iter().enumerate() {
-        if let Err(found) = saved.version(version, now) {
+        if let Err(found) = saved.version(version, now, reasoner) {
             let at = |one: Fault| Fault { pointer: format!("/versions/{place}{}", one.pointer), ..one };
             faults.extend(found.into_iter().map(at));
             break;
@@ -138,7 +139,12 @@ fn below(pointer: &'static str) -> impl Fn(Fault) -> Fault {
 }
 
 impl Saved {
-    fn version(&mut self, wanted: &WantedSchema, now: Timestamp) -> Result<(), Vec<Fault>> {
+    fn version(
+        &mut self,
+        wanted: &WantedSchema,
+        now: Timestamp,
+        reasoner: &dyn Reasoner,
+    ) -> Result<(), Vec<Fault>> {
         let next = self.entry.versions.len() as u32 + 1;
         let number = wanted.number.unwrap_or(next);
         if number == 0 || number > next {
@@ -151,16 +157,16 @@ impl Saved {
         let before = self.entry.version(number).cloned();
         let mut version = match &before {
             Some(before) => before.clone(),
-            None => first_form(number, wanted, now)?,
+            None => first_form(number, wanted, now, reasoner)?,
         };
-        self.set_schema(&mut version, before.as_ref(), wanted)?;
+        self.set_schema(&mut version, before.as_ref(), wanted, reasoner)?;
         self.set_words(&mut version, wanted)?;
         set_example(&mut version, wanted)?;
         if let Some(downgrade) = &wanted.downgrade {
             let parsed = downgrade.as_ref().map(Downgrade::parse).transpose();
             version.downgrade = parsed.map_err(|faults| with(faults, "/downgrade"))?.map(Arc::new);
         }
-        self.relate(&mut version)?;
+        self.relate(&mut version, reasoner)?;
         if before.as_ref().is_some_and(|before| is_same(before, &version)) {
             return Ok(());
         }
@@ -169,7 +175,7 @@ impl Saved {
             Some(_) => {
                 self.changed.push(number);
                 self.entry.versions[number as usize - 1] = version;
-                self.relate_next(number)?;
+                self.relate_next(number, reasoner)?;
             }
             None => {
                 self.created.push(number);
@@ -207,6 +213,7 @@ impl Saved {
         version: &mut Version,
         before: Option<&Version>,
         wanted: &WantedSchema,
+        reasoner: &dyn Reasoner,
     ) -> Result<(), Vec<Fault>> {
         let Some(text) = &wanted.schema else { return Ok(()) };
         let Some(before) = before else { return Ok(()) };
@@ -216,8 +223,8 @@ impl Saved {
         if before.status == VersionStatus::Retired {
             return Err(vec![fault("/schema", "cannot change: the version is retired")]);
         }
-        let schema = parse_schema(text)?;
-        let breaks = before.schema.breaks(&schema);
+        let schema = parse_schema(text, reasoner)?;
+        let breaks = before.schema.breaks(&schema, reasoner);
         if !breaks.is_empty() {
             let next = self.entry.versions.len() + 1;
             let told = |one: crate::schema::Break| {
@@ -241,7 +248,7 @@ impl Saved {
     }
 
     /// What a version is to the one before it.
-    fn relate(&mut self, version: &mut Version) -> Result<(), Vec<Fault>> {
+    fn relate(&mut self, version: &mut Version, reasoner: &dyn Reasoner) -> Result<(), Vec<Fault>> {
         let older = version.number.checked_sub(1).and_then(|number| self.entry.version(number));
         let Some(older) = older else {
             version.relation = Relation::First;
@@ -251,12 +258,12 @@ impl Saved {
             };
         };
         version.relation = match &version.downgrade {
-            None if older.schema.breaks(&version.schema).is_empty() => Relation::Compatible,
+            None if older.schema.breaks(&version.schema, reasoner).is_empty() => Relation::Compatible,
             None => Relation::Breaking,
             Some(downgrade) => {
                 let examples: Vec<Value> =
                     version.example.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-                let checked = downgrade.check(&older.schema, &version.schema, &examples);
+                let checked = downgrade.check(&older.schema, &version.schema, &examples, reasoner);
                 if !checked.faults.is_empty() {
                     return Err(with(checked.faults, "/downgrade"));
                 }
@@ -271,10 +278,10 @@ impl Saved {
     }
 
     /// A version that follows a changed one must be to it what it was.
-    fn relate_next(&mut self, number: u32) -> Result<(), Vec<Fault>> {
+    fn relate_next(&mut self, number: u32, reasoner: &dyn Reasoner) -> Result<(), Vec<Fault>> {
         let Some(mut next) = self.entry.version(number + 1).cloned() else { return Ok(()) };
         let was = next.relation;
-        self.relate(&mut next)?;
+        self.relate(&mut next, reasoner)?;
         if next.relation != was && was != Relation::Breaking {
             let detail = format!("version {} would have no way to this one any more", next.number);
             return Err(vec![fault("/schema", detail)]);
@@ -341,19 +348,24 @@ fn with(faults: Vec<Fault>, pointer: &'static str) -> Vec<Fault> {
     faults.into_iter().map(below(pointer)).collect()
 }
 
-fn parse_schema(text: &str) -> Result<Schema, Vec<Fault>> {
+fn parse_schema(text: &str, reasoner: &dyn Reasoner) -> Result<Schema, Vec<Fault>> {
     if text.len() > MAX_TEXT {
         return Err(vec![fault("/schema", format!("is longer than {MAX_TEXT} bytes"))]);
     }
     json::check(text).map_err(|error| vec![fault("/schema", error.to_string())])?;
-    Schema::parse(text).map_err(|faults| with(faults, "/schema"))
+    Schema::parse(text, reasoner).map_err(|faults| with(faults, "/schema"))
 }
 
-fn first_form(number: u32, wanted: &WantedSchema, now: Timestamp) -> Result<Version, Vec<Fault>> {
+fn first_form(
+    number: u32,
+    wanted: &WantedSchema,
+    now: Timestamp,
+    reasoner: &dyn Reasoner,
+) -> Result<Version, Vec<Fault>> {
     let Some(text) = &wanted.schema else { return Err(vec![fault("/schema", "is required")]) };
     Ok(Version {
         number,
-        schema: Arc::new(parse_schema(text)?),
+        schema: Arc::new(parse_schema(text, reasoner)?),
         example: None,
         changelog: String::new(),
         status: VersionStatus::Active,
@@ -398,6 +410,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::schema::Unhurried;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -413,7 +426,7 @@ mod tests {
     fn change(before: Option<&EventTypeEntry>, versions: Vec<WantedSchema>) -> Result<Saved, Vec<Fault>> {
         let name = EventType::parse("invoice.paid").expect("a type");
         let wanted = WantedType { versions, ..WantedType::default() };
-        save((ProjectId(Uuid::nil()), &name), before, &wanted, NOW)
+        save((ProjectId(Uuid::nil()), &name), before, &wanted, NOW, &Unhurried)
     }
 
     fn pointers(result: Result<Saved, Vec<Fault>>) -> Vec<String> {

@@ -6,22 +6,27 @@
 //! understood here must stand in both in the same way, or the question is left
 //! undecided, which is as good as a no.
 //!
-//! Schemas stand here without references ([`super::inline`]).
+//! References are followed where they are met. A pair of places that is
+//! compared already is not compared again: what is described by way of itself
+//! differs only where it differs on the way.
 
 mod alternatives;
 mod facts;
 mod limits;
 
-use jsonschema::Draft;
-use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
 
 use facts::Facts;
 
+use super::document::{DEFINITIONS, View, identity, refers_to_definitions_alone};
 use crate::json::escape;
 
 /// How much work is done before the question is left undecided: comparisons,
 /// some tens of milliseconds of them.
-const BUDGET: usize = 4_000;
+const BUDGET: usize = 20_000;
 /// What trying single values counts for, in comparisons.
 const TRYING: usize = 10;
 /// How many differences are named.
@@ -55,6 +60,17 @@ impl Break {
     fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), kind: BreakKind::Breaks, detail: detail.into() }
     }
+
+    /// The same, found below a place.
+    fn below(&self, at: &str) -> Self {
+        Self { pointer: format!("{at}{}", self.pointer), ..self.clone() }
+    }
+
+    /// The same, told from a place on that it was found below.
+    fn without(&self, at: &str) -> Self {
+        let pointer = self.pointer.strip_prefix(at).unwrap_or(&self.pointer).to_owned();
+        Self { pointer, ..self.clone() }
+    }
 }
 
 impl std::fmt::Display for Break {
@@ -65,13 +81,22 @@ impl std::fmt::Display for Break {
 }
 
 /// What speaks against giving data of the newer schema to receivers of the older one.
-pub(super) fn compare(older: &Value, newer: &Value, draft: Draft) -> Vec<Break> {
-    let mut comparison = Comparison { left: BUDGET, draft };
+pub(super) fn compare(older: View<'_>, newer: View<'_>) -> Vec<Break> {
+    let mut comparison = Comparison { left: BUDGET, older, pairs: HashMap::new(), learnt: false };
+    let mut known = Facts::of(newer, newer.root);
     // Whatever the schemas say: data is an object.
-    let object = json!({ "type": "object" });
-    let mut known = Facts::of(newer);
-    known.learn(&object);
-    let mut breaks = comparison.implies(&known, older, "");
+    known.narrow_to_objects();
+    let mut breaks = loop {
+        comparison.learnt = false;
+        let breaks = comparison.implies(&known, older.root, "");
+        // What speaks against a pair was found although nothing else was
+        // believed to speak against it, so it stays. That nothing does was
+        // perhaps found by believing so of a pair that was then found to break.
+        if !breaks.is_empty() || !comparison.learnt {
+            break breaks;
+        }
+        comparison.pairs.retain(|_, found| !found.is_empty());
+    };
     if comparison.left == 0 {
         breaks.push(too_complex(""));
     }
@@ -85,10 +110,17 @@ fn too_complex(at: &str) -> Break {
     Break::undecided(at, "the schemas are too complex to be compared")
 }
 
-struct Comparison {
+/// A place of the older schema, and what is known of the values there.
+type Pair = (usize, (Vec<usize>, Vec<(usize, &'static str)>, Option<u8>, bool));
+
+struct Comparison<'a> {
     left: usize,
-    /// Of the older schema, for its values.
-    draft: Draft,
+    older: View<'a>,
+    /// What speaks against each pair, told from there on. Where a pair is met
+    /// again while it is compared, nothing is believed to.
+    pairs: HashMap<Pair, Vec<Break>>,
+    /// Whether a pair was found to break that was not known to before.
+    learnt: bool,
 }
 
 /// Annotations, which take and refuse nothing, and what is understood together
@@ -130,7 +162,7 @@ fn opaque(key: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-impl Comparison {
+impl Comparison<'_> {
     fn spend(&mut self, work: usize) {
         self.left = self.left.saturating_sub(work);
     }
@@ -141,14 +173,37 @@ impl Comparison {
             return vec![too_complex(at)];
         }
         self.spend(newer.maps.len().max(1));
-        if newer.is_never() || newer.maps.iter().any(|map| is_same(map, older)) {
+        if newer.is_never() || older == &Value::Bool(true) {
             return Vec::new();
         }
-        let found = match older {
-            Value::Bool(true) => return Vec::new(),
-            Value::Object(older) => self.implies_keywords(newer, older, at),
-            _ => vec![Break::new(at, "was not allowed, and now is")],
+        let pair = (identity(older), newer.identity());
+        if let Some(found) = self.pairs.get(&pair) {
+            return found.iter().map(|one| one.below(at)).collect();
+        }
+        self.pairs.insert(pair.clone(), Vec::new());
+        let mut found = self.implies_here(newer, older, at);
+        found.truncate(NAMED);
+        if !found.is_empty() {
+            self.learnt = true;
+            self.pairs.insert(pair, found.iter().map(|one| one.without(at)).collect());
+        }
+        found
+    }
+
+    fn implies_here(&mut self, newer: &Facts<'_>, older: &Value, at: &str) -> Vec<Break> {
+        let Value::Object(map) = older else {
+            return vec![Break::new(at, "was not allowed, and now is")];
         };
+        if newer.maps.iter().any(|known| self.is_same_object(newer.view(), known, map)) {
+            return Vec::new();
+        }
+        let mut found = match self.older.target(older) {
+            Some(target) => self.implies(newer, target, at),
+            None => Vec::new(),
+        };
+        if !self.older.hides_beside_reference(map) {
+            found.extend(self.implies_keywords(newer, map, at));
+        }
         if found.is_empty() || self.left == 0 {
             return found;
         }
@@ -188,7 +243,9 @@ impl Comparison {
                     &["prefixItems", "items", "additionalItems"],
                     at,
                 )),
-                "patternProperties" => found.extend(newer.check_pattern_properties(wanted, at)),
+                "patternProperties" => found.extend(self.implies_patterns(newer, wanted, at)),
+                // It was followed.
+                "$ref" => {}
                 "unevaluatedProperties" | "unevaluatedItems" => {
                     found.push(Break::undecided(
                         format!("{at}/{key}"),
@@ -211,8 +268,7 @@ impl Comparison {
     /// Every one of these values must fit.
     fn takes_values(&mut self, values: &[&Value], older: &Map<String, Value>, at: &str) -> Vec<Break> {
         self.spend(TRYING + values.len());
-        let schema = Value::Object(older.clone());
-        let Ok(validator) = super::build(&schema, self.draft) else {
+        let Some(validator) = self.validator(&Value::Object(older.clone())) else {
             return vec![Break::undecided(at, "cannot be compared")];
         };
         let refused = values.iter().filter(|value| !validator.is_valid(value));
@@ -296,6 +352,18 @@ impl Comparison {
         }
     }
 
+    /// The older schema describes properties by patterns.
+    fn implies_patterns(&self, newer: &Facts<'_>, wanted: &Value, at: &str) -> Vec<Break> {
+        let same = |map: &&Map<String, Value>| {
+            let there = map.get("patternProperties").filter(|_| !map.contains_key("properties"));
+            there.is_some_and(|there| self.is_same(newer.view(), there, wanted))
+        };
+        if !newer.may_be("object") || newer.maps.iter().any(same) {
+            return Vec::new();
+        }
+        vec![Break::undecided(format!("{at}/patternProperties"), "properties by pattern cannot be compared")]
+    }
+
     /// Keywords that are not looked into must stand in the newer one in the same way.
     fn implies_same(
         &mut self,
@@ -304,8 +372,13 @@ impl Comparison {
         keys: &[&str],
         at: &str,
     ) -> Vec<Break> {
-        let same = |map: &&&Map<String, Value>| keys.iter().all(|key| map.get(*key) == older.get(*key));
-        if newer.maps.iter().any(|map| same(&map)) {
+        let same = |map: &Map<String, Value>| {
+            keys.iter().all(|key| match (map.get(*key), older.get(*key)) {
+                (Some(one), Some(other)) => self.is_same(newer.view(), one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            })
+        };
+        if newer.maps.iter().any(|map| same(map)) {
             return Vec::new();
         }
         let there = keys.iter().find(|key| older.contains_key(**key)).unwrap_or(&keys[0]);
@@ -322,6 +395,85 @@ fn is_anything(schema: &Value) -> bool {
     }
 }
 
-fn is_same(map: &Map<String, Value>, older: &Value) -> bool {
-    older.as_object() == Some(map)
+impl Comparison<'_> {
+    /// Whether two parts say the same, also in what they refer to.
+    fn is_same(&self, newer: View<'_>, one: &Value, older: &Value) -> bool {
+        is_same((newer, one), (self.older, older), &mut HashSet::new())
+    }
+
+    fn is_same_object(&self, newer: View<'_>, one: &Map<String, Value>, older: &Map<String, Value>) -> bool {
+        is_same_object((newer, one), (self.older, older), &mut HashSet::new())
+    }
+
+    /// A validator for a part of the older schema; none if it refers to what
+    /// stands elsewhere than among the definitions.
+    fn validator(&self, part: &Value) -> Option<Validator> {
+        let mut alone = part.clone();
+        if let (Value::Object(alone), Value::Object(root)) = (&mut alone, self.older.root)
+            && has_reference(part)
+        {
+            if !refers_to_definitions_alone(self.older.root) {
+                return None;
+            }
+            for key in DEFINITIONS {
+                if let Some(definitions) = root.get(key) {
+                    alone.insert(key.to_owned(), definitions.clone());
+                }
+            }
+        }
+        super::build(&alone, self.older.draft).ok()
+    }
+}
+
+fn has_reference(part: &Value) -> bool {
+    match part {
+        Value::Object(map) => map.contains_key("$ref") || map.values().any(has_reference),
+        Value::Array(list) => list.iter().any(has_reference),
+        _ => false,
+    }
+}
+
+/// Whether two parts have the same text, and so has what they refer to. `seen`
+/// are pairs that are being compared: by way of themselves they do not differ.
+fn is_same<'a>(
+    (newer, one): (View<'a>, &'a Value),
+    (older, other): (View<'a>, &'a Value),
+    seen: &mut HashSet<(usize, usize)>,
+) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => is_same_object((newer, one), (older, other), seen),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| is_same((newer, one), (older, other), seen))
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn is_same_object<'a>(
+    (newer, one): (View<'a>, &'a Map<String, Value>),
+    (older, other): (View<'a>, &'a Map<String, Value>),
+    seen: &mut HashSet<(usize, usize)>,
+) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    for (key, value) in one {
+        let Some(wanted) = other.get(key) else { return false };
+        if !is_same((newer, value), (older, wanted), seen) {
+            return false;
+        }
+        // Where definitions stand says nothing of what they are used for.
+        if key == "$ref" {
+            let targets = (newer.referred(value), older.referred(wanted));
+            let (Some(target), Some(wanted)) = targets else {
+                return targets.0.is_none() && targets.1.is_none();
+            };
+            let is_new = seen.insert((identity(target), identity(wanted)));
+            if is_new && !is_same((newer, target), (older, wanted), seen) {
+                return false;
+            }
+        }
+    }
+    true
 }

@@ -4,14 +4,15 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::{Break, BreakKind, Comparison, TRYING, too_complex};
+use crate::schema::document::list;
 
 /// How deep it is looked for what tells two schemas apart.
 const DEPTH: usize = 4;
 
 /// Whether what fits the alternative at a place fits none of the others.
-type Alone<'f> = &'f dyn Fn(&mut Comparison, &Facts<'_>, usize, &[&Value]) -> bool;
+type Alone<'f> = &'f dyn Fn(&mut Comparison<'_>, &Facts<'_>, usize, &[&Value]) -> bool;
 
-impl Comparison {
+impl<'a> Comparison<'a> {
     /// Everything must fit one of the alternatives, different things perhaps
     /// different ones.
     pub(super) fn implies_any(&mut self, newer: &Facts<'_>, wanted: &Value, at: &str) -> Vec<Break> {
@@ -47,7 +48,7 @@ impl Comparison {
                     return Vec::new();
                 }
                 fits_several = true;
-            } else if !newer.differs_in_kind(alternative)
+            } else if !newer.differs_in_kind(self.older, alternative)
                 && closest.as_ref().is_none_or(|closest| found.len() < closest.len())
             {
                 closest = Some(found);
@@ -82,13 +83,21 @@ impl Comparison {
     /// Whether nothing can fit both the facts and the schema.
     fn is_disjoint(&mut self, facts: &Facts<'_>, schema: &Value, depth: usize) -> bool {
         self.spend(1);
-        if facts.is_never() || facts.differs_in_kind(schema) {
+        if facts.is_never() || facts.differs_in_kind(self.older, schema) {
             return true;
         }
         let Value::Object(map) = schema else { return schema == &Value::Bool(false) };
+        if let Some(target) = self.older.target(schema).filter(|_| depth > 0)
+            && self.is_disjoint(facts, target, depth - 1)
+        {
+            return true;
+        }
+        if self.older.hides_beside_reference(map) {
+            return false;
+        }
         if let Some(values) = facts.values() {
             self.spend(TRYING);
-            if let Ok(validator) = crate::schema::build(schema, self.draft) {
+            if let Some(validator) = self.validator(schema) {
                 return values.iter().all(|value| !validator.is_valid(value));
             }
         }
@@ -128,8 +137,4 @@ impl Comparison {
             (None, schema) => schema == Some(&Value::Bool(false)),
         }
     }
-}
-
-fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> {
-    map.get(key).and_then(Value::as_array).into_iter().flatten()
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Break;
 use crate::json::escape;
+use crate::schema::document::{View, list};
 
 /// Kinds of JSON values. Whole numbers and others are told apart.
 const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "string", "integer", "number"];
@@ -13,8 +14,10 @@ const DEPTH: usize = 3;
 const ALL: u8 = 0b111_1111;
 
 /// What is known of a value.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Facts<'a> {
+    /// The schema that its parts belong to.
+    view: View<'a>,
     /// It fits all of these.
     pub(super) maps: Vec<&'a Map<String, Value>>,
     /// Lists of alternatives of which one has been chosen: the places of the
@@ -55,43 +58,39 @@ fn kind_of(value: &Value) -> u8 {
 
 /// The kinds that a schema allows, as far as its types and values say, and
 /// those of its parts down to a depth.
-fn kinds_of_schema(schema: &Value, depth: usize) -> u8 {
-    match schema {
-        Value::Object(map) => kinds_of_map(map, depth) & all_of(map, depth),
-        schema => {
-            if schema == &Value::Bool(false) {
-                0
-            } else {
-                ALL
-            }
-        }
+fn kinds_of_schema(view: View<'_>, schema: &Value, depth: usize) -> u8 {
+    let Value::Object(map) = schema else {
+        return if schema == &Value::Bool(false) { 0 } else { ALL };
+    };
+    let target = view.target(schema).filter(|_| depth > 0);
+    let of_target = target.map_or(ALL, |target| kinds_of_schema(view, target, depth - 1));
+    match view.hides_beside_reference(map) {
+        true => of_target,
+        false => of_target & kinds_of_map(view, map, depth) & all_of(view, map, depth),
     }
 }
 
-/// The same without what stands in `allOf`.
-fn kinds_of_map(map: &Map<String, Value>, depth: usize) -> u8 {
+/// The same without what stands in `allOf` and what is referred to.
+fn kinds_of_map(view: View<'_>, map: &Map<String, Value>, depth: usize) -> u8 {
     let mut kinds = map.get("type").map_or(ALL, kinds_of);
     if let Some(values) = values_of(map) {
         kinds &= values.iter().map(|value| kind_of(value)).fold(0, |all, kind| all | kind);
     }
     for key in ["anyOf", "oneOf"] {
         if depth > 0 && map.contains_key(key) {
-            let each = list(map, key).map(|one| kinds_of_schema(one, depth - 1));
+            let each = list(map, key).map(|one| kinds_of_schema(view, one, depth - 1));
             kinds &= each.fold(0, |all, kind| all | kind);
         }
     }
     kinds
 }
 
-fn all_of(map: &Map<String, Value>, depth: usize) -> u8 {
+fn all_of(view: View<'_>, map: &Map<String, Value>, depth: usize) -> u8 {
     if depth == 0 {
         return ALL;
     }
-    list(map, "allOf").map(|part| kinds_of_schema(part, depth - 1)).fold(ALL, |all, kinds| all & kinds)
-}
-
-fn list<'a>(map: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> {
-    map.get(key).and_then(Value::as_array).into_iter().flatten()
+    let each = list(map, "allOf").map(|part| kinds_of_schema(view, part, depth - 1));
+    each.fold(ALL, |all, kinds| all & kinds)
 }
 
 /// The values that a schema's `const` or `enum` allows.
@@ -124,16 +123,30 @@ fn named(kinds: u8) -> String {
 
 impl<'a> Facts<'a> {
     /// What is known of a value that fits a schema.
-    pub(super) fn of(schema: &'a Value) -> Self {
-        let mut facts = Self::default();
-        facts.learn(schema);
+    pub(super) fn of(view: View<'a>, schema: &'a Value) -> Self {
+        Self::of_all(view, vec![schema])
+    }
+
+    fn of_all(view: View<'a>, schemas: Vec<&'a Value>) -> Self {
+        let mut facts = Self { view, maps: Vec::new(), chosen: Vec::new(), narrowed: None, never: false };
+        schemas.into_iter().for_each(|schema| facts.learn(schema));
         facts
     }
 
-    fn of_all(schemas: Vec<&'a Value>) -> Self {
-        let mut facts = Self::default();
-        schemas.into_iter().for_each(|schema| facts.learn(schema));
-        facts
+    /// The schema that these facts come from.
+    pub(super) fn view(&self) -> View<'a> {
+        self.view
+    }
+
+    /// Only objects are meant.
+    pub(super) fn narrow_to_objects(&mut self) {
+        self.narrowed = Some(self.narrowed.unwrap_or(ALL) & 1 << 2);
+    }
+
+    /// What tells these facts from all others.
+    pub(super) fn identity(&self) -> (Vec<usize>, Vec<(usize, &'static str)>, Option<u8>, bool) {
+        let maps = self.maps.iter().map(|map| std::ptr::from_ref(*map) as usize).collect();
+        (maps, self.chosen.clone(), self.narrowed, self.never)
     }
 
     /// It fits this schema, too.
@@ -141,15 +154,22 @@ impl<'a> Facts<'a> {
         match schema {
             Value::Bool(true) => {}
             Value::Object(map) => {
-                self.maps.push(map);
-                list(map, "allOf").for_each(|part| self.learn(part));
+                if let Some(target) = self.view.target(schema) {
+                    self.learn(target);
+                }
+                // Learnt twice, it is known once.
+                let known = self.maps.iter().any(|known| std::ptr::eq(*known, map));
+                if !known && !self.view.hides_beside_reference(map) {
+                    self.maps.push(map);
+                    list(map, "allOf").for_each(|part| self.learn(part));
+                }
             }
             _ => self.never = true,
         }
     }
 
     fn kinds(&self) -> u8 {
-        let own = self.maps.iter().map(|map| kinds_of_map(map, DEPTH));
+        let own = self.maps.iter().map(|map| kinds_of_map(self.view, map, DEPTH));
         own.fold(self.narrowed.unwrap_or(ALL), |all, kinds| all & kinds)
     }
 
@@ -169,9 +189,9 @@ impl<'a> Facts<'a> {
         self.kinds() & (1 << 6) == 0
     }
 
-    /// Whether nothing can fit both these facts and a schema, for its kind.
-    pub(super) fn differs_in_kind(&self, schema: &Value) -> bool {
-        self.kinds() & kinds_of_schema(schema, DEPTH) == 0
+    /// Whether nothing can fit both these facts and a part of a schema, for its kind.
+    pub(super) fn differs_in_kind(&self, view: View<'_>, schema: &Value) -> bool {
+        self.kinds() & kinds_of_schema(view, schema, DEPTH) == 0
     }
 
     /// All values that it may have, if they are few enough to be listed.
@@ -216,13 +236,13 @@ impl<'a> Facts<'a> {
                 if map.contains_key("patternProperties") { None } else { map.get("additionalProperties") };
             known.extend(described.or(others));
         }
-        (!known.is_empty()).then(|| Self::of_all(known))
+        (!known.is_empty()).then(|| Self::of_all(self.view, known))
     }
 
     /// What is known of the items. `None` if nothing is.
     pub(super) fn items(&self) -> Option<Self> {
         let known: Vec<&Value> = self.maps.iter().filter_map(|map| map.get("items")).collect();
-        (!known.is_empty()).then(|| Self::of_all(known))
+        (!known.is_empty()).then(|| Self::of_all(self.view, known))
     }
 
     /// The properties that are always there.
@@ -283,19 +303,6 @@ impl<'a> Facts<'a> {
         let missing = missing.filter(|name| !required.contains(name));
         let at = |name: &str| format!("{at}/properties/{}", escape(name));
         missing.map(|name| Break::new(at(name), "was always there, and now may be missing")).collect()
-    }
-
-    /// The older schema describes properties by patterns.
-    pub(super) fn check_pattern_properties(&self, wanted: &Value, at: &str) -> Vec<Break> {
-        if !self.may_be("object")
-            || self
-                .maps
-                .iter()
-                .any(|map| map.get("patternProperties") == Some(wanted) && map.get("properties").is_none())
-        {
-            return Vec::new();
-        }
-        vec![Break::undecided(format!("{at}/patternProperties"), "properties by pattern cannot be compared")]
     }
 }
 
