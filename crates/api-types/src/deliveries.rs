@@ -121,9 +121,5 @@ pub struct Milliseconds {
     pub total: f64,
 }
 
-/// The attempts of a delivery, in their order.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct AttemptList {
-    /// The attempts.
-    pub data: Vec<Attempt>,
-}
+/// Attempts of a delivery.
+pub type AttemptPage = Page<Attempt>;

@@ -20,7 +20,7 @@ pub use catalogue::{
     EventTypes, Preview, PreviewedEvent, QuarantinePage, QuarantinedEvent, ReleaseRequest, SchemaBreak,
     Version, VersionCheck, VersionRequest, VersionSummary, Versions, Warning,
 };
-pub use deliveries::{Attempt, AttemptList, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
+pub use deliveries::{Attempt, AttemptPage, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
 pub use endpoints::{
     ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
     FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret,

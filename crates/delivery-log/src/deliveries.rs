@@ -115,7 +115,12 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<Page<Delivery>>;
 
     /// The attempts of a delivery, in their order.
-    async fn list_attempts(&self, view: View, id: DeliveryId) -> Result<Option<Vec<Attempt>>>;
+    async fn list_attempts(
+        &self,
+        view: View,
+        id: DeliveryId,
+        page: PageRequest,
+    ) -> Result<Option<Page<Attempt>>>;
 
     /// What the body of a delivery is made of.
     async fn read_payload(&self, view: View, id: DeliveryId) -> Result<Option<(Delivery, Event, EventData)>>;

@@ -40,6 +40,8 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
+    /// Where a page would begin after each of the rows.
+    pub cursors: Vec<Uuid>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<Uuid>,
 }
@@ -50,12 +52,13 @@ impl<T> Page<T> {
         let limit = limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if more { rows.last().map(id) } else { None };
-        Self { rows, next }
+        let cursors: Vec<Uuid> = rows.iter().map(id).collect();
+        let next = if more { cursors.last().copied() } else { None };
+        Self { rows, cursors, next }
     }
 
     /// The same page of other things.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
-        Page { rows: self.rows.into_iter().map(change).collect(), next: self.next }
+        Page { rows: self.rows.into_iter().map(change).collect(), cursors: self.cursors, next: self.next }
     }
 }

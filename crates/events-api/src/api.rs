@@ -12,6 +12,7 @@ use model::operations;
 
 use crate::auth::Caller;
 use crate::catalogue::reasoning::Turn;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
@@ -24,8 +25,14 @@ pub struct Settings {
     pub egress_addresses: Vec<ipnet::IpNet>,
     /// The greatest length of an event's `data`, in bytes.
     pub max_data_bytes: usize,
+    /// The proxies whose word counts for where a request comes from.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How many threads serve requests.
     pub workers: usize,
+    /// How many connections callers may have, all together.
+    pub max_connections: usize,
+    /// How many connections operators may have.
+    pub max_operator_connections: usize,
     /// The program that answers questions about schemas, when it is run with
     /// the argument `reason`.
     pub program: PathBuf,
@@ -39,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     /// Whose turn it is to check a change of the catalogue.
     pub(crate) catalogue_turn: Turn,
+    /// What requests and answers hold in memory.
+    pub(crate) memory: Memory,
 }
 
 impl Api {
@@ -60,6 +69,11 @@ impl Api {
         handle: &TenantHandle,
     ) -> Result<Option<Arc<Tenant>>, Problem> {
         let view = caller.view();
+        if let Some(own) = view.tenant {
+            // One that is there and one that is not take the same time.
+            let own = self.store.configuration().tenant_by_id(own);
+            return Ok(own.filter(|own| own.handle == *handle));
+        }
         let known = || self.store.configuration().tenant(view.project, handle);
         let tenant = match known() {
             Some(tenant) => Some(tenant),
@@ -69,10 +83,7 @@ impl Api {
             }
         };
         // The platform's own tenants are nobody's to name.
-        let visible = |tenant: &Arc<Tenant>| {
-            view.tenant.is_none_or(|own| own == tenant.id) && !operations::is_reserved(&tenant.handle)
-        };
-        Ok(tenant.filter(visible))
+        Ok(tenant.filter(|tenant| !operations::is_reserved(&tenant.handle)))
     }
 
     /// When a thing that is changed now was changed: later than ever before,

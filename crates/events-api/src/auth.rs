@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use delivery_log::View;
 use delivery_log::configuration::KnownKey;
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, ApiToken, Scope, hash_token};
 
 use crate::api::Api;
+use crate::client_address;
+use crate::memory::Holder;
 use crate::problem::{Code, Problem};
 
 /// How old the configuration may be by which a caller is authorised.
@@ -26,6 +28,7 @@ pub(crate) struct Credentials {
     token: Option<String>,
     address: Option<IpAddr>,
     api: web::Data<Api>,
+    request: HttpRequest,
 }
 
 impl FromRequest for Credentials {
@@ -39,8 +42,14 @@ impl FromRequest for Credentials {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
         });
         let api = request.app_data::<web::Data<Api>>().cloned().expect("every app has the API's data");
-        ready(Ok(Self { token, address: request.peer_addr().map(|peer| peer.ip()), api }))
+        ready(Ok(Self { token, address: client_address(request, &api), api, request: request.clone() }))
     }
+}
+
+/// Where a request comes from.
+pub(crate) fn client_address(request: &HttpRequest, api: &Api) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip();
+    Some(client_address::of(peer, request.headers(), &api.settings.trusted_proxies))
 }
 
 /// A caller whose key is good and has the scope that was asked for.
@@ -84,7 +93,10 @@ impl Credentials {
         if !self.address.is_some_and(|address| key.key.allows_network(address)) {
             return Err(refuse("this API key may not be used from this address"));
         }
-        Ok(Caller { key })
+        let caller = Caller { key };
+        // What it is answered is its own.
+        self.request.extensions_mut().insert(Holder::of(&caller));
+        Ok(caller)
     }
 }
 

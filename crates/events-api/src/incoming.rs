@@ -1,6 +1,7 @@
 //! Requests, read once and strictly.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -14,7 +15,10 @@ use model::names::IdempotencyKey;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::api::Api;
 use crate::auth::Caller;
+use crate::connections::Connection;
+use crate::memory::{Holder, SMALL, Share};
 use crate::preconditions;
 use crate::problem::{Code, Problem};
 
@@ -27,6 +31,8 @@ const BODY_TIME: Duration = Duration::from_secs(20);
 pub(crate) struct Incoming {
     request: HttpRequest,
     payload: dev::Payload,
+    /// What its body takes.
+    share: Option<Share>,
 }
 
 impl FromRequest for Incoming {
@@ -34,7 +40,7 @@ impl FromRequest for Incoming {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        ready(Ok(Self { request: request.clone(), payload: payload.take() }))
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), share: None }))
     }
 }
 
@@ -43,8 +49,9 @@ impl Incoming {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Reads the body as text. Nothing beyond `limit` bytes is read.
-    pub(crate) async fn text(&mut self, limit: usize) -> Result<Text, Problem> {
+    /// Reads the body as text. Nothing beyond `limit` bytes is read. What it
+    /// takes is the caller's until the request is answered.
+    pub(crate) async fn text(&mut self, api: &Api, caller: &Caller, limit: usize) -> Result<Text, Problem> {
         let too_large = || {
             let detail = format!("the body is longer than {limit} bytes");
             Problem::new(Code::PayloadTooLarge, detail)
@@ -53,7 +60,9 @@ impl Incoming {
         if declared.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
-        let mut body = Vec::with_capacity(declared.unwrap_or(0));
+        // Room is made for what comes and not for what is promised.
+        let mut body = Vec::with_capacity(declared.unwrap_or(0).min(SMALL));
+        let mut share = None;
         let read = async {
             while let Some(chunk) = self.payload.next().await {
                 let broken =
@@ -62,12 +71,24 @@ impl Incoming {
                 if body.len() + chunk.len() > limit {
                     return Err(too_large());
                 }
+                let more = (body.len() + chunk.len()).max(SMALL) - body.len().max(SMALL);
+                if more > 0 {
+                    let holder = Holder::of(caller);
+                    match &mut share {
+                        None => share = Some(api.memory.take(holder, more)?),
+                        Some(share) => Share::grow(share, more)?,
+                    }
+                }
                 body.extend_from_slice(&chunk);
             }
             Ok(())
         };
         let in_time = tokio::time::timeout(BODY_TIME, read).await;
         in_time.map_err(|_| Problem::new(Code::Timeout, "the body did not arrive within 20 seconds"))??;
+        self.share = share;
+        if let Some(connection) = self.request.conn_data::<Arc<Connection>>() {
+            connection.read_body();
+        }
         if !body.is_empty() {
             self.check_media_type()?;
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::connections::Counters;
 
 /// Above this length `data` is better fetched by receivers.
 const LARGE_DATA: usize = 20 * 1024;
@@ -39,6 +41,30 @@ impl Metrics {
         registry.register(Box::new(metrics.published.clone()))?;
         registry.register(Box::new(metrics.large.clone()))?;
         Ok(metrics)
+    }
+
+    /// Of the connections to a listener.
+    pub(crate) fn connections(registry: &Registry, listener: &str) -> Result<Counters, prometheus::Error> {
+        let named = |name: &str, help: &str| Opts::new(name, help).const_label("listener", listener);
+        let counters = Counters {
+            open: IntGauge::with_opts(named("posthorn_connections_open", "Connections that callers have."))?,
+            ended: IntCounterVec::new(
+                named(
+                    "posthorn_connections_ended_total",
+                    "Connections that were ended here: idle, slow or in too many pieces to ask, with an answer \
+                     unread, or to make room for a new one.",
+                ),
+                &["why"],
+            )?,
+            refused: IntCounter::with_opts(named(
+                "posthorn_connections_refused_total",
+                "Connections that found no place: all others were being answered.",
+            ))?,
+        };
+        registry.register(Box::new(counters.open.clone()))?;
+        registry.register(Box::new(counters.ended.clone()))?;
+        registry.register(Box::new(counters.refused.clone()))?;
+        Ok(counters)
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, took: Duration) {

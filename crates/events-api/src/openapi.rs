@@ -1,6 +1,9 @@
 //! The description of the API, made from the code.
 
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
+use actix_web::web::Bytes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -119,5 +122,7 @@ pub fn document() -> String {
 
 /// `GET /openapi.json`
 pub(crate) async fn serve() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(document())
+    // Made once, and in memory once for all who read it.
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().into());
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.clone())
 }

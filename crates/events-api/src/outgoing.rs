@@ -2,12 +2,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, LINK, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use delivery_log::idempotency::KeptAnswer;
 use model::clock::Timestamp;
 use serde::Serialize;
-
-use crate::query::ListRequest;
 
 /// The strong `ETag` of a thing that last changed then.
 pub(crate) fn etag(updated_at: Timestamp) -> String {
@@ -51,23 +49,7 @@ pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp
     response.body(answer.body)
 }
 
-/// A page of a list, with a `Link` to the next one.
-pub(crate) fn page<T: Serialize>(
-    path: &str,
-    request: &ListRequest,
-    page: delivery_log::page::Page<T>,
-) -> HttpResponse {
-    let next_cursor = page.next.map(|id| id.simple().to_string());
-    let mut response = HttpResponse::Ok();
-    response.insert_header(private());
-    if let Some(cursor) = &next_cursor {
-        let link = format!("<{path}?{}>; rel=\"next\"", request.query_with_cursor(cursor));
-        response.insert_header((LINK, link));
-    }
-    response.json(api_types::Page { data: page.rows, next_cursor })
-}
-
 /// What a key may see is for its holder alone.
-fn private() -> (actix_web::http::header::HeaderName, &'static str) {
+pub(crate) fn private() -> (actix_web::http::header::HeaderName, &'static str) {
     (CACHE_CONTROL, "private, no-cache")
 }

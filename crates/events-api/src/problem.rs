@@ -97,8 +97,18 @@ impl Problem {
         self.code.parts().0
     }
 
+    /// The words beside the status.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.status_code().canonical_reason().unwrap_or_default()
+    }
+
     /// The problem as it is sent.
     pub(crate) fn body(&self) -> api_types::Problem {
+        self.body_for(request_context::id())
+    }
+
+    /// The problem as it is sent to a request of this id.
+    pub(crate) fn body_for(&self, request_id: Option<String>) -> api_types::Problem {
         let (status, code, title) = self.code.parts();
         api_types::Problem {
             kind: format!("urn:posthorn:problem:{code}"),
@@ -106,7 +116,7 @@ impl Problem {
             status,
             detail: self.detail.clone(),
             code: code.to_owned(),
-            request_id: request_context::id(),
+            request_id,
             errors: self.errors.clone(),
         }
     }

@@ -72,7 +72,18 @@ impl Query {
     }
 
     /// The parameters that every list has. `expandable` is what `expand` may name.
-    pub(crate) fn list(mut self, query: &str, expandable: &[&str]) -> Result<ListRequest, Problem> {
+    pub(crate) fn list(self, query: &str, expandable: &[&str]) -> Result<ListRequest, Problem> {
+        self.list_in(Order::default(), query, expandable)
+    }
+
+    /// The same of a list that runs in an order of its own unless another is
+    /// asked for.
+    pub(crate) fn list_in(
+        mut self,
+        otherwise: Order,
+        query: &str,
+        expandable: &[&str],
+    ) -> Result<ListRequest, Problem> {
         let limit = self.take("limit", |value| match value.parse::<u32>() {
             Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
             _ => Err(format!("must be a number from 1 to {MAX_LIMIT}")),
@@ -95,7 +106,7 @@ impl Query {
         }
         self.faults.finish()?;
         let page =
-            PageRequest { limit: limit.unwrap_or(DEFAULT_LIMIT), after, order: order.unwrap_or_default() };
+            PageRequest { limit: limit.unwrap_or(DEFAULT_LIMIT), after, order: order.unwrap_or(otherwise) };
         let given = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Ok(ListRequest { page, expand, given })
     }

@@ -1,13 +1,26 @@
 //! Around every request: its id, its log line, its metrics.
 
-use actix_web::body::MessageBody;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::api::Api;
+use crate::auth::client_address;
+use crate::browser;
+use crate::connections::{Answering, Connection};
+use crate::memory::{Holder, SMALL, Share};
+use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -18,6 +31,12 @@ tokio::task_local! {
 /// The id of the request that is being answered.
 pub(crate) fn id() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
+}
+
+/// An id for an answer that was given before there was a request.
+pub(crate) fn id_without_request() -> String {
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
+    format!("req-early-{:x}", GIVEN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The caller's id, if it can be used, or a new one.
@@ -40,26 +59,81 @@ fn choose_id(request: &ServiceRequest, api: &Api) -> String {
 pub(crate) async fn wrap<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<Held<EitherBody<B>>>, Error> {
+    // Until the last byte of the answer is taken.
+    let has_body = has_body(request.headers());
+    let answering = request.conn_data::<Arc<Connection>>().map(|connection| connection.begin(has_body));
     let api = request.app_data::<web::Data<Api>>().cloned().expect("every app has the API's data");
     let id = choose_id(&request, &api);
+    let client = client_address(request.request(), &api);
     let started = Instant::now();
     let route = request.match_pattern();
     let method = request.method().clone();
-    let mut response = CURRENT.scope(id.clone(), next.call(request)).await?;
+    let response = CURRENT.scope(id.clone(), next.call(request)).await?;
     let status = response.status().as_u16();
     let took = started.elapsed();
     api.metrics.request(route.as_deref().unwrap_or("unknown"), status, took);
     tracing::debug!(
         request.id = %id,
+        client.address = client.map(tracing::field::display),
         http.method = %method,
         http.route = route.as_deref(),
         http.status = status,
         duration_ms = took.as_secs_f64() * 1_000.0,
         "answered a request"
     );
+    let (mut response, share) = match share_of(&api, &response) {
+        // What was done is told, whatever it takes.
+        Err(_) if method != Method::GET => (response.map_into_left_body(), None),
+        Ok(share) => (response.map_into_left_body(), share),
+        Err(problem) => {
+            let refused = CURRENT.sync_scope(id.clone(), || problem.error_response());
+            (response.into_response(refused).map_into_right_body(), None)
+        }
+    };
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
     }
-    Ok(response)
+    browser::protect(headers, route.as_deref());
+    Ok(response.map_body(|_, body| Held { body, _answering: answering, _share: share }))
+}
+
+/// Whether a body follows the head (RFC 9112, section 6.3).
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
+/// What the answer takes until the caller has taken it. What is known to all,
+/// such as the description of the API, is in memory once.
+fn share_of<B: MessageBody>(api: &Api, response: &ServiceResponse<B>) -> Result<Option<Share>, Problem> {
+    let BodySize::Sized(length) = response.response().body().size() else { return Ok(None) };
+    let holder = response.request().extensions().get::<Holder>().copied();
+    match holder {
+        Some(holder) if length as usize > SMALL => api.memory.take(holder, length as usize).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pin_project! {
+    /// The body of an answer, with what is held until it is taken.
+    pub(crate) struct Held<B> {
+        #[pin]
+        body: B,
+        _answering: Option<Answering>,
+        _share: Option<Share>,
+    }
+}
+
+impl<B: MessageBody> MessageBody for Held<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.project().body.poll_next(cx)
+    }
 }

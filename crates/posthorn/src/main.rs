@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod commands;
+mod descriptors;
 mod logging;
 mod master_key;
 mod receiver;

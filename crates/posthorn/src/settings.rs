@@ -67,6 +67,7 @@ pub(crate) struct Settings {
     pub(crate) egress_addresses: Vec<IpNet>,
     pub(crate) smtp_url: SecretString,
     pub(crate) mail_from: String,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) max_data_bytes: usize,
     pub(crate) slots: usize,
     api_threads: usize,
@@ -93,6 +94,7 @@ impl Settings {
                 .with_list_parse_key("allow_targets")
                 .with_list_parse_key("egress_addresses")
                 .with_list_parse_key("name_servers")
+                .with_list_parse_key("trusted_proxies")
                 .source(Some(environment()?)),
         );
         for (name, value) in overrides {

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::cli::Role;
 use crate::settings::Settings;
-use crate::{store, system};
+use crate::{descriptors, store, system};
 
 /// The running platform.
 pub(crate) struct Platform {
@@ -27,6 +27,14 @@ impl Platform {
     /// Starts what the role says.
     pub(crate) async fn start(settings: &Settings, role: Role) -> anyhow::Result<Self> {
         let surroundings = system::surroundings();
+        let shares = descriptors::share_out();
+        if settings.slots > shares.calls {
+            tracing::warn!(
+                slots = settings.slots,
+                used = shares.calls,
+                "the limit of open files is too low for so many slots; raise it (LimitNOFILE, ulimit -n)"
+            );
+        }
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         // The addresses are taken first: a second server on the same ones
@@ -48,7 +56,7 @@ impl Platform {
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
                 let delivery = dispatcher::Settings {
-                    slots: settings.slots,
+                    slots: settings.slots.min(shares.calls),
                     targets: targets.clone(),
                     name_servers: settings.name_servers.clone(),
                     egress_proxy: some_secret(&settings.egress_proxy),
@@ -65,7 +73,10 @@ impl Platform {
             targets,
             egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
+            trusted_proxies: settings.trusted_proxies.clone(),
             workers: settings.api_threads(),
+            max_connections: shares.callers,
+            max_operator_connections: shares.operators,
             program: system::this_program(),
         };
         let servers = events_api::start(public, admin, store.clone(), surroundings, api, &registry)?;

@@ -19,6 +19,8 @@ pub struct Start {
     pub settings: Vec<(&'static str, String)>,
     /// The greatest size of a file that it may write, in KiB: a disk that is full.
     pub file_limit_kib: Option<u64>,
+    /// How many files and sockets it may have open.
+    pub open_files: Option<u64>,
     /// Which part of the work it does.
     pub role: &'static str,
     /// Which kind of store it has, unless the settings name one.
@@ -58,7 +60,14 @@ impl Start {
             ("POSTHORN_ALLOW_HTTP", "true".to_owned()),
             ("POSTHORN_LOG", "warn".to_owned()),
         ];
-        Self { program: path.into(), settings, file_limit_kib: None, role: "all", store: Store::chosen() }
+        Self {
+            program: path.into(),
+            settings,
+            file_limit_kib: None,
+            open_files: None,
+            role: "all",
+            store: Store::chosen(),
+        }
     }
 
     /// On this PostgreSQL database, doing this part of the work.
@@ -196,13 +205,19 @@ impl Program {
 }
 
 fn command(start: &Start, folder: &Path) -> Command {
-    let mut command = match start.file_limit_kib {
-        None => Command::new(&start.program),
-        Some(kib) => {
+    let mut limits = String::new();
+    if let Some(kib) = start.file_limit_kib {
+        // Ignored, the signal becomes an error of the write.
+        limits += &format!("trap '' XFSZ; ulimit -f {kib}; ");
+    }
+    if let Some(files) = start.open_files {
+        limits += &format!("ulimit -n {files}; ");
+    }
+    let mut command = match limits.as_str() {
+        "" => Command::new(&start.program),
+        limits => {
             let mut shell = Command::new("bash");
-            // Ignored, the signal becomes an error of the write.
-            let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
-            shell.arg("-c").arg(script).arg(&start.program);
+            shell.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(&start.program);
             shell
         }
     };

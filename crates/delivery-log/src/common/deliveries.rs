@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::QueryBuilder;
+use uuid::Uuid;
 
 use model::attempt::{Attempt, Trigger};
 use model::clock::Timestamp;
@@ -18,7 +19,7 @@ use super::{Connection, Store, filter, lock_delivery, rows, statements, store_er
 use crate::deliveries::{Canceled, Deliveries, DeliveryFilter, Finished, Recorded, Replayed};
 use crate::events::Events;
 use crate::idempotency::{Once, Performed};
-use crate::page::{Page, PageRequest};
+use crate::page::{Order, Page, PageRequest};
 use crate::{Result, View};
 
 async fn find(
@@ -121,17 +122,38 @@ impl Deliveries for Store {
         Ok(Page::from_overfull(deliveries, page.limit, |delivery: &Delivery| delivery.id.0))
     }
 
-    async fn list_attempts(&self, view: View, id: DeliveryId) -> Result<Option<Vec<Attempt>>> {
+    async fn list_attempts(
+        &self,
+        view: View,
+        id: DeliveryId,
+        page: PageRequest,
+    ) -> Result<Option<Page<Attempt>>> {
         if self.find_delivery(view, id).await?.is_none() {
             return Ok(None);
         }
-        let rows = sqlx::query("SELECT * FROM attempts WHERE delivery = $1 ORDER BY number")
+        // Their place in the list is their number.
+        let cursor = |attempt: &Attempt| Uuid::from_u128(attempt.number.into());
+        let number = |after: Uuid| i64::try_from(after.as_u128()).unwrap_or(i64::MAX);
+        let (sql, first) = match page.order {
+            Order::Ascending => (
+                "SELECT * FROM attempts WHERE delivery = $1 AND number > $2 ORDER BY number LIMIT $3",
+                i64::MIN,
+            ),
+            Order::Descending => (
+                "SELECT * FROM attempts WHERE delivery = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
+                i64::MAX,
+            ),
+        };
+        let rows = sqlx::query(sql)
             .bind(id.0)
+            .bind(page.after.map_or(first, number))
+            .bind(i64::from(page.limit) + 1)
             .fetch_all(&self.readers)
             .await
             .map_err(store_error("list attempts"))?;
         let attempts = rows.iter().map(rows::attempt).collect::<sqlx::Result<_>>();
-        attempts.map(Some).map_err(store_error("read attempts"))
+        let attempts = attempts.map_err(store_error("read attempts"))?;
+        Ok(Some(Page::from_overfull(attempts, page.limit, cursor)))
     }
 
     async fn read_payload(&self, view: View, id: DeliveryId) -> Result<Option<(Delivery, Event, EventData)>> {

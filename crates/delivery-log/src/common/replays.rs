@@ -163,7 +163,7 @@ async fn next_events(
     let page = Page::from_overfull(events, limit, |event: &Event| event.id.0);
     let ids = || page.rows.iter().map(|event| event.id.0);
     let (Some(low), Some(high)) = (ids().min(), ids().max()) else {
-        return Ok(Page { rows: Vec::new(), next: None });
+        return Ok(Page { rows: Vec::new(), cursors: Vec::new(), next: None });
     };
     let mut sql = statements::events_at(replay.project, replay.endpoint, low, high);
     let rows = sql.build().fetch_all(&mut *connection).await?;
@@ -178,7 +178,7 @@ async fn next_events(
         };
         judged.push((event, missing));
     }
-    Ok(Page { rows: judged, next: page.next })
+    Ok(Page { rows: judged, cursors: page.cursors, next: page.next })
 }
 
 async fn is_wanted(

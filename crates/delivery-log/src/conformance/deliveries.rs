@@ -31,7 +31,7 @@ pub(super) async fn a_finished_attempt_and_the_next_state_are_read_back(scene: S
     let ready = scene.claim(lane.epoch, 10).await;
     let finished = scene.finished(&ready[0], 503, DeliveryStatus::Retrying);
     assert_eq!(scene.store.finish(finished.clone()).await.expect("finishes"), Recorded::Advanced);
-    let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
+    let attempts = scene.attempts(id).await;
     assert_eq!(attempts, std::slice::from_ref(&finished.attempt));
     let after = read(&scene, id).await;
     assert_eq!((after.status, after.attempts, after.trigger), (DeliveryStatus::Retrying, 1, AUTOMATIC));
@@ -46,7 +46,7 @@ pub(super) async fn an_attempt_that_is_written_twice_stands_once(scene: Scene) {
     let finished = scene.finished(&ready[0], 200, DeliveryStatus::Delivered);
     scene.store.finish(finished.clone()).await.expect("finishes");
     assert_eq!(scene.store.finish(finished).await.expect("finishes"), Recorded::Late);
-    let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
+    let attempts = scene.attempts(id).await;
     assert_eq!(attempts.len(), 1);
     assert_eq!(read(&scene, id).await.status, DeliveryStatus::Delivered);
 }
@@ -61,7 +61,7 @@ pub(super) async fn a_late_attempt_is_logged_and_changes_no_state(scene: Scene) 
     };
     let late = scene.finished(&ready[0], 200, DeliveryStatus::Delivered);
     assert_eq!(scene.store.finish(late).await.expect("finishes"), Recorded::Late);
-    let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
+    let attempts = scene.attempts(id).await;
     assert_eq!(attempts.len(), 1);
     assert_eq!(attempts[0].next_reason, model::retry::NextReason::Superseded);
     let after = read(&scene, id).await;

@@ -176,7 +176,9 @@ pub(super) async fn what_belongs_to_others_is_not_found(scene: Scene) {
         assert!(scene.store.find_event(view, event).await.expect("reads").is_none());
         assert!(scene.store.read_data(view, event).await.expect("reads").is_none());
         assert!(scene.store.find_delivery(view, delivery).await.expect("reads").is_none());
-        assert!(scene.store.list_attempts(view, delivery).await.expect("reads").is_none());
+        assert!(
+            scene.store.list_attempts(view, delivery, PageRequest::default()).await.expect("reads").is_none()
+        );
         assert!(
             scene
                 .store

@@ -96,7 +96,7 @@ pub(super) async fn what_a_dead_process_had_in_hand_is_logged_as_interrupted_and
     let Scene { backend, store, surroundings, .. } = &scene;
     let store = backend.reopen_after_crash(store.clone(), surroundings.clone()).await;
     let scene = Scene { store, ..scene };
-    let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
+    let attempts = scene.attempts(id).await;
     assert_eq!((attempts.len(), attempts[0].error_class), (1, ErrorClass::Interrupted));
     let delivery = scene.store.find_delivery(scene.view(), id).await.expect("reads").expect("is there");
     assert_eq!((delivery.status, delivery.attempts), (DeliveryStatus::Queued, 1));
@@ -109,7 +109,7 @@ pub(super) async fn what_a_dead_process_had_in_hand_is_logged_as_interrupted_and
     assert_eq!((again[0].id, again[0].attempts, again[0].spent.tries), (id, 1, 0));
     // What really happened takes the place of the guess, and changes no state.
     assert_eq!(scene.store.finish(later).await.expect("finishes"), Recorded::Late);
-    let attempts = scene.store.list_attempts(scene.view(), id).await.expect("reads").expect("is there");
+    let attempts = scene.attempts(id).await;
     assert_eq!((attempts.len(), attempts[0].error_class), (1, ErrorClass::None));
     let delivery = scene.store.find_delivery(scene.view(), id).await.expect("reads").expect("is there");
     assert_eq!(delivery.status, DeliveryStatus::Queued);

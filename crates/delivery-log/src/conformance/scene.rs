@@ -26,6 +26,7 @@ use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::idempotency::Performed;
 use crate::lanes::{ClaimDue, Cursor, Epoch, TakenLane};
+use crate::page::{Order, PageRequest};
 use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
 use crate::{SharedStore, Surroundings, View};
@@ -117,6 +118,21 @@ impl Scene {
     /// An event for the tenant.
     pub fn event(&self, subject: &str) -> Publish {
         event_of_type(&self.project, self.tenant.id, "order.paid", subject)
+    }
+
+    /// The attempts of a delivery, in their order, read in pages of two.
+    pub async fn attempts(&self, id: DeliveryId) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        let mut request = PageRequest { limit: 2, after: None, order: Order::Ascending };
+        loop {
+            let page = self.store.list_attempts(self.view(), id, request).await.expect("reads");
+            let page = page.expect("is there");
+            attempts.extend(page.rows);
+            match page.next {
+                Some(next) => request.after = Some(next),
+                None => return attempts,
+            }
+        }
     }
 
     /// Publishes one event, and gives its only delivery.

@@ -29,7 +29,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::KeysWrite).await?;
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let key = build(&api, &caller, text.parse()?).await?;
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
     let answer = KeyWithSecret { key: present(&api, &key), secret: token.reveal().to_owned() };

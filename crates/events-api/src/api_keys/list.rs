@@ -7,7 +7,7 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -22,6 +22,6 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::KeysWrite).await?;
     let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
-    let page = api.store.list_keys(caller.view(), request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|key| present(&api, &key))))
+    let found = api.store.list_keys(caller.view(), request.page).await?;
+    Ok(page::answer(incoming.path(), &request, found.map(|key| present(&api, &key))))
 }

@@ -26,7 +26,7 @@ pub(crate) async fn handle(
     let key = api.store.find_key(caller.view(), parse_id(&path)?).await?.ok_or_else(missing)?;
     // Its secret lets the caller do what the key may do.
     caller.check_within(&key)?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
         return Ok(answer);
     }

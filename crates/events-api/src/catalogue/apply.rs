@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
     incoming.expect_no_if_match()?;
-    let wanted: ApplyRequest = incoming.text(LIMIT).await?.parse()?;
+    let wanted: ApplyRequest = incoming.text(&api, &caller, LIMIT).await?.parse()?;
     let changes = changes(&wanted.types)?;
     let project = caller.view().project;
     if wanted.dry_run {

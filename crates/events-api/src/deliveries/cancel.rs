@@ -24,7 +24,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
         return Ok(answer);
     }

@@ -13,7 +13,7 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -50,6 +50,6 @@ pub(crate) async fn handle(
     if let Some(handle) = tenant {
         filter.tenant = Some(api.tenant(&caller, handle.as_str()).await?.id);
     }
-    let page = api.store.list_deliveries(caller.view(), &filter, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|delivery| present(&delivery))))
+    let found = api.store.list_deliveries(caller.view(), &filter, request.page).await?;
+    Ok(page::answer(incoming.path(), &request, found.map(|delivery| present(&delivery))))
 }

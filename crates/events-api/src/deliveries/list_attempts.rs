@@ -4,28 +4,45 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use api_types::{AttemptList, Milliseconds};
+use api_types::{AttemptPage, Milliseconds};
+use delivery_log::page::Order;
 use model::access::Scope;
 use model::attempt::{Attempt, HeaderList};
 
 use super::{missing, parse_id};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::outgoing;
+use crate::incoming::Incoming;
+use crate::memory::{HEAVY, Holder};
+use crate::page::Rows;
 use crate::problem::Problem;
+use crate::query::Query;
 
-/// Lists the attempts of a delivery, in their order: the last stop of an event.
+/// How many attempts are read at once: they hold what the receiver answered.
+const PIECE: u32 = 16;
+
+/// Lists the attempts of a delivery, in their order unless another is asked
+/// for: the last stop of an event.
 #[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "deliveries",
-    params(("delivery" = String, Path)), responses((status = 200, body = AttemptList)))]
+    params(("delivery" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
+        ("order" = Option<String>, Query)),
+    responses((status = 200, body = AttemptPage), (status = 404, body = api_types::Problem)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesRead).await?;
-    let found = api.store.list_attempts(caller.view(), parse_id(&path)?).await?;
-    let attempts = found.ok_or_else(missing)?;
-    Ok(outgoing::plain(&AttemptList { data: attempts.into_iter().map(present).collect() }))
+    let id = parse_id(&path)?;
+    let request = Query::parse(incoming.query())?.list_in(Order::Ascending, incoming.query(), &[])?;
+    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let mut rows = Rows::new(&request);
+    while let Some(piece) = rows.wanted(PIECE) {
+        let page = api.store.list_attempts(caller.view(), id, piece).await?.ok_or_else(missing)?;
+        rows.add_page(page.map(present));
+    }
+    Ok(rows.into_answer(incoming.path()))
 }
 
 fn present(attempt: Attempt) -> api_types::Attempt {

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     caller.require(Scope::EventsRead)?;
     caller.require(Scope::PayloadsRead)?;
     let tenant = api.tenant(&caller, &path).await?;
-    let wanted: FilterCheckRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let wanted: FilterCheckRequest = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let mut faults = Faults::default();
     let subscriptions = build::subscriptions(&mut faults, wanted.event_types.as_deref());
     let filter = build::filter(&mut faults, "/filter", &wanted.filter);

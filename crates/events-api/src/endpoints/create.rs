@@ -40,7 +40,7 @@ pub(crate) async fn make(
     incoming: &mut Incoming,
 ) -> Result<HttpResponse, Problem> {
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(api, caller, BODY_LIMIT).await?;
     let wanted: EndpointRequest = text.parse()?;
     let secret = choose_secret(api, wanted.secret.as_deref())?;
     // Its pins are compared with the catalogue as it is.

@@ -8,7 +8,7 @@ use super::present;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -36,6 +36,6 @@ pub(crate) async fn show(
     incoming: &Incoming,
 ) -> Result<HttpResponse, Problem> {
     let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
-    let page = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|secret| present(api, tenant, &secret.endpoint))))
+    let found = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
+    Ok(page::answer(incoming.path(), &request, found.map(|secret| present(api, tenant, &secret.endpoint))))
 }

@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     caller.require(Scope::SecretsRead)?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let before = find(&api, &caller, &tenant, &path.1).await?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     if let Some(answer) = repeated(&api, (&incoming, &caller, Some(tenant.id)), &text).await? {
         return Ok(answer);
     }

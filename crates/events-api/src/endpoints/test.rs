@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let wanted: TestRequest = text.parse()?;
     let event_type = EventType::parse(wanted.event_type.as_deref().unwrap_or(TEST_TYPE))
         .map_err(|error| Problem::invalid("/type", "invalid_value", error))?;

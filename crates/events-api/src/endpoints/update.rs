@@ -40,7 +40,7 @@ pub(crate) async fn change(
 ) -> Result<HttpResponse, Problem> {
     let before = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
-    let patch = with_plain_names(incoming.text(BODY_LIMIT).await?.parse()?);
+    let patch = with_plain_names(incoming.text(api, caller, BODY_LIMIT).await?.parse()?);
     let given = Given::in_patch(&patch);
     let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
     if wanted.secret.is_some() {

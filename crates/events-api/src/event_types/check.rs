@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
     let entry = find(&api, &caller, &path).await?;
-    let request: VersionRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let request: VersionRequest = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let mut faults = Faults::default();
     let version = wanted_version(&mut faults, "", &request);
     faults.finish()?;

@@ -25,7 +25,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let request: EventTypeRequest = text.parse()?;
     let about = (&incoming, &caller, None);
     if let Some(answer) = repeated(&api, about, &text).await? {

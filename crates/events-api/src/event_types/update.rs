@@ -25,7 +25,7 @@ pub(crate) async fn handle(
     may_change(&caller)?;
     let before = find(&api, &caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
-    let request: EventTypeRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let request: EventTypeRequest = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let mut faults = Faults::default();
     if request.name.as_ref().is_some_and(|name| name != before.name.as_str()) {
         faults.add("/name", "read_only", "cannot be changed; make another type");

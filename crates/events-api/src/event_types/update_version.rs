@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     may_change(&caller)?;
     let (entry, number) = find_version(&api, &caller, &path).await?;
     incoming.check_if_match(entry.version(number).ok_or_else(missing_version)?.updated_at)?;
-    let request: VersionRequest = incoming.text(BODY_LIMIT).await?.parse()?;
+    let request: VersionRequest = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let mut faults = Faults::default();
     if request.number.is_some_and(|other| other != number) {
         faults.add("/number", "read_only", "cannot be changed");

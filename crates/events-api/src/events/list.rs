@@ -10,7 +10,8 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::memory::{HEAVY, Holder};
+use crate::page::{self, Rows};
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -44,15 +45,18 @@ pub(crate) async fn handle(
     if request.expands("data") {
         caller.require(Scope::PayloadsRead)?;
     }
-    let page = api.store.list_events(caller.view(), &filter, request.page).await?;
-    let mut rows = Vec::with_capacity(page.rows.len());
-    for stored in &page.rows {
-        let data = match request.expands("data") {
-            true => api.store.read_data(caller.view(), stored.event.id).await?,
-            false => None,
-        };
-        rows.push(present(stored, data.as_ref()));
+    let found = api.store.list_events(caller.view(), &filter, request.page).await?;
+    if !request.expands("data") {
+        return Ok(page::answer(incoming.path(), &request, found.map(|stored| present(&stored, None))));
     }
-    let page = delivery_log::page::Page { rows, next: page.next };
-    Ok(outgoing::page(incoming.path(), &request, page))
+    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let mut rows = Rows::new(&request);
+    for (stored, cursor) in found.rows.iter().zip(found.cursors) {
+        let data = api.store.read_data(caller.view(), stored.event.id).await?;
+        if !rows.add(&present(stored, data.as_ref()), cursor) {
+            break;
+        }
+    }
+    rows.end_of(found.next);
+    Ok(rows.into_answer(incoming.path()))
 }

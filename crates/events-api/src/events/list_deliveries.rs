@@ -8,7 +8,7 @@ use crate::auth::Credentials;
 use crate::incoming::Incoming;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::{deliveries, outgoing};
+use crate::{deliveries, page};
 
 /// Lists the deliveries of an event.
 #[utoipa::path(get, path = "/v1/events/{event}/deliveries", tag = "events",
@@ -26,6 +26,6 @@ pub(crate) async fn handle(
     let id = path.parse().map_err(|_| missing())?;
     let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
     api.store.find_event(caller.view(), id).await?.ok_or_else(missing)?;
-    let page = api.store.deliveries_of_event(caller.view(), id, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|delivery| deliveries::present(&delivery))))
+    let found = api.store.deliveries_of_event(caller.view(), id, request.page).await?;
+    Ok(page::answer(incoming.path(), &request, found.map(|delivery| deliveries::present(&delivery))))
 }

@@ -25,7 +25,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
     incoming.expect_no_if_match()?;
-    let text = incoming.text(api.settings.max_data_bytes + AROUND_DATA).await?;
+    let text = incoming.text(&api, &caller, api.settings.max_data_bytes + AROUND_DATA).await?;
     let wanted: PublishRequest = text.parse()?;
     let submitted = submit(&api, &caller, &wanted, incoming.idempotency_key()?, Fate::AsSet).await?;
     let mut response = HttpResponse::Accepted();

@@ -32,7 +32,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
     incoming.expect_no_if_match()?;
-    let batch: BatchRequest = incoming.text(LIMIT).await?.parse_outside()?;
+    let batch: BatchRequest = incoming.text(&api, &caller, LIMIT).await?.parse_outside()?;
     if batch.events.is_empty() || batch.events.len() > MAX_EVENTS {
         let detail = format!("must hold 1 to {MAX_EVENTS} events");
         return Err(Problem::invalid("/events", "invalid_value", detail));

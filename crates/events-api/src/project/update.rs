@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     let found = api.store.find_project(caller.view().project).await?;
     let before = found.ok_or_else(|| Problem::not_found("project"))?;
     incoming.check_if_match(before.updated_at)?;
-    let change: ProjectChange = incoming.text(BODY_LIMIT).await?.parse()?;
+    let change: ProjectChange = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let expected = before.updated_at;
     let after = changed(before, change, &api)?;
     if !api.store.update_project(&after, expected).await? {

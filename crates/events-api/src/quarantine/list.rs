@@ -8,9 +8,13 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::memory::{HEAVY, Holder};
+use crate::page::Rows;
 use crate::problem::Problem;
 use crate::query::Query;
+
+/// How many are read at once: they hold their data.
+const PIECE: u32 = 4;
 
 /// Lists events in quarantine, newest first.
 #[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine",
@@ -28,6 +32,11 @@ pub(crate) async fn handle(
         text.parse::<QuarantineState>().map_err(|_| "must be held, released or dropped")
     });
     let request = query.list(incoming.query(), &[])?;
-    let page = api.store.list_quarantined(caller.view(), state, request.page).await?;
-    Ok(outgoing::page(incoming.path(), &request, page.map(|one| present(&api, &caller, &one))))
+    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let mut rows = Rows::new(&request);
+    while let Some(piece) = rows.wanted(PIECE) {
+        let page = api.store.list_quarantined(caller.view(), state, piece).await?;
+        rows.add_page(page.map(|one| present(&api, &caller, &one)));
+    }
+    Ok(rows.into_answer(incoming.path()))
 }

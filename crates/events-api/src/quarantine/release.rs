@@ -28,7 +28,8 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
-    let wanted: ReleaseRequest = incoming.text(api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
+    let wanted: ReleaseRequest =
+        incoming.text(&api, &caller, api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
     let before = find(&api, &caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
     let request = request(&api, &before, wanted)?;

@@ -37,7 +37,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let wanted: ReplayWish = text.parse()?;
     let endpoint = find_endpoint(&api, &caller, &wanted).await?;
     if let Some(answer) = repeated(&api, (&incoming, &caller, Some(endpoint.tenant)), &text).await? {
@@ -85,7 +85,9 @@ async fn find_endpoint(api: &Api, caller: &Caller, wanted: &ReplayWish) -> Resul
     })?;
     let id: EndpointId = text.parse().map_err(|error| Problem::invalid(pointer, "invalid_value", error))?;
     let missing = || Problem::invalid(pointer, "not_found", "there is no such endpoint");
-    let live = api.store.configuration().endpoint(id).ok_or_else(missing)?;
+    let visible = |tenant| caller.view().tenant.is_none_or(|own| own == tenant);
+    let live = api.store.configuration().endpoint(id).filter(|live| visible(live.endpoint.tenant));
+    let live = live.ok_or_else(missing)?;
     let found = api.store.find_endpoint(caller.view(), live.endpoint.tenant, id).await?;
     found.map(|found| found.endpoint).ok_or_else(missing)
 }

@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::ProjectWrite).await?;
     may_change(&caller)?;
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let wanted: RetryPolicyRequest = text.parse()?;
     let name = check_name(wanted.name.as_deref())?;
     refuse_built_in(&name)?;

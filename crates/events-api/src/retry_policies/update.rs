@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     let before = find(&api, caller.view().project, &path).await?;
     incoming.check_if_match(before.updated_at)?;
     let wanted: RetryPolicyRequest =
-        patch::apply(&request_for(&before.policy), &incoming.text(BODY_LIMIT).await?)?;
+        patch::apply(&request_for(&before.policy), &incoming.text(&api, &caller, BODY_LIMIT).await?)?;
     if wanted.name.is_some() {
         return Err(Problem::invalid("/name", "read_only", "cannot be changed; make another one"));
     }

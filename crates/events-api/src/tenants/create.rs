@@ -25,7 +25,7 @@ pub(crate) async fn handle(
         return Err(Problem::new(Code::Forbidden, "a key that is bound to a tenant cannot make tenants"));
     }
     incoming.expect_no_if_match()?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let tenant = build(&api, &caller, None, text.parse()?)?;
     let location = format!("/v1/tenants/{}", tenant.handle);
     let prepared =

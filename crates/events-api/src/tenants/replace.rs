@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::TenantsWrite).await?;
-    let text = incoming.text(BODY_LIMIT).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let wanted = build(&api, &caller, Some(&path), text.parse()?)?;
     let Some(before) = api.find_tenant(&caller, &wanted.handle).await? else {
         if caller.view().tenant.is_some() {

@@ -30,7 +30,7 @@ pub(crate) async fn handle(
         contacts: before.contacts.clone(),
         metadata: metadata(&before.metadata),
     };
-    let wanted = patch::apply(&present_state, &incoming.text(BODY_LIMIT).await?)?;
+    let wanted = patch::apply(&present_state, &incoming.text(&api, &caller, BODY_LIMIT).await?)?;
     let wanted = build(&api, &caller, Some(&path), wanted)?;
     let after = Tenant {
         id: before.id,

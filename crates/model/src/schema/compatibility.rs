@@ -111,7 +111,7 @@ fn too_complex(at: &str) -> Break {
 }
 
 /// A place of the older schema, and what is known of the values there.
-type Pair = (usize, (Vec<usize>, Vec<(usize, &'static str)>, Option<u8>, bool));
+type Pair = (usize, facts::Identity);
 
 struct Comparison<'a> {
     left: usize,

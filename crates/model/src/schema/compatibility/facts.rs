@@ -13,6 +13,10 @@ const DEPTH: usize = 3;
 /// All of them, as bits.
 const ALL: u8 = 0b111_1111;
 
+/// What tells facts from all others: the parts that the value fits, and what
+/// was chosen of them.
+pub(super) type Identity = (Vec<usize>, Vec<(usize, &'static str)>, Option<u8>, bool);
+
 /// What is known of a value.
 #[derive(Debug, Clone)]
 pub(super) struct Facts<'a> {
@@ -144,7 +148,7 @@ impl<'a> Facts<'a> {
     }
 
     /// What tells these facts from all others.
-    pub(super) fn identity(&self) -> (Vec<usize>, Vec<(usize, &'static str)>, Option<u8>, bool) {
+    pub(super) fn identity(&self) -> Identity {
         let maps = self.maps.iter().map(|map| std::ptr::from_ref(*map) as usize).collect();
         (maps, self.chosen.clone(), self.narrowed, self.never)
     }
