@@ -191,6 +191,11 @@ impl Configuration {
         Some(ids.iter().filter_map(|id| state.endpoints.get(id).cloned()).collect())
     }
 
+    /// How many endpoints a tenant has.
+    pub fn count_endpoints(&self, tenant: TenantId) -> usize {
+        self.read().of_tenant.get(&tenant).map_or(0, Vec::len)
+    }
+
     /// An event type of a project, if it is in the catalogue.
     pub fn event_type(&self, project: ProjectId, name: &EventType) -> Option<Arc<EventTypeEntry>> {
         self.read().event_types.get(&project)?.get(name).cloned()

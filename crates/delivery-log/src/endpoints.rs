@@ -55,11 +55,27 @@ pub struct EndpointReport {
     pub waiting: u64,
 }
 
+/// What became of a new endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointCreated {
+    /// It is there.
+    Done,
+    /// Its tenant is gone.
+    NoTenant,
+    /// Its tenant has as many as it may have.
+    TooMany,
+}
+
 /// Endpoints.
 #[async_trait]
 pub trait Endpoints: Send + Sync {
-    /// Adds an endpoint. `false` if its tenant is gone.
-    async fn create_endpoint(&self, new: &SecretEndpoint, once: Option<Once>) -> Result<Performed<bool>>;
+    /// Adds an endpoint to a tenant that may have so many at most.
+    async fn create_endpoint(
+        &self,
+        new: &SecretEndpoint,
+        most: usize,
+        once: Option<Once>,
+    ) -> Result<Performed<EndpointCreated>>;
 
     /// An endpoint of a tenant.
     async fn find_endpoint(

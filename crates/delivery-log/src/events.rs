@@ -43,6 +43,9 @@ pub struct Publish {
     pub claim: Option<Claim>,
     /// Of the test route: goes to this endpoint alone, whatever it wants.
     pub test: Option<EndpointId>,
+    /// How many endpoints it may go to, as far as is known: what it costs. The
+    /// store fills it in.
+    pub endpoints: usize,
 }
 
 /// What became of a publish.
@@ -115,6 +118,10 @@ pub trait Events: Send + Sync {
     ///
     /// When this returns, the event is on durable storage, or nothing of it is.
     async fn publish(&self, publish: Publish) -> Result<Published>;
+
+    /// Writes events in their order, each as [`Self::publish`] does. Those of
+    /// one tenant are numbered in this order.
+    async fn publish_all(&self, publishes: Vec<Publish>) -> Vec<Result<Published>>;
 
     /// What a request was answered when it came first.
     async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer>;

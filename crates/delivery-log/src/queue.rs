@@ -1,11 +1,17 @@
-//! A bounded queue whose work is taken in groups.
+//! A bounded queue whose work is taken in groups, and by turns.
 //!
 //! While one group is being done, the next one gathers by itself. Work for
 //! which nobody waits may wait a little for company; all other work never does.
+//!
+//! A group is bounded by what it costs: bytes and rows, and only then jobs.
+//! Tenants take turns, so that one whose events go to a thousand endpoints
+//! fills its own groups and delays others by one of its events at most. Within
+//! a turn, work is done in the order in which it was handed in.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use model::ids::TenantId;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -16,6 +22,8 @@ use crate::{Result, StoreError};
 const QUEUE: usize = 8_192;
 /// The greatest number of bytes in one group, roughly.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// The greatest number of rows in one group, roughly; a single job may have more.
+const GROUP_ROWS: usize = 2_048;
 /// How long patient work waits for company.
 const COMPANY: Duration = Duration::from_millis(5);
 /// How long a caller waits for a place in the queue.
@@ -24,10 +32,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where a job's answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 
+/// Whose turn it is when a job is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Turn {
+    /// The platform's own work, which everything else waits for: what has
+    /// ended, and what is due.
+    Platform,
+    /// Changes, each alone in its transaction.
+    Changes,
+    /// What a tenant publishes.
+    Tenant(TenantId),
+}
+
 /// Work that can be done in company.
 pub(crate) trait Job: Send + 'static {
     /// How much it carries, roughly.
     fn bytes(&self) -> usize;
+
+    /// How many rows it touches, roughly.
+    fn rows(&self) -> usize;
+
+    /// Whose turn it is.
+    fn turn(&self) -> Turn;
 
     /// Whether it may wait a little for company, because nobody waits for it.
     fn is_patient(&self) -> bool;
@@ -45,13 +71,19 @@ pub(crate) struct HandIn<J>(mpsc::Sender<Task<J>>);
 /// The end where they are taken.
 pub(crate) struct Inbox<J> {
     tasks: mpsc::Receiver<Task<J>>,
+    waiting: HashMap<Turn, VecDeque<J>>,
+    /// Whose turn it is next, of those who wait.
+    turns: VecDeque<Turn>,
+    /// How many wait here.
+    held: usize,
     closing: Option<oneshot::Sender<()>>,
 }
 
 /// A new queue.
 pub(crate) fn queue<J: Job>() -> (HandIn<J>, Inbox<J>) {
     let (sender, tasks) = mpsc::channel(QUEUE);
-    (HandIn(sender), Inbox { tasks, closing: None })
+    let inbox = Inbox { tasks, waiting: HashMap::new(), turns: VecDeque::new(), held: 0, closing: None };
+    (HandIn(sender), inbox)
 }
 
 impl<J> std::fmt::Debug for HandIn<J> {
@@ -60,16 +92,46 @@ impl<J> std::fmt::Debug for HandIn<J> {
     }
 }
 
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
 impl<J: Job> HandIn<J> {
     /// Has a job done, and waits for its answer.
     pub(crate) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> J) -> Result<T> {
-        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        self.hand_in(job).await?.await.map_err(|_| closed())?
+    }
+
+    /// Has jobs done in their order, and waits for all answers. Where one finds
+    /// no place, those behind it are not done either.
+    pub(crate) async fn ask_all<T, W>(&self, work: Vec<W>, job: impl Fn(W, Reply<T>) -> J) -> Vec<Result<T>> {
+        let mut answers = Vec::with_capacity(work.len());
+        let mut refused = None;
+        for one in work {
+            answers.push(match &refused {
+                Some(error) => Err(StoreError::clone(error)),
+                None => self.hand_in(|reply| job(one, reply)).await.inspect_err(|error| {
+                    refused = Some(error.clone());
+                }),
+            });
+        }
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(match answer {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(closed())),
+                Err(error) => Err(error),
+            });
+        }
+        results
+    }
+
+    async fn hand_in<T>(&self, job: impl FnOnce(Reply<T>) -> J) -> Result<oneshot::Receiver<Result<T>>> {
         let (reply, answer) = oneshot::channel();
-        self.0.send_timeout(Task::Job(job(reply)), PATIENCE).await.map_err(|error| match error {
+        let sent = self.0.send_timeout(Task::Job(job(reply)), PATIENCE).await;
+        sent.map(|()| answer).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => StoreError::Overloaded,
             SendTimeoutError::Closed(_) => closed(),
-        })?;
-        answer.await.map_err(|_| closed())?
+        })
     }
 
     /// Whether nothing is done any more.
@@ -87,39 +149,120 @@ impl<J: Job> HandIn<J> {
     }
 }
 
+/// How much room a group has left.
+struct Room {
+    jobs: usize,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Room {
+    /// Whether a job fits. The first always does.
+    fn takes(&self, job: &impl Job, is_first: bool) -> bool {
+        is_first || (self.jobs > 0 && job.bytes() <= self.bytes && job.rows() <= self.rows)
+    }
+
+    fn less(&mut self, job: &impl Job) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(job.bytes());
+        self.rows = self.rows.saturating_sub(job.rows());
+    }
+
+    fn is_left(&self) -> bool {
+        self.jobs > 0 && self.bytes > 0 && self.rows > 0
+    }
+}
+
 impl<J: Job> Inbox<J> {
     /// What waits now, at least one and at most `limit` jobs; `None` when the
     /// queue is closed and empty.
     pub(crate) async fn next_group(&mut self, limit: usize) -> Option<Vec<J>> {
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        let mut patient = true;
-        let mut next = self.tasks.recv().await;
+        while self.held == 0 {
+            let task = self.tasks.recv().await?;
+            self.take_in(task);
+        }
         let until = Instant::now() + COMPANY;
-        while let Some(task) = next {
-            match task {
-                Task::Job(job) => {
-                    bytes += job.bytes();
-                    patient &= job.is_patient();
-                    group.push(job);
-                }
-                Task::Close(done) => {
-                    // No more is taken; what is in the queue is still done.
-                    self.tasks.close();
-                    self.closing = Some(done);
-                }
-            }
-            if group.len() >= limit || bytes >= GROUP_BYTES {
+        let mut room = Room { jobs: limit, bytes: GROUP_BYTES, rows: GROUP_ROWS };
+        let mut group = Vec::new();
+        loop {
+            self.drain();
+            self.fill(&mut group, &mut room);
+            let patient = self.held == 0 && room.is_left() && group.iter().all(J::is_patient);
+            if !patient {
                 break;
             }
-            next = match self.tasks.try_recv() {
-                Ok(task) => Some(task),
-                Err(_) if group.is_empty() => self.tasks.recv().await,
-                Err(_) if patient => timeout_at(until, self.tasks.recv()).await.ok().flatten(),
-                Err(_) => None,
-            };
+            match timeout_at(until, self.tasks.recv()).await {
+                Ok(Some(task)) => self.take_in(task),
+                Ok(None) | Err(_) => break,
+            }
         }
-        (!group.is_empty()).then_some(group)
+        Some(group)
+    }
+
+    fn take_in(&mut self, task: Task<J>) {
+        match task {
+            Task::Job(job) => {
+                let turn = job.turn();
+                let waiting = self.waiting.entry(turn).or_default();
+                if waiting.is_empty() {
+                    self.turns.push_back(turn);
+                }
+                waiting.push_back(job);
+                self.held += 1;
+            }
+            Task::Close(done) => {
+                // No more is taken; what is in the queue is still done.
+                self.tasks.close();
+                self.closing = Some(done);
+            }
+        }
+    }
+
+    /// Takes in what was handed in, so that those who come later have their
+    /// turn beside those who came with much.
+    fn drain(&mut self) {
+        while self.held < QUEUE
+            && let Ok(task) = self.tasks.try_recv()
+        {
+            self.take_in(task);
+        }
+    }
+
+    /// Fills a group: half of it with the platform's own work, then everybody
+    /// by turns.
+    fn fill(&mut self, group: &mut Vec<J>, room: &mut Room) {
+        let half = Room { jobs: room.jobs / 2, bytes: room.bytes / 2, rows: room.rows / 2 };
+        let mut own = half;
+        while let Some(job) = self.waiting.get(&Turn::Platform).and_then(VecDeque::front)
+            && own.takes(job, false)
+        {
+            own.less(job);
+            self.move_next(Turn::Platform, group, room);
+        }
+        while let Some(turn) = self.turns.front().copied() {
+            let job = self.waiting.get(&turn).and_then(VecDeque::front);
+            if !job.is_some_and(|job| room.takes(job, group.is_empty())) {
+                break;
+            }
+            self.move_next(turn, group, room);
+            // Behind the others, if there is more.
+            if self.turns.front() == Some(&turn) {
+                self.turns.rotate_left(1);
+            }
+        }
+    }
+
+    fn move_next(&mut self, turn: Turn, group: &mut Vec<J>, room: &mut Room) {
+        let Some(waiting) = self.waiting.get_mut(&turn) else { return };
+        if let Some(job) = waiting.pop_front() {
+            room.less(&job);
+            group.push(job);
+            self.held -= 1;
+        }
+        if waiting.is_empty() {
+            self.waiting.remove(&turn);
+            self.turns.retain(|other| *other != turn);
+        }
     }
 }
 
@@ -155,8 +298,19 @@ mod tests {
             1
         }
 
+        fn rows(&self) -> usize {
+            if self.0 >= 1_000 { 1_500 } else { 1 }
+        }
+
+        fn turn(&self) -> Turn {
+            match self.0 {
+                100..200 => Turn::Platform,
+                n => Turn::Tenant(TenantId(uuid::Uuid::from_u128(u128::from(n / 1_000)))),
+            }
+        }
+
         fn is_patient(&self) -> bool {
-            self.0 >= 100
+            (100..200).contains(&self.0)
         }
     }
 
@@ -205,6 +359,45 @@ mod tests {
         ask(101);
         ask(1);
         assert_eq!(take().await, (vec![101, 1], Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn many_jobs_at_once_are_done_in_their_order() {
+        let (hand_in, mut inbox) = queue();
+        let worker = tokio::spawn(async move {
+            let mut done = Vec::new();
+            while let Some(group) = inbox.next_group(100).await {
+                for Number(n, reply) in group {
+                    done.push(n);
+                    drop(reply.send(Ok(n)));
+                }
+            }
+            done
+        });
+        // More than a task may do before it has to let others go on.
+        let numbers: Vec<u32> = (2_000..2_999).collect();
+        let answers = hand_in.ask_all(numbers.clone(), Number).await;
+        assert_eq!(answers.into_iter().collect::<Result<Vec<_>>>().expect("all are done"), numbers);
+        hand_in.close().await;
+        assert_eq!(worker.await.expect("ends"), numbers);
+    }
+
+    #[tokio::test]
+    async fn a_group_is_bounded_in_rows_and_tenants_take_turns() {
+        let (hand_in, mut inbox) = queue();
+        let mut answers = Vec::new();
+        // Two tenants with many wide jobs, then one with a few narrow ones.
+        for n in [1_000, 1_001, 1_002, 2_000, 2_001, 0, 1, 2] {
+            let (reply, answer) = oneshot::channel();
+            hand_in.0.try_send(Task::Job(Number(n, reply))).unwrap_or_else(|_| panic!("there is room"));
+            answers.push(answer);
+        }
+        drop(hand_in);
+        let mut groups = Vec::new();
+        while let Some(group) = inbox.next_group(512).await {
+            groups.push(group.iter().map(|job| job.0).collect::<Vec<_>>());
+        }
+        assert_eq!(groups, [vec![1_000], vec![2_000, 0], vec![1_001], vec![2_001, 1], vec![1_002, 2]]);
     }
 
     #[test]

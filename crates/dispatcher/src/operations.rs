@@ -77,6 +77,7 @@ pub(crate) async fn publish(
         older: OlderData::default(),
         claim,
         test: None,
+        endpoints: 0,
     };
     while let Err(error) = context.store.publish(event.clone()).await {
         if !error.is_transient() || context.cut.is_cancelled() {

@@ -25,6 +25,8 @@ pub struct Settings {
     pub egress_addresses: Vec<ipnet::IpNet>,
     /// The greatest length of an event's `data`, in bytes.
     pub max_data_bytes: usize,
+    /// How many endpoints a tenant may have.
+    pub max_endpoints_per_tenant: usize,
     /// The proxies whose word counts for where a request comes from.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// How many threads serve requests.

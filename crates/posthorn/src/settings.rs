@@ -68,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) smtp_url: SecretString,
     pub(crate) mail_from: String,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) max_endpoints_per_tenant: usize,
     pub(crate) max_data_bytes: usize,
     pub(crate) slots: usize,
     api_threads: usize,

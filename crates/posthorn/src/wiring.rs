@@ -73,6 +73,7 @@ impl Platform {
             targets,
             egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
+            max_endpoints_per_tenant: settings.max_endpoints_per_tenant,
             trusted_proxies: settings.trusted_proxies.clone(),
             workers: settings.api_threads(),
             max_connections: shares.callers,

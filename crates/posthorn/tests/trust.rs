@@ -322,3 +322,29 @@ async fn every_changing_route_heeds_if_match() {
     assert_eq!(api.get("/v1/tenants").await.expect(200), before);
     assert_eq!(api.get("/v1/event-types/another.one").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_tenant_has_no_more_endpoints_than_the_operator_allows() {
+    let program =
+        testkit::Program::start(common::settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "3")).await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    api.create_tenant("beta").await;
+    let endpoint = json!({ "url": "http://127.0.0.1:9/" });
+    let post =
+        async |tenant: &str| api.post(&format!("/v1/tenants/{tenant}/endpoints"), endpoint.clone()).await;
+    // Also where many are made at once.
+    let answers = futures_util::future::join_all((0..8).map(|_| post("acme"))).await;
+    let made: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 201).collect();
+    assert_eq!(made.len(), 3);
+    answers.iter().filter(|answer| answer.status != 201).for_each(|answer| {
+        answer.problem(409, "conflict");
+    });
+    post("beta").await.expect(201);
+    let gone = format!("/v1/tenants/acme/endpoints/{}", made[0].text("/id"));
+    assert_eq!(api.delete(&gone).await.status, 204);
+    post("acme").await.expect(201);
+    post("acme").await.problem(409, "conflict");
+    let large = json!({ "url": "http://127.0.0.1:9/", "metadata": { "a": "x".repeat(50_000) } });
+    api.post("/v1/tenants/beta/endpoints", large).await.problem(422, "invalid_request");
+}

@@ -30,7 +30,8 @@ use super::sealed::{
 };
 use super::{Connection, Db, Row, Store, filter, lane_rows, lanes, statements, store_error};
 use crate::endpoints::{
-    COUNTED_BACKLOG, EndpointReport, Endpoints, RECENT_ATTEMPTS, RecentAttempt, SecretEndpoint,
+    COUNTED_BACKLOG, EndpointCreated, EndpointReport, Endpoints, RECENT_ATTEMPTS, RecentAttempt,
+    SecretEndpoint,
 };
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -103,11 +104,21 @@ fn subscribed_at_text(endpoint: &Endpoint) -> String {
 async fn insert(
     connection: &mut Connection,
     new: &SecretEndpoint,
+    most: usize,
     vault: &Vault,
     entropy: &dyn Entropy,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<EndpointCreated> {
+    // From here on no other change is made until this one is: the count holds.
     let version = next_version(connection).await?;
     let endpoint = &new.endpoint;
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL")
+            .bind(endpoint.tenant.0)
+            .fetch_one(&mut *connection)
+            .await?;
+    if count as usize >= most {
+        return Ok(EndpointCreated::TooMany);
+    }
     let done = sqlx::query(
         "INSERT INTO endpoints (id, project, tenant, url, description, subscriptions, payload, timeout_ms, \
          status, disabled_reason, metadata, sealed_headers, sealed_secrets, created_at, updated_at, version, \
@@ -136,10 +147,10 @@ async fn insert(
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(EndpointCreated::NoTenant);
     }
     lane_rows::create(connection, endpoint.id).await?;
-    Ok(true)
+    Ok(EndpointCreated::Done)
 }
 
 /// What an update writes sealed.
@@ -215,13 +226,20 @@ fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
 
 #[async_trait]
 impl Endpoints for Store {
-    async fn create_endpoint(&self, new: &SecretEndpoint, once: Option<Once>) -> Result<Performed<bool>> {
+    async fn create_endpoint(
+        &self,
+        new: &SecretEndpoint,
+        most: usize,
+        once: Option<Once>,
+    ) -> Result<Performed<EndpointCreated>> {
         let (new, shared) = (new.clone(), Arc::clone(&self.shared));
         self.edit_once(new.endpoint.project, once, move |connection| {
             async move {
                 let entropy = shared.surroundings.entropy.as_ref();
-                let created = insert(connection, &new, &shared.vault, entropy).await?;
-                Ok(if created { Outcome::Done(true) } else { Outcome::Refused(false) })
+                Ok(match insert(connection, &new, most, &shared.vault, entropy).await? {
+                    EndpointCreated::Done => Outcome::Done(EndpointCreated::Done),
+                    refused => Outcome::Refused(refused),
+                })
             }
             .boxed()
         })

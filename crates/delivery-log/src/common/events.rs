@@ -12,7 +12,7 @@ use crate::deliveries::{Deliveries, DeliveryFilter};
 use crate::events::{EventFilter, Events, Publish, Published, StoredEvent};
 use crate::idempotency::{Claim, FirstAnswer};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Result, StoreError, View};
 
 /// The beginning of a statement that reads events, with the conditions of a filter.
 pub(super) fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
@@ -39,7 +39,18 @@ pub(super) async fn older_data(
 #[async_trait]
 impl Events for Store {
     async fn publish(&self, publish: Publish) -> Result<Published> {
-        self.writer.publish(publish).await
+        let mut published = self.publish_all(vec![publish]).await;
+        published.pop().unwrap_or_else(|| Err(StoreError::Unavailable("nothing was written".to_owned())))
+    }
+
+    async fn publish_all(&self, mut publishes: Vec<Publish>) -> Vec<Result<Published>> {
+        for publish in &mut publishes {
+            publish.endpoints = match publish.test {
+                Some(_) => 1,
+                None => self.shared.configuration.count_endpoints(publish.tenant),
+            };
+        }
+        self.writer.publish(publishes).await
     }
 
     async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer> {

@@ -65,7 +65,7 @@ impl Scene {
         assert!(matches!(created, Performed::First(Created::New)));
         let new = new_endpoint(&surroundings, &tenant);
         let endpoint = new.endpoint.clone();
-        store.create_endpoint(&new, None).await.expect("an endpoint");
+        store.create_endpoint(&new, 50, None).await.expect("an endpoint");
         Self { backend, clock, surroundings, store, project, tenant, endpoint }
     }
 
@@ -95,7 +95,7 @@ impl Scene {
     pub async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let mut new = new_endpoint(&self.surroundings, tenant);
         change(&mut new.endpoint);
-        self.store.create_endpoint(&new, None).await.expect("an endpoint");
+        self.store.create_endpoint(&new, 50, None).await.expect("an endpoint");
         new.endpoint
     }
 
@@ -290,6 +290,7 @@ pub fn event_of_type(project: &Project, tenant: TenantId, event_type: &str, subj
         older: OlderData::default(),
         claim: None,
         test: None,
+        endpoints: 0,
     }
 }
 

@@ -22,7 +22,7 @@ use super::statements::behind;
 use super::{store_error, transient_cause};
 use crate::hand_off::ReadyDelivery;
 use crate::lanes::{ClaimDue, ClaimedDeliveries, Cursor, LOOKED_AT};
-use crate::queue::{self, Halves, HandIn, Inbox, Reply};
+use crate::queue::{self, Halves, HandIn, Inbox, Reply, Turn};
 
 /// The greatest number of lanes in one statement.
 const GROUP: usize = 64;
@@ -36,6 +36,15 @@ pub(super) struct Claim(pub(super) ClaimDue, pub(super) Reply<ClaimedDeliveries>
 impl queue::Job for Claim {
     fn bytes(&self) -> usize {
         self.0.max_bytes / 8
+    }
+
+    fn rows(&self) -> usize {
+        // Lanes take turns by themselves.
+        1
+    }
+
+    fn turn(&self) -> Turn {
+        Turn::Platform
     }
 
     fn is_patient(&self) -> bool {

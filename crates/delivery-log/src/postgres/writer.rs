@@ -15,7 +15,7 @@ use super::link::Link;
 use super::{Shared, store_error};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
-use crate::queue::{self, Halves, HandIn, Inbox, Reply};
+use crate::queue::{self, Halves, HandIn, Inbox, Reply, Turn};
 use crate::{Result, StoreError};
 
 /// The greatest number of jobs in one statement.
@@ -39,8 +39,8 @@ impl WriterHandle {
         self.0.is_closed()
     }
 
-    pub(super) async fn publish(&self, publish: Publish) -> Result<Published> {
-        self.0.ask(|reply| Job::Publish(Box::new(publish), reply)).await
+    pub(super) async fn publish(&self, publishes: Vec<Publish>) -> Vec<Result<Published>> {
+        self.0.ask_all(publishes, |publish, reply| Job::Publish(Box::new(publish), reply)).await
     }
 
     pub(super) async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
@@ -101,6 +101,21 @@ impl queue::Job for Job {
             Self::Finish(finished, _) => {
                 finished.attempt.answer.as_ref().map_or(0, |answer| answer.body.len())
             }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            // The event, its key, and a delivery for each endpoint.
+            Self::Publish(publish, _) => 2 + publish.endpoints,
+            Self::Finish(..) => 2,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::Publish(publish, _) => Turn::Tenant(publish.tenant),
+            Self::Finish(..) => Turn::Platform,
         }
     }
 

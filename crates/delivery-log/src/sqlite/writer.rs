@@ -24,11 +24,13 @@ use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 use crate::lanes::{ClaimDue, ClaimedDeliveries};
-use crate::queue::{self, Halves, HandIn, Inbox, Reply};
+use crate::queue::{self, Halves, HandIn, Inbox, Reply, Turn};
 use crate::{Result, StoreError};
 
 /// The greatest number of jobs in one transaction.
 const GROUP: usize = 512;
+/// What a change counts for, in rows: it has the disk to itself.
+const EDIT: usize = 256;
 
 /// Work that can be done in company, and again if the company failed.
 enum Job {
@@ -94,8 +96,9 @@ impl WriterHandle {
         self.0.is_closed()
     }
 
-    pub(super) async fn publish(&self, publish: Publish) -> Result<Published> {
-        self.0.ask(|reply| Work::Grouped(Job::Publish(Box::new(publish), reply))).await
+    pub(super) async fn publish(&self, publishes: Vec<Publish>) -> Vec<Result<Published>> {
+        let job = |publish, reply| Work::Grouped(Job::Publish(Box::new(publish), reply));
+        self.0.ask_all(publishes, job).await
     }
 
     pub(super) async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
@@ -265,6 +268,25 @@ impl queue::Job for Work {
             }
             Self::Grouped(Job::Claim(claim, _)) => claim.max_bytes / 8,
             Self::Edit(_) => 0,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            // The event, its data, its key, and a delivery for each endpoint.
+            Self::Grouped(Job::Publish(publish, _)) => 3 + publish.endpoints,
+            Self::Grouped(Job::Finish(..)) => 2,
+            // Most lanes have less than they may claim.
+            Self::Grouped(Job::Claim(claim, _)) => claim.limit as usize / 8,
+            Self::Edit(_) => EDIT,
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        match self {
+            Self::Grouped(Job::Publish(publish, _)) => Turn::Tenant(publish.tenant),
+            Self::Grouped(Job::Finish(..) | Job::Claim(..)) => Turn::Platform,
+            Self::Edit(_) => Turn::Changes,
         }
     }
 

@@ -30,6 +30,9 @@ use crate::tenants::{check_metadata, metadata};
 
 /// The longest description, in bytes.
 const MAX_DESCRIPTION: usize = 1_024;
+/// What an endpoint may take, all its texts together, in bytes of JSON. In
+/// memory that is about twice as much.
+const MAX_TEXTS: usize = 48 * 1024;
 /// The longest id, secret or scope of an OAuth client, in bytes.
 const MAX_OAUTH_TEXT: usize = 1_024;
 
@@ -43,6 +46,10 @@ pub(super) fn endpoint(
     before: Option<&Endpoint>,
 ) -> Result<Endpoint, Problem> {
     let mut faults = Faults::default();
+    if crate::outgoing::to_json(wanted).len() > MAX_TEXTS {
+        let detail = format!("is larger than {MAX_TEXTS} bytes, all its fields together");
+        return Err(Problem::invalid("", "too_large", detail));
+    }
     let url = match before.map(|before| &before.url).filter(|url| url.as_str() == wanted.url) {
         Some(url) => Some(url.clone()),
         None => faults.check("/url", api.settings.targets.parse_url(&wanted.url)),

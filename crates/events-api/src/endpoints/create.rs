@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{EndpointRequest, EndpointWithSecret};
-use delivery_log::endpoints::SecretEndpoint;
+use delivery_log::endpoints::{EndpointCreated, SecretEndpoint};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use model::endpoint::ActiveSecret;
@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// Registers a URL. The answer holds the secret with which calls are signed.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints", tag = "endpoints",
@@ -56,8 +56,19 @@ pub(crate) async fn make(
     let prepared =
         Prepared::new(api, (&*incoming, caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(updated_at);
-    let created = api.store.create_endpoint(&new, prepared.once()).await?;
-    prepared.settle(created, |created| if created { Ok(()) } else { Err(Problem::not_found("tenant")) })
+    let most = api.settings.max_endpoints_per_tenant;
+    let created = api.store.create_endpoint(&new, most, prepared.once()).await?;
+    prepared.settle(created, |created| match created {
+        EndpointCreated::Done => Ok(()),
+        EndpointCreated::NoTenant => Err(Problem::not_found("tenant")),
+        EndpointCreated::TooMany => {
+            let detail = format!(
+                "a tenant has at most {most} endpoints; delete one, or ask the operator to raise \
+                 max_endpoints_per_tenant"
+            );
+            Err(Problem::new(Code::Conflict, detail))
+        }
+    })
 }
 
 /// The secret that was brought along, or a new one.

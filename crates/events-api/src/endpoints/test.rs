@@ -59,6 +59,7 @@ pub(crate) async fn handle(
         older: OlderData::default(),
         claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
         test: Some(endpoint.id),
+        endpoints: 0,
     };
     let Some(scenario) = scenario else {
         let (delivery, repeated) = publish(&api, &caller, plain).await?;

@@ -85,6 +85,7 @@ pub(super) async fn publish(
         older: fitting.as_mut().map(|fitting| std::mem::take(&mut fitting.older)).unwrap_or_default(),
         claim: key.map(|key| claim(api, SpacedKey::new(space, &key), tenant, wanted)),
         test: None,
+        endpoints: 0,
     };
     Ok(Built { publish, fitting })
 }

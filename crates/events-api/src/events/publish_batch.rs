@@ -2,12 +2,11 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{BatchAnswer, BatchItem, BatchRequest};
-use futures_util::future::join_all;
 use model::access::Scope;
 use model::names::IdempotencyKey;
 use serde_json::value::RawValue;
 
-use super::submit::{Fate, Submitted, submit};
+use super::submit::{Fate, Prepared, Submitted, prepare, submit_all};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{Incoming, parse};
@@ -42,11 +41,15 @@ pub(crate) async fn handle(
         let detail = format!("must be at most {MAX_KEY} bytes for a batch");
         return Err(Problem::invalid("Idempotency-Key", "invalid_header", detail));
     }
-    let items = batch.events.iter().enumerate().map(|(index, event)| {
+    // One by one, so that their order is that of the batch.
+    let mut prepared = Vec::with_capacity(batch.events.len());
+    for (index, event) in batch.events.iter().enumerate() {
         let key = key.as_ref().map(|key| key_of_item(key, index));
-        publish(&api, &caller, index, event, key)
-    });
-    let results = join_all(items).await;
+        prepared.push(prepare_item(&api, &caller, index, event, key).await);
+        // Between them, others are served.
+        tokio::task::yield_now().await;
+    }
+    let results = submit_all(&api, prepared).await;
     // Where nothing at all could be stored, the caller should try again as a whole.
     if let Some(Err(problem)) =
         results.iter().find(|result| result.as_ref().is_err_and(|p| p.status() == 503))
@@ -63,17 +66,17 @@ fn key_of_item(key: &IdempotencyKey, index: usize) -> Result<IdempotencyKey, Pro
         .map_err(|error| Problem::invalid("Idempotency-Key", "invalid_header", error))
 }
 
-async fn publish(
+async fn prepare_item(
     api: &Api,
     caller: &Caller,
     index: usize,
     event: &RawValue,
     key: Option<Result<IdempotencyKey, Problem>>,
-) -> Result<Submitted, Problem> {
+) -> Result<Prepared, Problem> {
     let wanted: api_types::PublishRequest = parse(event.get(), &format!("/events/{index}"))?;
     // An event's own key is its own; that of the batch is for those without.
     let key = if wanted.idempotency_key.is_some() { None } else { key.transpose()? };
-    submit(api, caller, &wanted, key, Fate::AsSet).await
+    prepare(api, caller, &wanted, key, Fate::AsSet).await
 }
 
 fn present(result: Result<Submitted, Problem>) -> BatchItem {

@@ -3,9 +3,9 @@
 use api_types::{PublishAnswer, PublishRequest, Warning};
 use delivery_log::access::Validation;
 use delivery_log::events::{Publish, Published};
-use delivery_log::idempotency::{FirstAnswer, KeptAnswer, KeySpace, Once, Performed};
+use delivery_log::idempotency::{Claim, FirstAnswer, KeptAnswer, KeySpace, Once, Performed};
 use delivery_log::quarantine::{MAX_HELD, QuarantineKept, Quarantined};
-use model::ids::{EventId, QuarantineId};
+use model::ids::{EventId, ProjectId, QuarantineId};
 use model::names::{IdempotencyKey, OrderingKey};
 use model::quarantine::{QuarantineState, QuarantinedEvent};
 
@@ -33,6 +33,20 @@ pub(crate) struct Submitted {
     pub(crate) repeated: bool,
 }
 
+/// An event on its way, as far as it has come before it is written.
+pub(crate) enum Prepared {
+    /// It waits in quarantine, or was sent before.
+    Settled(Submitted),
+    /// It can be published.
+    Ready(Box<Ready>),
+}
+
+/// An event that can be published.
+pub(crate) struct Ready {
+    publish: Publish,
+    fitting: Fitting,
+}
+
 /// Takes an event, or says why not.
 pub(crate) async fn submit(
     api: &Api,
@@ -41,29 +55,70 @@ pub(crate) async fn submit(
     key: Option<IdempotencyKey>,
     fate: Fate,
 ) -> Result<Submitted, Problem> {
-    let space = match fate {
-        Fate::AsSet => KeySpace::Publishes(caller.principal()),
-        Fate::Published => KeySpace::Releases,
-    };
-    let Built { publish, fitting } = build::publish(api, caller, wanted, key, space).await?;
-    let fitting = match fitting {
-        Ok(fitting) => fitting,
-        Err(problem) => return first(api, &publish).await?.ok_or(problem),
-    };
-    let project = api.store.configuration().project(publish.project);
-    let validation = match fate {
-        Fate::AsSet => project.map(|project| project.validation).unwrap_or_default(),
-        Fate::Published => Validation::Reject,
-    };
-    if !fitting.faults.is_empty() && validation != Validation::Warn {
-        return refuse_or_keep(api, publish, &fitting, validation, wanted.schema_version.is_some()).await;
+    submit_all(api, vec![prepare(api, caller, wanted, key, fate).await]).await.remove(0)
+}
+
+/// Writes what was prepared, in its order, and says what became of each.
+pub(crate) async fn submit_all(
+    api: &Api,
+    prepared: Vec<Result<Prepared, Problem>>,
+) -> Vec<Result<Submitted, Problem>> {
+    let mut publishes = Vec::with_capacity(prepared.len());
+    let waiting: Vec<Result<Waiting, Problem>> = prepared
+        .into_iter()
+        .map(|one| {
+            Ok(match one? {
+                Prepared::Settled(settled) => Waiting::Settled(settled),
+                Prepared::Ready(ready) => {
+                    let Ready { publish, fitting } = *ready;
+                    let written = Written {
+                        project: publish.project,
+                        bytes: publish.data.as_bytes().len(),
+                        claim: publish.claim.clone(),
+                        fitting,
+                    };
+                    publishes.push(publish);
+                    Waiting::Written(written)
+                }
+            })
+        })
+        .collect();
+    let mut published = api.store.publish_all(publishes).await.into_iter();
+    let mut submitted = Vec::with_capacity(waiting.len());
+    for one in waiting {
+        submitted.push(match one {
+            Err(problem) => Err(problem),
+            Ok(Waiting::Settled(settled)) => Ok(settled),
+            Ok(Waiting::Written(written)) => match published.next() {
+                Some(Ok(published)) => settle(api, written, published).await,
+                Some(Err(error)) => Err(error.into()),
+                None => Err(Problem::new(Code::Internal, "an event was not written")),
+            },
+        });
     }
-    let data_bytes = publish.data.as_bytes().len();
-    let claim = publish.claim.clone();
-    let project = publish.project;
-    match api.store.publish(publish).await? {
+    submitted
+}
+
+/// An event whose writing is waited for, if it is written.
+enum Waiting {
+    Settled(Submitted),
+    Written(Written),
+}
+
+/// What is needed to tell what became of an event.
+struct Written {
+    project: ProjectId,
+    bytes: usize,
+    claim: Option<Claim>,
+    fitting: Fitting,
+}
+
+/// What became of an event that was written.
+async fn settle(api: &Api, written: Written, published: Published) -> Result<Submitted, Problem> {
+    let Written { project, bytes, claim, fitting } = written;
+    match published {
         Published::Accepted { event, sequence, .. } => {
-            api.metrics.published(data_bytes);
+            api.metrics.published(bytes);
             Ok(accepted(event, sequence, fitting.all_warnings(), false))
         }
         Published::Repeated { event, sequence } => Ok(accepted(event, sequence, Vec::new(), true)),
@@ -78,6 +133,36 @@ pub(crate) async fn submit(
         Published::UnknownTenant => Err(build::unknown_tenant()),
         Published::UnknownEndpoint => Err(Problem::not_found("endpoint")),
     }
+}
+
+/// Checks an event, and keeps it in quarantine where that is what becomes of it.
+pub(crate) async fn prepare(
+    api: &Api,
+    caller: &Caller,
+    wanted: &PublishRequest,
+    key: Option<IdempotencyKey>,
+    fate: Fate,
+) -> Result<Prepared, Problem> {
+    let space = match fate {
+        Fate::AsSet => KeySpace::Publishes(caller.principal()),
+        Fate::Published => KeySpace::Releases,
+    };
+    let Built { publish, fitting } = build::publish(api, caller, wanted, key, space).await?;
+    let fitting = match fitting {
+        Ok(fitting) => fitting,
+        Err(problem) => return first(api, &publish).await?.map(Prepared::Settled).ok_or(problem),
+    };
+    let project = api.store.configuration().project(publish.project);
+    let validation = match fate {
+        Fate::AsSet => project.map(|project| project.validation).unwrap_or_default(),
+        Fate::Published => Validation::Reject,
+    };
+    if !fitting.faults.is_empty() && validation != Validation::Warn {
+        let version_named = wanted.schema_version.is_some();
+        let settled = refuse_or_keep(api, publish, &fitting, validation, version_named).await?;
+        return Ok(Prepared::Settled(settled));
+    }
+    Ok(Prepared::Ready(Box::new(Ready { publish, fitting })))
 }
 
 fn accepted(event: EventId, sequence: u64, warnings: Vec<Warning>, repeated: bool) -> Submitted {

@@ -109,7 +109,9 @@ impl Server {
             .env("POSTHORN_LISTEN", "127.0.0.1:0")
             .env("POSTHORN_ADMIN_LISTEN", "127.0.0.1:0")
             .env("POSTHORN_ALLOW_TARGETS", "127.0.0.1/32")
-            .env("POSTHORN_ALLOW_HTTP", "true");
+            .env("POSTHORN_ALLOW_HTTP", "true")
+            // Idle endpoints, and fan-outs, are measured by the hundred.
+            .env("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "10000");
         command
     }
 
