@@ -1,120 +1,93 @@
-//! Names become addresses here, and only allowed addresses come out.
+//! Hosts become addresses here, and only allowed addresses come out.
 //!
-//! The client connects to what this resolver gives it and to nothing else,
-//! so the address that was checked is the address that is called: a name
-//! that changes its mind between check and call finds no gap. Hosts that are
-//! addresses themselves never reach a resolver; the transport checks them.
+//! Connections are made to what this guard gives and to nothing else, so the
+//! address that was checked is the address that is called: a name that changes
+//! its mind between check and call finds no gap. A host that is an address
+//! itself is checked in the same way.
+//!
+//! A customer reads that an address is not public, and not which: a name may
+//! stand for the inside of the operator's network. The log has the rest.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::Instant;
-use url::Url;
+use hickory_resolver::net::{DnsError, NetError};
 
 use model::address::{BlockedTarget, TargetPolicy};
 
-use crate::transport::{Fault, phases};
-
-/// Every address of a name is forbidden.
+/// A name has no address, in words for everybody.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Blocked(BlockedTarget);
+pub(crate) struct NoAddress(&'static str);
 
-/// A name has no address.
-#[derive(Debug, thiserror::Error)]
-#[error("the name cannot be looked up: {0}")]
-pub(crate) struct NoAddress(String);
-
-/// Looks names up without blocking a thread, and keeps answers for their TTL.
-pub(crate) struct GuardedResolver {
+/// Looks hosts up without blocking a thread, keeps answers for their TTL, and
+/// gives what may be called.
+pub(crate) struct Guard {
     targets: Arc<TargetPolicy>,
-    names: Arc<OnceLock<TokioResolver>>,
+    names: OnceLock<TokioResolver>,
     /// Who is asked; the system's servers if there are none.
-    servers: Arc<[SocketAddr]>,
-    /// The name of the operator's forward proxy, which may be anywhere.
-    proxy: Option<String>,
+    servers: Vec<SocketAddr>,
 }
 
-/// Why a name cannot be called.
+/// Why a host cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LookUpError {
     #[error(transparent)]
-    Blocked(#[from] Blocked),
+    Blocked(#[from] BlockedTarget),
     #[error(transparent)]
     NoAddress(#[from] NoAddress),
 }
 
-impl GuardedResolver {
-    pub(crate) fn new(
-        targets: Arc<TargetPolicy>,
-        servers: &[SocketAddr],
-        proxy: Option<&SecretString>,
-    ) -> Self {
-        let proxy = proxy.and_then(|url| Some(Url::parse(url.expose_secret()).ok()?.host_str()?.to_owned()));
-        Self { targets, names: Arc::new(OnceLock::new()), servers: servers.into(), proxy }
+impl Guard {
+    pub(crate) fn new(targets: Arc<TargetPolicy>, servers: &[SocketAddr]) -> Self {
+        Self { targets, names: OnceLock::new(), servers: servers.to_owned() }
     }
 
-    /// Looks a name up that somebody else will connect to. All of its
-    /// addresses must be allowed, because that one will choose.
-    pub(crate) async fn check(&self, name: &str, port: u16) -> Result<(), Fault> {
-        let checked = async {
-            for address in look_up(&self.names, &self.servers, name).await? {
-                self.targets.check(address.ip(), port).map_err(Blocked)?;
-            }
-            Ok(())
-        };
-        checked.await.map_err(|error: LookUpError| Fault::looking_up(&error))
-    }
-}
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (targets, names) = (Arc::clone(&self.targets), Arc::clone(&self.names));
-        let servers = Arc::clone(&self.servers);
-        let is_proxy = self.proxy.as_deref() == Some(name.as_str());
-        Box::pin(async move {
-            let since = Instant::now();
-            let found = look_up(&names, &servers, name.as_str()).await;
-            phases::record_dns(since);
-            if is_proxy {
-                return Ok(Box::new(found?.into_iter()) as Addrs);
-            }
-            // Without a request there is no port: then only networks that
-            // are allowed on any port pass.
-            let port = phases::port().unwrap_or(0);
-            Ok(allowed(&targets, found?, port)?)
+    /// Where a host may be called. One with no such address is blocked.
+    pub(crate) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LookUpError> {
+        let found = self.unguarded(host, port).await?;
+        allowed(&self.targets, &found).inspect_err(|blocked| {
+            tracing::info!(url.host = host, addresses = ?found, %blocked, "a host may not be called");
         })
     }
+
+    /// Where the operator's own hosts are, which may be anywhere.
+    pub(crate) async fn unguarded(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LookUpError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let failed = |error: NetError| {
+            tracing::info!(url.host = host, %error, "a name was not looked up");
+            NoAddress(in_words(&error))
+        };
+        let found = self.resolver().map_err(failed)?.lookup_ip(host).await.map_err(failed)?;
+        Ok(found.iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    fn resolver(&self) -> Result<&TokioResolver, NetError> {
+        if let Some(resolver) = self.names.get() {
+            return Ok(resolver);
+        }
+        // The system's settings may be readable the next time.
+        let builder = match self.servers.as_slice() {
+            [] => TokioResolver::builder_tokio()?,
+            servers => TokioResolver::builder_with_config(asking(servers), TokioRuntimeProvider::default()),
+        };
+        let made = builder.build()?;
+        Ok(self.names.get_or_init(|| made))
+    }
 }
 
-async fn look_up(
-    names: &OnceLock<TokioResolver>,
-    servers: &[SocketAddr],
-    name: &str,
-) -> Result<Vec<SocketAddr>, NoAddress> {
-    let unusable = |error: hickory_resolver::net::NetError| NoAddress(error.to_string());
-    let resolver = match names.get() {
-        Some(resolver) => resolver,
-        // The system's settings may be readable the next time.
-        None => {
-            let builder = match servers {
-                [] => TokioResolver::builder_tokio().map_err(unusable)?,
-                servers => {
-                    TokioResolver::builder_with_config(asking(servers), TokioRuntimeProvider::default())
-                }
-            };
-            let made = builder.build().map_err(unusable)?;
-            names.get_or_init(|| made)
-        }
-    };
-    let found = resolver.lookup_ip(name).await.map_err(|error| NoAddress(error.to_string()))?;
-    // Port 0 stands for the port of the URL.
-    Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect())
+/// What went wrong with a name, without the inside of the operator's network.
+fn in_words(error: &NetError) -> &'static str {
+    match error {
+        NetError::Timeout => "the name servers did not answer in time",
+        NetError::Dns(DnsError::NoRecordsFound(_)) => "the name has no address: it does not exist",
+        _ => "the name could not be looked up",
+    }
 }
 
 /// Asks these servers, and nobody else.
@@ -127,19 +100,20 @@ fn asking(servers: &[SocketAddr]) -> ResolverConfig {
     ResolverConfig::from_name_servers(servers.iter().map(server).collect())
 }
 
-/// Those addresses that may be called. A name with none is blocked.
-fn allowed(targets: &TargetPolicy, found: Vec<SocketAddr>, port: u16) -> Result<Addrs, Blocked> {
+/// Those addresses that may be called.
+fn allowed(targets: &TargetPolicy, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, LookUpError> {
     let mut refused = None;
     let mut allowed = Vec::with_capacity(found.len());
     for address in found {
-        match targets.check(address.ip(), port) {
-            Ok(()) => allowed.push(address),
+        match targets.check(address.ip(), address.port()) {
+            Ok(()) => allowed.push(*address),
             Err(blocked) => refused = Some(blocked),
         }
     }
     match (allowed.is_empty(), refused) {
-        (true, Some(blocked)) => Err(Blocked(blocked)),
-        _ => Ok(Box::new(allowed.into_iter())),
+        (true, Some(blocked)) => Err(blocked.into()),
+        (true, None) => Err(NoAddress("the name has no address").into()),
+        (false, _) => Ok(allowed),
     }
 }
 
@@ -147,25 +121,37 @@ fn allowed(targets: &TargetPolicy, found: Vec<SocketAddr>, port: u16) -> Result<
 mod tests {
     use super::*;
 
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 0)).collect()
+    fn addresses(texts: &[&str], port: u16) -> Vec<SocketAddr> {
+        texts.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), port)).collect()
     }
 
     #[test]
     fn of_mixed_addresses_only_the_public_ones_are_called() {
-        let found = addresses(&["10.0.0.1", "93.184.216.34", "::1", "::ffff:127.0.0.1"]);
-        let allowed: Vec<_> = allowed(&TargetPolicy::default(), found, 443).expect("one is public").collect();
-        assert_eq!(allowed, addresses(&["93.184.216.34"]));
+        let found = addresses(&["10.0.0.1", "93.184.216.34", "::1", "::ffff:127.0.0.1"], 443);
+        let allowed = allowed(&TargetPolicy::default(), &found).expect("one is public");
+        assert_eq!(allowed, addresses(&["93.184.216.34"], 443));
     }
 
     #[test]
-    fn a_name_with_private_addresses_alone_is_blocked() {
-        let found = addresses(&["169.254.169.254", "fd00::1"]);
-        assert!(allowed(&TargetPolicy::default(), found, 443).is_err());
+    fn a_name_with_private_addresses_alone_is_blocked_and_does_not_tell_which() {
+        let found = addresses(&["169.254.169.254", "fd00::1"], 443);
+        let blocked = allowed(&TargetPolicy::default(), &found).expect_err("neither is public");
+        assert_eq!(blocked.to_string(), "is not a public address");
     }
 
     #[test]
     fn a_forbidden_port_is_blocked_on_a_public_address() {
-        assert!(allowed(&TargetPolicy::default(), addresses(&["93.184.216.34"]), 22).is_err());
+        assert!(allowed(&TargetPolicy::default(), &addresses(&["93.184.216.34"], 22)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_an_address_is_checked_as_well() {
+        let guard = Guard::new(Arc::default(), &[]);
+        assert!(guard.addresses("127.0.0.1", 443).await.is_err());
+        assert!(guard.addresses("::ffff:10.0.0.1", 443).await.is_err());
+        assert_eq!(
+            guard.addresses("93.184.216.34", 443).await.expect("is public"),
+            addresses(&["93.184.216.34"], 443)
+        );
     }
 }

@@ -32,3 +32,4 @@ mod transport;
 pub use mail::{MailError, MailSettings};
 pub use run::Dispatcher;
 pub use settings::Settings;
+pub use transport::NoTls;

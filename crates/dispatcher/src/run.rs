@@ -16,7 +16,7 @@ use crate::lanes::ClaimWish;
 use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::transport::Transport;
+use crate::transport::{NoTls, Transport};
 use crate::{heartbeat, housekeeping, replays, retirement};
 
 /// How many lanes are taken or given back in one transaction.
@@ -95,7 +95,7 @@ impl Dispatcher {
 pub enum StartError {
     /// No HTTP client.
     #[error("cannot set up the HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] NoTls),
     /// No mails.
     #[error(transparent)]
     Mail(#[from] MailError),

@@ -17,6 +17,8 @@ pub struct Settings {
     pub targets: TargetPolicy,
     /// Who looks names up; the system's servers if there are none.
     pub name_servers: Vec<SocketAddr>,
+    /// How many connections there may be to endpoints.
+    pub max_connections: usize,
     /// A forward proxy for all calls; its URL may hold a password.
     pub egress_proxy: Option<SecretString>,
     /// How mails are sent, if they are.
@@ -37,6 +39,7 @@ impl Default for Settings {
             slots: 1_024,
             targets: TargetPolicy::default(),
             name_servers: Vec::new(),
+            max_connections: 4_096,
             egress_proxy: None,
             mail: None,
             poll_interval: Duration::from_millis(500),

@@ -6,30 +6,36 @@
 //! more.
 
 mod clients;
+mod connector;
 mod fault;
-pub(crate) mod phases;
+mod phases;
 mod tokens;
+mod wire;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::connect::capture_connection;
+use secrecy::SecretString;
 use tokio::time::Instant;
-use url::{Host, Url};
 
-use model::address::TargetPolicy;
+use model::address::{BlockedTarget, TargetPolicy};
 use model::attempt::{Answer, ErrorClass, HeaderList, KEPT_BODY, Phases};
 use model::endpoint::Endpoint;
 
-use crate::address_guard::GuardedResolver;
+use crate::address_guard::Guard;
 use crate::settings::Settings;
 use clients::Clients;
-pub(crate) use fault::Fault;
+pub use clients::NoTls;
+use fault::Fault;
 use phases::Probe;
 use tokens::Tokens;
+use wire::WireInfo;
 
 /// At most so much of an answer's body is read.
 const READ_BODY: usize = 64 * 1024;
@@ -42,10 +48,7 @@ const KEPT_HEADER: usize = 1_024;
 pub(crate) struct Transport {
     clients: Clients,
     tokens: Tokens,
-    resolver: Arc<GuardedResolver>,
     targets: Arc<TargetPolicy>,
-    /// Whether calls go through a proxy, which connects for us.
-    by_proxy: bool,
 }
 
 /// A request to be made.
@@ -68,13 +71,12 @@ pub(crate) struct Sent {
 }
 
 impl Transport {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, NoTls> {
         let targets = Arc::new(settings.targets.clone());
-        let proxy = settings.egress_proxy.as_ref();
-        let resolver = GuardedResolver::new(Arc::clone(&targets), &settings.name_servers, proxy);
-        let resolver = Arc::new(resolver);
-        let clients = Clients::new(Arc::clone(&resolver), proxy)?;
-        Ok(Self { clients, tokens: Tokens::default(), resolver, targets, by_proxy: proxy.is_some() })
+        let guard = Arc::new(Guard::new(Arc::clone(&targets), &settings.name_servers));
+        let proxy: Option<&SecretString> = settings.egress_proxy.as_ref();
+        let clients = Clients::new(guard, proxy, settings.max_connections)?;
+        Ok(Self { clients, tokens: Tokens::default(), targets })
     }
 
     /// Posts a body and reads the answer, all within the call's timeout.
@@ -82,8 +84,7 @@ impl Transport {
         let started = Instant::now();
         let deadline = started + call.timeout;
         let timeout = call.timeout;
-        let url = &call.endpoint.url;
-        let probe = Arc::new(Probe::for_url(url));
+        let probe = Arc::new(Probe::default());
         let mut exchange = Exchange { started, ..Exchange::default() };
         let work = self.exchange(call, &mut exchange);
         let work = phases::with_probe(Arc::clone(&probe), work);
@@ -96,30 +97,55 @@ impl Transport {
 
     async fn exchange(&self, call: Call<'_>, exchange: &mut Exchange) -> Result<(), Fault> {
         let Call { endpoint, mut headers, body, .. } = call;
-        self.check(&endpoint.url).await?;
+        // What does not depend on the address: the rules may have changed since
+        // the URL was registered. The connector checks the address.
+        self.targets.check_url(&endpoint.url).map_err(|blocked| Fault::blocked(&blocked))?;
         if let Some(oauth) = &endpoint.calls.oauth {
-            self.check(&oauth.token_url).await?;
+            self.targets.check_url(&oauth.token_url).map_err(|blocked| Fault::blocked(&blocked))?;
             let token = self.tokens.get(self.clients.plain(), endpoint, oauth).await?;
             headers.insert(AUTHORIZATION, token);
         }
         let client = self.clients.of(endpoint).await?;
-        let request = client.request(Method::POST, endpoint.url.clone()).headers(headers).body(body);
-        let mut response = request.send().await.map_err(Fault::sending)?;
+        let mut request = Request::post(endpoint.url.as_str())
+            .body(Full::new(body))
+            .map_err(|_| Fault::blocked(&BlockedTarget::NotAUrl))?;
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        *request.headers_mut() = headers;
+        let connection = capture_connection(&mut request);
+        let response = client.send(request).await.map_err(|error| Fault::sending(&error))?;
         exchange.first_byte = Some(exchange.started.elapsed());
-        exchange.remote_ip = response.remote_addr().map(|address| address.ip());
         exchange.http_version = Some(version_name(response.version()));
-        if response.status() == StatusCode::UNAUTHORIZED {
+        let wire = response.extensions().get::<WireInfo>().cloned();
+        exchange.remote_ip = wire.as_ref().and_then(|wire| wire.remote);
+        let (head, mut incoming) = response.into_parts();
+        if let Some(wire) = &wire {
+            wire.earn();
+            if wire.is_old()
+                && let Some(connected) = connection.connection_metadata().as_ref()
+            {
+                // No further call is made on it.
+                connected.poison();
+            }
+        }
+        if head.status == StatusCode::UNAUTHORIZED {
             // Whatever the token was worth, the next attempt gets a new one.
             self.tokens.forget(endpoint).await;
         }
         let answer = exchange.answer.insert(Answer {
-            status: response.status().as_u16(),
-            headers: kept_headers(response.headers()),
+            status: head.status.as_u16(),
+            headers: kept_headers(&head.headers),
             body: Vec::new(),
             truncated: false,
         });
         let mut read = 0;
-        while let Some(chunk) = response.chunk().await.map_err(Fault::reading)? {
+        while let Some(frame) = incoming.frame().await {
+            let Ok(chunk) = frame.map_err(|error| Fault::reading(&error))?.into_data() else { continue };
+            if chunk.is_empty() {
+                continue;
+            }
+            if let Some(wire) = &wire {
+                wire.earn();
+            }
             let room = KEPT_BODY - answer.body.len();
             answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             answer.truncated |= chunk.len() > room;
@@ -130,18 +156,6 @@ impl Transport {
             }
         }
         Ok(())
-    }
-
-    /// Checks what can be known of a URL before a connection is made. A proxy
-    /// looks names up for itself: then they are looked up and checked here first.
-    async fn check(&self, url: &Url) -> Result<(), Fault> {
-        self.targets.check_url(url).map_err(|blocked| Fault::blocked(&blocked))?;
-        match url.host() {
-            Some(Host::Domain(name)) if self.by_proxy => {
-                self.resolver.check(name, url.port_or_known_default().unwrap_or(0)).await
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -193,7 +207,7 @@ fn version_name(version: Version) -> &'static str {
 }
 
 fn kept_headers(headers: &HeaderMap) -> HeaderList {
-    let kept = |value: &http::HeaderValue| {
+    let kept = |value: &HeaderValue| {
         let bytes = value.as_bytes();
         String::from_utf8_lossy(&bytes[..bytes.len().min(KEPT_HEADER)]).into_owned()
     };

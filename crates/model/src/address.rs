@@ -72,7 +72,7 @@ pub enum BlockedTarget {
     #[error("port {0} is not allowed; use 443, or 1024 and above")]
     Port(u16),
     /// Not a public address.
-    #[error("the address {0} is not public")]
+    #[error("is not a public address")]
     Address(IpAddr),
     /// Posthorn would call itself.
     #[error("is the address of Posthorn itself")]

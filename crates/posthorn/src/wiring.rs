@@ -28,10 +28,10 @@ impl Platform {
     pub(crate) async fn start(settings: &Settings, role: Role) -> anyhow::Result<Self> {
         let surroundings = system::surroundings();
         let shares = descriptors::share_out();
-        if settings.slots > shares.calls {
+        if settings.slots > shares.calls / 2 {
             tracing::warn!(
                 slots = settings.slots,
-                used = shares.calls,
+                used = shares.calls / 2,
                 "the limit of open files is too low for so many slots; raise it (LimitNOFILE, ulimit -n)"
             );
         }
@@ -56,7 +56,8 @@ impl Platform {
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
                 let delivery = dispatcher::Settings {
-                    slots: settings.slots.min(shares.calls),
+                    slots: settings.slots.min(shares.calls / 2),
+                    max_connections: shares.calls,
                     targets: targets.clone(),
                     name_servers: settings.name_servers.clone(),
                     egress_proxy: some_secret(&settings.egress_proxy),

@@ -173,6 +173,7 @@ async fn of_hundreds_of_hostile_urls_and_names_not_one_leads_here() {
     })
     .await;
     let start = settings()
+        .with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "1000")
         .with("POSTHORN_ALLOW_TARGETS", "")
         .with("POSTHORN_NAME_SERVERS", names.address().to_string());
     let program = Program::start(start).await;

@@ -6,9 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::start;
+use common::{settings, start};
 use serde_json::json;
-use testkit::{Api, Behaviour, Receiver, until};
+use testkit::{Api, Behaviour, Program, Receiver, until};
 
 /// Events to each endpoint: far more than it may have under way at once.
 const EVENTS: usize = 40;
@@ -162,7 +162,7 @@ async fn memory(admin: &Api) -> f64 {
 async fn a_thousand_slow_answers_at_once_are_cut_and_cost_the_others_nothing() {
     const ENDPOINTS: usize = 250;
     const EACH: usize = 4;
-    let program = start().await;
+    let program = Program::start(settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "2000")).await;
     let (api, admin) = (program.api(), program.admin());
     let (slow, healthy) =
         (Receiver::always(Behaviour::Drip).await, Receiver::always(Behaviour::Answer(200)).await);
@@ -201,4 +201,21 @@ async fn a_thousand_slow_answers_at_once_are_cut_and_cost_the_others_nothing() {
     }
     println!("cut at most {late:.0} ms after the deadline; {each:.0} bytes each");
     assert!((0.0..2_000.0).contains(&late), "{late}");
+}
+
+#[tokio::test]
+async fn one_that_announces_an_answer_for_ever_is_given_up_and_holds_nobody_up() {
+    let program = start().await;
+    let api = program.api();
+    let endless = Receiver::always(Behaviour::Announce).await;
+    register(&api, "announce", &endless.url()).await;
+    let healthy = Receiver::always(Behaviour::Answer(200)).await;
+    register(&api, "healthy", &healthy.url()).await;
+    let announced = api.publish("announce", "bad.day", "s").await;
+    let delivery = delivery_that_failed(&api, &announced).await;
+    assert_eq!(delivery["error_class"], "reset");
+    let attempt = api.attempts_of(&delivery).await.remove(0);
+    assert_eq!(attempt["error_detail"], "the receiver sent more than 1024 KiB without an answer");
+    api.publish("healthy", "good.day", "s").await;
+    healthy.wait_for(1).await;
 }

@@ -346,18 +346,60 @@ async fn calls_carry_a_token_that_is_asked_for_once_and_again_when_it_is_refused
     assert_eq!(delivery["error_class"], "oauth");
 }
 
+/// A proxy that makes tunnels, and remembers to where.
+async fn tunnels() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://user:pa%20ss@{}", listener.local_addr().unwrap());
+    let log = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let to = Arc::clone(&log);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let log = Arc::clone(&to);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(near.read_u8().await?);
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                log.lock().unwrap().push(head);
+                let mut far = tokio::net::TcpStream::connect(target).await?;
+                near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    (url, log)
+}
+
 #[tokio::test]
-async fn calls_go_through_the_forward_proxy_and_the_guard_still_looks() {
-    // A proxy gets the whole URL of a plain request.
-    let proxy = Receiver::always(Behaviour::Answer(204)).await;
-    let address = proxy.url().replace("/hook", "");
-    let program = Program::start(settings().with("POSTHORN_EGRESS_PROXY", address)).await;
-    let (api, path, _) = tenant_with(&program, json!({ "url": "http://127.0.0.1:9/hook" })).await;
-    api.publish("acme", "order.paid", "ord_1").await;
-    let request = proxy.wait_for(1).await.remove(0);
-    assert_eq!(request.path, "http://127.0.0.1:9/hook");
+async fn the_forward_proxy_gets_the_address_that_was_checked_and_never_the_name() {
+    let names = testkit::NameServer::start(|_| vec!["127.0.0.1".parse().unwrap()]).await;
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let port = receiver.url().rsplit(':').next().unwrap().split('/').next().unwrap().to_owned();
+    let (proxy, asked) = tunnels().await;
+    let start = settings().with("POSTHORN_EGRESS_PROXY", proxy);
+    let program = Program::start(start.with("POSTHORN_NAME_SERVERS", names.address().to_string())).await;
+    let url = format!("http://hooks.customer.test:{port}/hook");
+    let (api, path, _) = tenant_with(&program, json!({ "url": url })).await;
+    let event = api.publish("acme", "order.paid", "ord_1").await;
+    let request = receiver.wait_for(1).await.remove(0);
+    assert_eq!(
+        (request.path.as_str(), request.header("host")),
+        ("/hook", &*format!("hooks.customer.test:{port}"))
+    );
+    let delivery = api.delivery_with_status(&event, "delivered").await;
+    assert_eq!(api.attempts_of(&delivery).await[0]["remote_ip"], Value::Null);
+    {
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].starts_with(&format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\n")), "{asked:?}");
+        assert!(asked[0].contains("proxy-authorization: Basic dXNlcjpwYSBzcw=="), "{asked:?}");
+        assert!(asked.iter().all(|head| !head.contains("customer")), "{asked:?}");
+    }
     let refused = api.patch(&path, json!({ "url": "http://10.0.0.1/hook" })).await;
     assert_eq!(refused.problem(422, "invalid_request"), ["/url"]);
+    assert_eq!(refused.text("/errors/0/detail"), "is not a public address");
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ pub enum Behaviour {
     Late(Duration),
     /// Sends something that is not HTTP.
     Garbage,
+    /// Announces an answer (103) for ever, as fast as that is taken.
+    Announce,
 }
 
 type Script = Arc<dyn Fn(&Received) -> Behaviour + Send + Sync>;
@@ -184,6 +186,12 @@ async fn act(stream: &mut TcpStream, behaviour: Behaviour) -> std::io::Result<bo
             // Closed with no time to linger, the connection is reset.
             stream.set_zero_linger()?;
             return Ok(false);
+        }
+        Behaviour::Announce => {
+            let many = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000);
+            loop {
+                stream.write_all(many.as_bytes()).await?;
+            }
         }
         Behaviour::Garbage => {
             stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await?;

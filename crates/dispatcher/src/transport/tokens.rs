@@ -7,20 +7,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
 use model::attempt::ErrorClass;
 use model::calls::OauthClient;
 use model::endpoint::Endpoint;
 use model::ids::EndpointId;
 use moka::Expiry;
 use moka::future::Cache;
-use reqwest::Client;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::Instant;
+use url::form_urlencoded;
 
-use super::fault::{Fault, describe};
+use super::clients::HttpClient;
+use super::fault::Fault;
 use super::phases::{self, Probe};
+use super::wire::WireInfo;
 
 /// So many tokens are kept.
 const MOST: u64 = 10_000;
@@ -77,12 +84,12 @@ impl Tokens {
     /// The value of `authorization` for a call to the endpoint.
     pub(super) async fn get(
         &self,
-        client: &Client,
+        client: &HttpClient,
         endpoint: &Endpoint,
         oauth: &OauthClient,
     ) -> Result<HeaderValue, Fault> {
-        // A connection of its own, with a port of its own for the guard to look at.
-        let probe = Arc::new(Probe::for_url(&oauth.token_url));
+        // A connection of its own, whose phases are not those of the call.
+        let probe = Arc::new(Probe::default());
         let asking = phases::with_probe(probe, ask(client, endpoint, oauth));
         let token = self.0.try_get_with(key(endpoint), asking).await;
         token.map(|token| token.header).map_err(|detail: Arc<String>| Fault {
@@ -97,23 +104,40 @@ impl Tokens {
     }
 }
 
-async fn ask(client: &Client, endpoint: &Endpoint, oauth: &OauthClient) -> Result<Token, String> {
-    let secret = endpoint.credentials.oauth_secret.as_ref().map(|secret| secret.expose_secret());
-    let mut form = vec![("grant_type", "client_credentials")];
+/// The request for a token (RFC 6749, sections 2.3.1 and 4.4.2).
+fn request(endpoint: &Endpoint, oauth: &OauthClient) -> Option<Request<Full<Bytes>>> {
+    let secret = endpoint.credentials.oauth_secret.as_ref().map_or("", |secret| secret.expose_secret());
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
     if !oauth.scope.is_empty() {
-        form.push(("scope", &oauth.scope));
+        form.append_pair("scope", &oauth.scope);
     }
+    let basic = format!("Basic {}", STANDARD.encode(format!("{}:{secret}", oauth.client_id)));
+    let mut basic = HeaderValue::from_str(&basic).ok()?;
+    basic.set_sensitive(true);
+    Request::post(oauth.token_url.as_str())
+        .header(AUTHORIZATION, basic)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header("accept", "application/json")
+        .body(Full::from(form.finish()))
+        .ok()
+}
+
+async fn ask(client: &HttpClient, endpoint: &Endpoint, oauth: &OauthClient) -> Result<Token, String> {
+    let request = request(endpoint, oauth).ok_or("its URL, id or secret cannot be sent")?;
     let asked = Instant::now();
-    let request = client.post(oauth.token_url.clone()).basic_auth(&oauth.client_id, secret).form(&form);
-    let mut response = request.send().await.map_err(describe)?;
+    // Redirects are not followed, here as everywhere.
+    let sent = client.send(request).await;
+    let response = sent.map_err(|error| Fault::sending(&error).detail)?;
     let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(describe)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER {
-            return Err(format!("the token endpoint answers with more than {MAX_ANSWER} bytes"));
-        }
+    if let Some(wire) = response.extensions().get::<WireInfo>() {
+        wire.earn();
     }
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    let body = body.map_err(|_| {
+        format!("the token endpoint answers with more than {MAX_ANSWER} bytes, or its answer broke off")
+    })?;
+    let body = body.to_bytes();
     // The body of a refusal may repeat what was sent: it stays out of the log.
     if !status.is_success() {
         return Err(format!("the token endpoint answered {status}"));

@@ -1,0 +1,254 @@
+//! Making a connection: the name, the guard, TCP, and TLS.
+//!
+//! Every connection to a receiver is made here, so this is the one place where
+//! an address is checked: the very one that is connected to, directly or by
+//! the operator's proxy, which is given the address and never the name.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+use url::Url;
+
+use super::phases;
+use super::wire::{Io, Wire, WireInfo};
+use crate::address_guard::{Guard, LookUpError};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long to wait before the next address of a name is tried as well
+/// (RFC 8305, section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How many addresses of a name are tried.
+const MOST_ADDRESSES: usize = 8;
+/// The longest answer of a proxy, in bytes.
+const PROXY_ANSWER: usize = 8 * 1024;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    #[error("the connection was not made within {} s", CONNECT.as_secs())]
+    Slow,
+    #[error("{}", tcp_words(.0))]
+    Tcp(std::io::Error),
+    #[error("{}", super::fault::tls_words(.0))]
+    Tls(std::io::Error),
+    #[error("the outgoing proxy of this Posthorn {0}")]
+    Proxy(String),
+    #[error("too many connections are open now")]
+    Full,
+    #[error("the URL has no host that can be called")]
+    NoHost,
+}
+
+fn tcp_words(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => "nothing listens at this address and port: the connection was refused",
+        Kind::TimedOut => "the host does not answer",
+        Kind::ConnectionReset | Kind::ConnectionAborted => "the connection was reset while it was made",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "there is no way to this address",
+        _ => "the connection could not be made",
+    }
+}
+
+/// The operator's forward proxy.
+struct Proxy {
+    host: String,
+    port: u16,
+    tls: bool,
+    /// The value of `proxy-authorization`.
+    authorization: Option<SecretString>,
+}
+
+/// What all connections have in common.
+pub(super) struct Means {
+    guard: Arc<Guard>,
+    proxy: Option<Proxy>,
+    places: Arc<Semaphore>,
+}
+
+impl Means {
+    /// `most` is how many connections there may be at once.
+    pub(super) fn new(guard: Arc<Guard>, proxy: Option<&SecretString>, most: usize) -> Self {
+        let proxy = proxy.and_then(|url| Proxy::from_url(&Url::parse(url.expose_secret()).ok()?));
+        Self { guard, proxy, places: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Whether no further connection can be made now.
+    pub(super) fn are_used_up(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+}
+
+impl Proxy {
+    fn from_url(url: &Url) -> Option<Self> {
+        let credentials = (!url.username().is_empty()).then(|| {
+            let decoded = |text: &str| {
+                let text = text.replace('+', "%2B");
+                let mut form = url::form_urlencoded::parse(text.as_bytes());
+                form.next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+            };
+            let both = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
+            SecretString::from(format!("Basic {}", STANDARD.encode(both)))
+        });
+        Some(Self {
+            host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
+            port: url.port_or_known_default()?,
+            tls: url.scheme() == "https",
+            authorization: credentials,
+        })
+    }
+}
+
+/// Makes connections with a set of TLS settings.
+#[derive(Clone)]
+pub(super) struct Connector {
+    means: Arc<Means>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    pub(super) fn new(means: Arc<Means>, tls: Arc<ClientConfig>) -> Self {
+        Self { means, tls }
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Wire, ConnectError> {
+        let host = uri.host().ok_or(ConnectError::NoHost)?.trim_matches(['[', ']']);
+        let is_https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let until = Instant::now() + CONNECT;
+        let place = Arc::clone(&self.means.places).acquire_owned();
+        let place = timeout_at(until, place).await.ok().and_then(Result::ok).ok_or(ConnectError::Full)?;
+        let since = Instant::now();
+        let addresses = self.means.guard.addresses(host, port).await;
+        if host.parse::<IpAddr>().is_err() {
+            phases::record_dns(since);
+        }
+        let addresses = addresses?;
+        let connecting = async {
+            let (io, remote) = match &self.means.proxy {
+                None => {
+                    let stream = first_of(&addresses).await.map_err(ConnectError::Tcp)?;
+                    let remote = stream.peer_addr().ok().map(|address| address.ip());
+                    (Box::new(stream) as Box<dyn Io>, remote)
+                }
+                Some(proxy) => (self.by_proxy(proxy, &addresses).await?, None),
+            };
+            let (io, is_http2) = if is_https { self.secure(io, host).await? } else { (io, false) };
+            Ok::<Wire, ConnectError>(Wire::new(io, WireInfo::new(remote), is_http2, place))
+        };
+        let made = timeout(CONNECT, connecting).await.map_err(|_| ConnectError::Slow)??;
+        phases::record_connect(since);
+        Ok(made)
+    }
+
+    async fn secure(&self, io: Box<dyn Io>, host: &str) -> Result<(Box<dyn Io>, bool), ConnectError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
+        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name, io);
+        let stream = connecting.await.map_err(ConnectError::Tls)?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(stream), is_http2))
+    }
+
+    /// A tunnel to one of the addresses, which were checked: the proxy never
+    /// learns the name, and cannot look it up to something else.
+    async fn by_proxy(&self, proxy: &Proxy, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, ConnectError> {
+        let failed = |what: &str| ConnectError::Proxy(what.to_owned());
+        let target = addresses.first().ok_or(ConnectError::NoHost)?;
+        let found = self.means.guard.unguarded(&proxy.host, proxy.port).await;
+        let stream = first_of(&found.map_err(|_| failed("cannot be looked up"))?).await;
+        let mut io: Box<dyn Io> = Box::new(stream.map_err(|_| failed("cannot be reached"))?);
+        if proxy.tls {
+            io = self.secure(io, &proxy.host).await?.0;
+        }
+        let authorization = proxy
+            .authorization
+            .as_ref()
+            .map_or_else(String::new, |value| format!("proxy-authorization: {}\r\n", value.expose_secret()));
+        let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
+        let sent = io.write_all(request.as_bytes()).await;
+        sent.map_err(|_| failed("broke the connection off"))?;
+        let mut answer = Vec::new();
+        // Byte by byte: what comes behind the head is the receiver's.
+        while !answer.ends_with(b"\r\n\r\n") {
+            let byte = io.read_u8().await.map_err(|_| failed("broke the connection off"))?;
+            answer.push(byte);
+            if answer.len() > PROXY_ANSWER {
+                return Err(failed("answers with more than a head"));
+            }
+        }
+        let status = String::from_utf8_lossy(&answer).split(' ').nth(1).map(str::to_owned);
+        match status.as_deref() {
+            Some(status) if status.starts_with('2') && status.len() == 3 => Ok(io),
+            Some(status) if status.len() == 3 => Err(failed(&format!("refuses the call with {status}"))),
+            _ => Err(failed("does not speak HTTP")),
+        }
+    }
+}
+
+/// A connection to the first address that takes one. The next one is tried when
+/// one fails, and when it is slow.
+async fn first_of(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
+    let mut addresses = addresses.iter().take(MOST_ADDRESSES);
+    let mut trying = FuturesUnordered::new();
+    let mut failed = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    loop {
+        if let Some(address) = addresses.next() {
+            trying.push(TcpStream::connect(*address));
+        } else if trying.is_empty() {
+            return Err(failed);
+        }
+        let tried = match addresses.len() {
+            0 => trying.next().await,
+            _ => match timeout(NEXT_ADDRESS, trying.next()).await {
+                Ok(tried) => tried,
+                Err(_) => continue,
+            },
+        };
+        match tried {
+            Some(Ok(stream)) => {
+                // Requests are written as a whole, so waiting for more gains nothing.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Some(Err(error)) => failed = error,
+            None => {}
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Wire>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Wire>, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.connect(&uri).await.map(TokioIo::new) })
+    }
+}
