@@ -100,5 +100,6 @@ sentences! {
         a_pause_of_the_tenant_or_the_project_holds_all_of_its_endpoints,
         a_filter_keeps_events_away_and_the_event_says_so,
         how_an_endpoint_is_called_and_its_credentials_are_read_back,
-        policies_are_kept_by_name_and_not_removed_while_in_use;
+        policies_are_kept_by_name_and_not_removed_while_in_use,
+        what_waits_is_given_the_time_of_a_jump_again;
 }

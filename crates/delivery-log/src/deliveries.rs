@@ -100,6 +100,10 @@ pub enum Canceled {
 /// Deliveries.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
+    /// The time of day jumped by so many microseconds: what was waiting before
+    /// is given that time again, and what was put off too far comes sooner.
+    async fn make_up_for_jump(&self, before: Timestamp, by: i64) -> Result<()>;
+
     /// Writes an attempt and the delivery's next state in one commit.
     async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded>;
 

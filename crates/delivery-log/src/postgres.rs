@@ -96,6 +96,8 @@ pub struct PostgresStore {
     claims: HandIn<claims::Claim>,
     /// For signs of life, which must not wait behind anything else.
     pulse: tokio::sync::Mutex<link::Link>,
+    /// How the connections are that write, claim and give signs of life.
+    troubles: [link::Trouble; 3],
     shared: Arc<Shared>,
     /// How often lanes with work were looked for.
     looks: AtomicU32,
@@ -190,6 +192,20 @@ impl PostgresStore {
             drop(connection.detach());
         }
         done.map_err(store_error(attempted))
+    }
+
+    /// Whether everything that works on the database can: each part has
+    /// connections of its own, and the server may have too few for all.
+    async fn check_connections(&self) -> crate::Result<()> {
+        if self.troubles.iter().any(link::Trouble::is_there) {
+            let detail =
+                "a connection that publishes or delivers cannot be made; does the server allow enough?";
+            return Err(crate::StoreError::Unavailable(detail.to_owned()));
+        }
+        for pool in [&self.readers, &self.editors] {
+            pool.acquire().await.map_err(store_error("connect to the database"))?;
+        }
+        Ok(())
     }
 
     /// Where the configuration is read.

@@ -23,6 +23,7 @@ mod filter;
 mod finish;
 #[path = "common/idempotency.rs"]
 mod idempotency;
+mod identity;
 #[path = "common/lane_rows.rs"]
 mod lane_rows;
 mod lanes;
@@ -121,6 +122,14 @@ impl SqliteStore {
     }
 
     async fn close_rest(&self) {}
+
+    /// Whether everything that works on the database can.
+    async fn check_connections(&self) -> crate::Result<()> {
+        match self.writer.lost() {
+            Some(lost) => Err(crate::StoreError::Unavailable(lost)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Keeps others from working under the same idempotency key. There are no

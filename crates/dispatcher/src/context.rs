@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock_jumps::Clocks;
 use crate::deliver::deliver;
 use crate::heartbeat::Lease;
 use crate::lanes::{Lanes, Standing, Terms};
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) mailer: Option<Mailer>,
     /// Who this process is to the others, and for how long it is sure of it.
     pub(crate) lease: Lease,
+    /// Whether the time of day can be relied on.
+    pub(crate) clocks: Clocks,
     lanes: Mutex<Lanes>,
     /// The lanes want something from the store, or a timer has changed.
     pub(crate) attention: Notify,
@@ -54,6 +57,7 @@ impl Context {
             metrics,
             mailer,
             lease: Lease::default(),
+            clocks: Clocks::default(),
             lanes: Mutex::new(Lanes::new(settings.slots)),
             settings,
             attention: Notify::new(),

@@ -40,6 +40,14 @@ impl Lease {
         self.lock().is_some_and(|(_, until)| Instant::now() < until)
     }
 
+    /// Whether a lease was had, and is not any more or not yet.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        match self.is_valid() {
+            true => Ok(()),
+            false => Err("deliveries are not sent now: this process has no sign of life in the database"),
+        }
+    }
+
     /// The name under which lanes are taken; none before the process has joined.
     pub(crate) fn process(&self) -> Option<ProcessId> {
         self.lock().map(|(process, _)| process)

@@ -12,6 +12,7 @@
 //! else's.
 
 mod address_guard;
+mod clock_jumps;
 mod context;
 mod deliver;
 mod findings;

@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     pub(crate) given_up: IntCounter,
     pub(crate) breaker_opened: IntCounter,
     pub(crate) clock_ahead: Gauge,
+    pub(crate) clock_jumps: IntCounter,
 }
 
 impl Metrics {
@@ -54,6 +55,10 @@ impl Metrics {
                 "posthorn_clock_ahead_seconds",
                 "By how much this host's clock is ahead of the database's; deliveries are late or early by it.",
             )?,
+            clock_jumps: IntCounter::new(
+                "posthorn_clock_jumps_total",
+                "How often this host's time of day jumped by more than five minutes.",
+            )?,
             breaker_opened: IntCounter::new(
                 "posthorn_breaker_opened_total",
                 "How often the breaker of an endpoint opened.",
@@ -70,6 +75,7 @@ impl Metrics {
         registry.register(Box::new(metrics.given_up.clone()))?;
         registry.register(Box::new(metrics.breaker_opened.clone()))?;
         registry.register(Box::new(metrics.clock_ahead.clone()))?;
+        registry.register(Box::new(metrics.clock_jumps.clone()))?;
         for gauge in [&metrics.under_way, &metrics.ready, &metrics.lanes, &metrics.unrecorded] {
             registry.register(Box::new(gauge.clone()))?;
         }

@@ -11,6 +11,7 @@ use model::ids::{EndpointId, TenantId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock_jumps;
 use crate::context::{Context, Intake};
 use crate::lanes::ClaimWish;
 use crate::mail::{MailError, Mailer};
@@ -59,6 +60,12 @@ impl Dispatcher {
         let main = tokio::spawn(run(Arc::clone(&context), stop.clone()));
         let beating = tokio::spawn(heartbeat::run(Arc::clone(&context), stop_beating.clone()));
         Ok(Self { context, stop, main, stop_beating, beating })
+    }
+
+    /// Whether deliveries can be sent, to be asked at any time.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), &'static str> + Send + Sync + 'static {
+        let context = Arc::clone(&self.context);
+        move || context.lease.check()
     }
 
     /// Starts nothing more, lets what is under way end for a while, cuts the
@@ -161,6 +168,7 @@ async fn watch(context: Arc<Context>, stop: CancellationToken) {
 
 /// The safety net: finds work that nobody told of, and gives back idle lanes.
 async fn look_around(context: &Arc<Context>) {
+    clock_jumps::look(context).await;
     let now = context.surroundings.now();
     show_gauges(context);
     context.lanes().forget_refusals(now);

@@ -16,6 +16,27 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
+/// Asks whether something can work, and if not, why.
+#[derive(Clone)]
+pub struct Readiness(Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>);
+
+impl Readiness {
+    /// By asking this.
+    pub fn new(ask: impl Fn() -> Result<(), &'static str> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Readiness")
+    }
+}
+
 /// How the API works.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -25,6 +46,8 @@ pub struct Settings {
     pub egress_addresses: Vec<ipnet::IpNet>,
     /// The greatest length of an event's `data`, in bytes.
     pub max_data_bytes: usize,
+    /// Whether the other parts of the process can work, beside the store.
+    pub others_ready: Readiness,
     /// How many endpoints a tenant may have.
     pub max_endpoints_per_tenant: usize,
     /// The proxies whose word counts for where a request comes from.

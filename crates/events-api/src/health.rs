@@ -10,8 +10,12 @@ pub(crate) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the database answers, and its schema is this program's.
+/// `GET /readyz`: the database answers, its schema is this program's, and all
+/// parts of this process can work: what it accepts, it also delivers.
 pub(crate) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, Problem> {
+    if let Err(why) = api.settings.others_ready.check() {
+        return Err(Problem::new(Code::Unavailable, why));
+    }
     match api.store.check_ready().await {
         Ok(()) => Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ready" }))),
         Err(error) => Err(Problem::new(Code::Unavailable, error.to_string())),

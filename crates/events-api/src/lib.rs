@@ -41,6 +41,6 @@ pub mod routes;
 mod server;
 mod tenants;
 
-pub use api::Settings;
+pub use api::{Readiness, Settings};
 pub use openapi::document as openapi_document;
 pub use server::{Servers, StartError, start};

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use delivery_log::SharedStore;
 use delivery_log::sqlite::Ownership;
 use dispatcher::{Dispatcher, MailSettings};
-use events_api::Servers;
+use events_api::{Readiness, Servers};
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -70,10 +70,15 @@ impl Platform {
             }
             Role::Api => None,
         };
+        let others_ready = match &dispatcher {
+            Some(dispatcher) => Readiness::new(dispatcher.readiness()),
+            None => Readiness::new(|| Ok(())),
+        };
         let api = events_api::Settings {
             targets,
             egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
+            others_ready,
             max_endpoints_per_tenant: settings.max_endpoints_per_tenant,
             trusted_proxies: settings.trusted_proxies.clone(),
             workers: settings.api_threads(),

@@ -115,3 +115,60 @@ async fn a_wrong_or_lost_master_key_is_refused() {
     program.restart().await;
     program.api().get("/v1/tenants").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_second_server_on_the_same_file_by_another_name_is_refused() {
+    let program = start().await;
+    let data = program.folder().join("posthorn-data");
+    for (name, link) in [("symbolic.db", true), ("hard.db", false)] {
+        let other = data.join(name);
+        match link {
+            true => std::os::unix::fs::symlink(data.join("posthorn.db"), &other).unwrap(),
+            false => std::fs::hard_link(data.join("posthorn.db"), &other).unwrap(),
+        }
+        let url = format!("sqlite://{}", other.display());
+        let second = program.run(&["serve", "--database-url", &url]).await;
+        assert_eq!(second.status.code(), Some(1));
+        let message = String::from_utf8(second.stderr).unwrap();
+        assert!(message.contains("another Posthorn server is using"), "{message}");
+    }
+    // Whatever lies beside it says nothing.
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    assert_eq!(program.run(&["serve"]).await.status.code(), Some(1));
+    // Keys are made beside it.
+    program.run(&["keys", "create", "--project", "shop", "--scopes", "*"]).await;
+    program.api().create_tenant("acme").await;
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_files_are_gone_or_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (file, replaced) in
+        [("posthorn.db", false), ("posthorn.db", true), ("posthorn.db-wal", false), ("posthorn.db-wal", true)]
+    {
+        let program = start().await;
+        let api = program.api();
+        api.create_tenant("acme").await;
+        api.publish("acme", "a.b", "before").await;
+        let path = program.folder().join("posthorn-data").join(file);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+        let copy = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        if replaced {
+            std::fs::write(&path, copy).unwrap();
+        }
+        let event = json!({ "tenant": "acme", "type": "a.b", "subject": "after", "data": {} });
+        let refused = api.post("/v1/events", event).await;
+        refused.problem(503, "unavailable");
+        assert!(refused.text("/detail").contains("was removed or replaced"), "{}", refused.json());
+        let ready = program.admin().get("/readyz").await;
+        ready.problem(503, "unavailable");
+        program.admin().get("/healthz").await.expect(200);
+    }
+}

@@ -168,6 +168,7 @@ impl Configured for Store {
         if self.writer.is_closed() {
             return Err(crate::StoreError::Unavailable("nothing is written any more".to_owned()));
         }
+        self.check_connections().await?;
         let row = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success")
             .fetch_one(self.lookouts())
             .await

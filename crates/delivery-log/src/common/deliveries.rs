@@ -1,6 +1,7 @@
 //! Reading deliveries, sending them again, withdrawing them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -90,6 +91,9 @@ async fn cancel_if_waiting(
     cancel(connection, &delivery, now).await?;
     Ok(Outcome::Done((Canceled::Done, Some(delivery.endpoint))))
 }
+
+/// No retry is put off for longer: a day of `Retry-After`, and jitter.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60 * 60);
 
 #[async_trait]
 impl Deliveries for Store {
@@ -196,6 +200,33 @@ impl Deliveries for Store {
             self.shared.hand_off.get().withdraw(*endpoint, id);
         }
         Ok(performed.map(|(canceled, _)| canceled))
+    }
+
+    async fn make_up_for_jump(&self, before: Timestamp, by: i64) -> Result<()> {
+        let now = self.shared.surroundings.now();
+        self.edit(move |connection| {
+            async move {
+                if by > 0 {
+                    sqlx::query(statements::START_LATER)
+                        .bind(by)
+                        .bind(before.as_micros())
+                        .execute(&mut *connection)
+                        .await?;
+                } else {
+                    // Nothing is put off for longer than this by itself.
+                    let latest = now.plus(LONGEST_WAIT).as_micros();
+                    sqlx::query(statements::COME_SOONER)
+                        .bind(now.as_micros())
+                        .bind(by)
+                        .bind(latest)
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn settle_held(&self, since: Timestamp, limit: u32) -> Result<u64> {

@@ -201,3 +201,18 @@ pub(super) async fn policies_are_kept_by_name_and_not_removed_while_in_use(scene
     }
     assert_eq!(save(&named("more"), None).await, PolicySaved::TooMany);
 }
+
+pub(super) async fn what_waits_is_given_the_time_of_a_jump_again(scene: Scene) {
+    let month: u32 = 30 * 24 * 60 * 60;
+    let id = publish(&scene, "one", "one").await;
+    let before = scene.now();
+    scene.advance(month.into());
+    // One that was published after the jump is as young as it seems.
+    let young = publish(&scene, "two", "two").await;
+    let by = i64::from(month) * 1_000_000;
+    scene.store.make_up_for_jump(before, by).await.expect("makes up");
+    let lane = scene.take_lane().await;
+    let ready = scene.claim(lane.epoch, 10).await;
+    let since = |id| ready.iter().find(|ready| ready.id == id).map(|ready| ready.spent.since);
+    assert_eq!((since(id), since(young)), (Some(scene.now()), Some(scene.now())));
+}

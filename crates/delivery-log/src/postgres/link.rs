@@ -1,5 +1,7 @@
 //! One connection that is made again when it breaks, and a bound on waiting.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -31,22 +33,43 @@ async fn bounded<T>(time: Duration, work: impl Future<Output = sqlx::Result<T>>)
     tokio::time::timeout(time, work).await.unwrap_or_else(timed_out)
 }
 
+/// Whether a connection that is wanted cannot be made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trouble(Arc<AtomicBool>);
+
+impl Trouble {
+    /// Whether it could not be made when it was tried last.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A connection, or the wish for one.
 pub(super) struct Link {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    trouble: Trouble,
 }
 
 impl Link {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, connection: None }
+        Self { options, connection: None, trouble: Trouble::default() }
+    }
+
+    /// How it is, for others to look at.
+    pub(super) fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     /// The connection, made if need be.
     pub(super) async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => bounded(CONNECT, self.options.connect()).await?,
+            None => {
+                let made = bounded(CONNECT, self.options.connect()).await;
+                self.trouble.0.store(made.is_err(), Ordering::Relaxed);
+                made?
+            }
         };
         Ok(self.connection.insert(connection))
     }

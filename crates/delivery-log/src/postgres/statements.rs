@@ -140,3 +140,12 @@ pub(super) fn page(sql: &mut QueryBuilder<Postgres>, list: Listed, _: View, page
     }
     sql.push(format_args!(" ORDER BY {alias}.id {direction} LIMIT ")).push_bind(i64::from(page.limit) + 1);
 }
+
+/// The schedules of what waits began later than it seems.
+pub(super) const START_LATER: &str = "UPDATE waiting SET schedule_since = schedule_since + $1 \
+    WHERE due_at IS NOT NULL AND schedule_since <= $2";
+
+/// What was put off by a wrong time of day comes sooner.
+pub(super) const COME_SOONER: &str = "UPDATE waiting SET due_at = CASE WHEN due_at > $3 \
+    THEN greatest(due_at + $2, $1) ELSE due_at END, schedule_since = CASE WHEN schedule_since > $1 \
+    THEN $1 ELSE schedule_since END WHERE due_at > $3 OR (due_at IS NOT NULL AND schedule_since > $1)";

@@ -1,7 +1,8 @@
 //! Opening the file: one owner, the right SQLite, the right schema, the right
 //! master key, and nothing left in a dead process's hands.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -13,6 +14,7 @@ use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
 
 use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
+use super::identity::Identity;
 use super::{OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
 use crate::Surroundings;
 use crate::configuration::Configuration;
@@ -94,11 +96,8 @@ impl SqliteStore {
     /// Opens the store, and makes it if it is not there.
     pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
         let lock = match options.ownership {
-            Ownership::Server => Some(lock_patiently(&options.path).await?),
-            Ownership::Beside => match lock(&options.path) {
-                Err(OpenError::InUse(_)) => None,
-                locked => Some(locked?),
-            },
+            Ownership::Server => lock_patiently(&options.path).await?,
+            Ownership::Beside => lock(&options.path)?,
         };
         let path = options.path.clone();
         Self::open_locked(options, surroundings, lock).await.map_err(|error| match error {
@@ -107,20 +106,20 @@ impl SqliteStore {
         })
     }
 
-    async fn open_locked(
-        options: Options,
-        surroundings: Surroundings,
-        lock: Option<File>,
-    ) -> Result<Self, Trouble> {
+    async fn open_locked(options: Options, surroundings: Surroundings, lock: Lock) -> Result<Self, Trouble> {
         let setup = SqlitePoolOptions::new().max_connections(1);
         let setup = setup.connect_with(connect_options(&options.path)).await?;
         check_version(&setup).await?;
         // Under a running server the schema stays as that server knows it.
-        match &lock {
-            Some(_) => MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?,
-            None => wait_for_schema(&setup).await?,
+        match lock.is_ours {
+            true => MIGRATIONS.run(&setup).await.map_err(OpenError::Schema)?,
+            false => wait_for_schema(&setup).await?,
         }
-        let lock = lock.filter(|_| options.ownership == Ownership::Server);
+        if options.ownership == Ownership::Beside && lock.is_ours {
+            // A server may start beside. The file stays open: closing it would
+            // take the locks of SQLite with it, which belong to the process.
+            lock.file.unlock().map_err(|source| OpenError::File { path: options.path.clone(), source })?;
+        }
         let mut connection = setup.acquire().await?.detach();
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
         let shared = Arc::new(Shared {
@@ -145,7 +144,11 @@ impl SqliteStore {
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(connect_options(&options.path).read_only(true));
-        Ok(Self { readers, writer: writer::start(connection, lock, Arc::clone(&shared)), shared })
+        Ok(Self {
+            readers,
+            writer: writer::start(connection, lock.file, Identity::of(&options.path), Arc::clone(&shared)),
+            shared,
+        })
     }
 }
 
@@ -183,32 +186,40 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .log_statements(tracing::log::LevelFilter::Trace)
 }
 
-/// Takes the lock that says: this process is the server. The system frees it
-/// when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock_path = PathBuf::from(format!("{}.lock", path.display()));
-    let failed = |source| OpenError::File { path: lock_path.clone(), source };
+/// The database's file, and whether this process is its server.
+struct Lock {
+    file: File,
+    is_ours: bool,
+}
+
+/// Takes the lock that says: this process is the server. It is that of the
+/// file itself, whatever name it has, and of another kind than SQLite's own
+/// (flock(2), and not fcntl(2)). The system frees it when the process ends,
+/// however it ends.
+fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let file = File::options().create(true).append(true).open(&lock_path).map_err(failed)?;
+    let file = File::options().create(true).read(true).append(true).mode(0o600).open(path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Ok(()) => Ok(Lock { file, is_ours: true }),
+        Err(TryLockError::WouldBlock) => Ok(Lock { file, is_ours: false }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
 /// Like [`lock`], for a server: an administrative command may hold the lock
 /// for a moment, while it makes the schema.
-async fn lock_patiently(path: &Path) -> Result<File, OpenError> {
+async fn lock_patiently(path: &Path) -> Result<Lock, OpenError> {
     for _ in 0..ATTEMPTS {
-        match lock(path) {
-            Err(OpenError::InUse(_)) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
-            locked => return locked,
+        let lock = lock(path)?;
+        if lock.is_ours {
+            return Ok(lock);
         }
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
-    lock(path)
+    Err(OpenError::InUse(path.to_owned()))
 }
 
 /// Beside a server that has only just started: waits until it has made the schema.

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -16,6 +17,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use model::ids::{EventId, ProjectId};
 
+use super::identity::Identity;
 use super::matching::Effects;
 use super::publish;
 use super::sequences::Sequences;
@@ -88,12 +90,17 @@ enum Work {
 
 /// Where the rest of the store hands in what is to be written.
 #[derive(Debug)]
-pub(super) struct WriterHandle(HandIn<Work>);
+pub(super) struct WriterHandle(HandIn<Work>, Arc<Identity>);
 
 impl WriterHandle {
     /// Whether nothing is written any more.
     pub(super) fn is_closed(&self) -> bool {
         self.0.is_closed()
+    }
+
+    /// What is to be said if the files are not there any more.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.1.lost().map(lost_words)
     }
 
     pub(super) async fn publish(&self, publishes: Vec<Publish>) -> Vec<Result<Published>> {
@@ -125,19 +132,34 @@ impl WriterHandle {
 }
 
 /// Starts the writer. `lock` is held until it has ended.
-pub(super) fn start(connection: SqliteConnection, lock: Option<File>, shared: Arc<Shared>) -> WriterHandle {
+pub(super) fn start(
+    connection: SqliteConnection,
+    lock: File,
+    identity: Identity,
+    shared: Arc<Shared>,
+) -> WriterHandle {
     let (hand_in, mut inbox) = queue::queue();
+    let identity = Arc::new(identity);
+    let known = Arc::clone(&identity);
     tokio::spawn(async move {
-        Writer { connection, shared, sequences: Sequences::default() }.run(&mut inbox).await;
+        let sequences = Sequences::default();
+        Writer { connection, shared, sequences, identity: known, told: false }.run(&mut inbox).await;
         drop(lock);
     });
-    WriterHandle(hand_in)
+    WriterHandle(hand_in, identity)
+}
+
+fn lost_words(path: &Path) -> String {
+    format!("{} was removed or replaced, and nothing is stored any more; restart Posthorn", path.display())
 }
 
 struct Writer {
     connection: SqliteConnection,
     shared: Arc<Shared>,
     sequences: Sequences,
+    identity: Arc<Identity>,
+    /// Whether it was told that the files are gone.
+    told: bool,
 }
 
 impl Writer {
@@ -203,8 +225,19 @@ impl Writer {
         unreachable!("thorough care tells late attempts apart")
     }
 
-    /// Commits. If that fails, looks whether it happened all the same.
+    /// Commits, and checks that what was written can be found again.
     async fn commit(&mut self, witness: Option<Witness>) -> sqlx::Result<()> {
+        self.commit_only(witness).await?;
+        let Some(lost) = self.identity.lost() else { return Ok(()) };
+        let words = lost_words(lost);
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!("{words}");
+        }
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::NotFound, words)))
+    }
+
+    /// Commits. If that fails, looks whether it happened all the same.
+    async fn commit_only(&mut self, witness: Option<Witness>) -> sqlx::Result<()> {
         let Err(error) = sqlx::query("COMMIT").execute(&mut self.connection).await else { return Ok(()) };
         roll_back(&mut self.connection).await;
         if let Some(event) = witness {
