@@ -5,21 +5,27 @@
 //!
 //! A group is bounded by what it costs: bytes and rows, and only then jobs.
 //! Tenants take turns, so that one whose events go to a thousand endpoints
-//! fills its own groups and delays others by one of its events at most. Within
-//! a turn, work is done in the order in which it was handed in.
+//! fills its own groups and delays others by one of its events at most. A
+//! tenant has a share of the queue, so that it cannot fill it for the others.
+//! Within a turn, work is done in the order in which it was handed in.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use model::ids::TenantId;
 use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{Result, StoreError};
 
 /// How many jobs may wait. More are refused.
 const QUEUE: usize = 8_192;
+/// How many of them may be one tenant's.
+const TENANT_SHARE: usize = QUEUE / 8;
+/// From how many tenants on those who have no job any more are forgotten.
+const MANY_TENANTS: usize = 1_024;
 /// The greatest number of bytes in one group, roughly.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// The greatest number of rows in one group, roughly; a single job may have more.
@@ -59,19 +65,47 @@ pub(crate) trait Job: Send + 'static {
     fn is_patient(&self) -> bool;
 }
 
+/// A job that waits, and its place in its tenant's share of the queue.
+struct Waiting<J> {
+    job: J,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
 enum Task<J> {
-    Job(J),
+    Job(Waiting<J>),
     /// The last one: what came before is done.
     Close(oneshot::Sender<()>),
 }
 
 /// The end where jobs are handed in.
-pub(crate) struct HandIn<J>(mpsc::Sender<Task<J>>);
+pub(crate) struct HandIn<J> {
+    tasks: mpsc::Sender<Task<J>>,
+    shares: Shares,
+}
+
+/// What each tenant's jobs have left of its share of the queue.
+#[derive(Default)]
+struct Shares(Mutex<HashMap<TenantId, Weak<Semaphore>>>);
+
+impl Shares {
+    fn of(&self, tenant: TenantId) -> Arc<Semaphore> {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(&tenant).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= MANY_TENANTS {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(TENANT_SHARE));
+        shares.insert(tenant, Arc::downgrade(&share));
+        share
+    }
+}
 
 /// The end where they are taken.
 pub(crate) struct Inbox<J> {
     tasks: mpsc::Receiver<Task<J>>,
-    waiting: HashMap<Turn, VecDeque<J>>,
+    waiting: HashMap<Turn, VecDeque<Waiting<J>>>,
     /// Whose turn it is next, of those who wait.
     turns: VecDeque<Turn>,
     /// How many wait here.
@@ -83,7 +117,7 @@ pub(crate) struct Inbox<J> {
 pub(crate) fn queue<J: Job>() -> (HandIn<J>, Inbox<J>) {
     let (sender, tasks) = mpsc::channel(QUEUE);
     let inbox = Inbox { tasks, waiting: HashMap::new(), turns: VecDeque::new(), held: 0, closing: None };
-    (HandIn(sender), inbox)
+    (HandIn { tasks: sender, shares: Shares::default() }, inbox)
 }
 
 impl<J> std::fmt::Debug for HandIn<J> {
@@ -127,7 +161,17 @@ impl<J: Job> HandIn<J> {
 
     async fn hand_in<T>(&self, job: impl FnOnce(Reply<T>) -> J) -> Result<oneshot::Receiver<Result<T>>> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.send_timeout(Task::Job(job(reply)), PATIENCE).await;
+        let job = job(reply);
+        let until = Instant::now() + PATIENCE;
+        let place = match job.turn() {
+            Turn::Tenant(tenant) => {
+                let place = timeout_at(until, self.shares.of(tenant).acquire_owned()).await;
+                Some(place.map_err(|_| StoreError::Overloaded)?.map_err(|_| closed())?)
+            }
+            Turn::Platform | Turn::Changes => None,
+        };
+        let task = Task::Job(Waiting { job, _place: place });
+        let sent = self.tasks.send_timeout(task, until.saturating_duration_since(Instant::now())).await;
         sent.map(|()| answer).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => StoreError::Overloaded,
             SendTimeoutError::Closed(_) => closed(),
@@ -136,13 +180,13 @@ impl<J: Job> HandIn<J> {
 
     /// Whether nothing is done any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.tasks.is_closed()
     }
 
     /// Waits until all that was handed in is done.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.0.send(Task::Close(done)).await.is_ok() {
+        if self.tasks.send(Task::Close(done)).await.is_ok() {
             // The other end drops it when it is done.
             let _ = closed.await;
         }
@@ -201,13 +245,13 @@ impl<J: Job> Inbox<J> {
 
     fn take_in(&mut self, task: Task<J>) {
         match task {
-            Task::Job(job) => {
-                let turn = job.turn();
+            Task::Job(one) => {
+                let turn = one.job.turn();
                 let waiting = self.waiting.entry(turn).or_default();
                 if waiting.is_empty() {
                     self.turns.push_back(turn);
                 }
-                waiting.push_back(job);
+                waiting.push_back(one);
                 self.held += 1;
             }
             Task::Close(done) => {
@@ -233,15 +277,15 @@ impl<J: Job> Inbox<J> {
     fn fill(&mut self, group: &mut Vec<J>, room: &mut Room) {
         let half = Room { jobs: room.jobs / 2, bytes: room.bytes / 2, rows: room.rows / 2 };
         let mut own = half;
-        while let Some(job) = self.waiting.get(&Turn::Platform).and_then(VecDeque::front)
-            && own.takes(job, false)
+        while let Some(next) = self.waiting.get(&Turn::Platform).and_then(VecDeque::front)
+            && own.takes(&next.job, false)
         {
-            own.less(job);
+            own.less(&next.job);
             self.move_next(Turn::Platform, group, room);
         }
         while let Some(turn) = self.turns.front().copied() {
-            let job = self.waiting.get(&turn).and_then(VecDeque::front);
-            if !job.is_some_and(|job| room.takes(job, group.is_empty())) {
+            let next = self.waiting.get(&turn).and_then(VecDeque::front);
+            if !next.is_some_and(|next| room.takes(&next.job, group.is_empty())) {
                 break;
             }
             self.move_next(turn, group, room);
@@ -254,9 +298,9 @@ impl<J: Job> Inbox<J> {
 
     fn move_next(&mut self, turn: Turn, group: &mut Vec<J>, room: &mut Room) {
         let Some(waiting) = self.waiting.get_mut(&turn) else { return };
-        if let Some(job) = waiting.pop_front() {
-            room.less(&job);
-            group.push(job);
+        if let Some(next) = waiting.pop_front() {
+            room.less(&next.job);
+            group.push(next.job);
             self.held -= 1;
         }
         if waiting.is_empty() {
@@ -320,7 +364,10 @@ mod tests {
         let answers: Vec<_> = (0..5)
             .map(|n| {
                 let (reply, answer) = oneshot::channel();
-                hand_in.0.try_send(Task::Job(Number(n, reply))).unwrap_or_else(|_| panic!("there is room"));
+                hand_in
+                    .tasks
+                    .try_send(Task::Job(Waiting { job: Number(n, reply), _place: None }))
+                    .unwrap_or_else(|_| panic!("there is room"));
                 answer
             })
             .collect();
@@ -382,6 +429,21 @@ mod tests {
         assert_eq!(worker.await.expect("ends"), numbers);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_cannot_fill_the_queue_for_others() {
+        let (hand_in, mut inbox) = queue();
+        let mut answers = Vec::new();
+        for _ in 0..TENANT_SHARE {
+            answers.push(hand_in.hand_in(|reply| Number(1, reply)).await.expect("there is room"));
+        }
+        let one_more = hand_in.hand_in(|reply| Number(1, reply)).await;
+        assert!(matches!(one_more, Err(StoreError::Overloaded)), "the tenant's share is full");
+        hand_in.hand_in(|reply| Number(1_000, reply)).await.expect("another tenant has room");
+        hand_in.hand_in(|reply| Number(100, reply)).await.expect("the platform has room");
+        inbox.next_group(512).await.expect("a group");
+        hand_in.hand_in(|reply| Number(1, reply)).await.expect("the tenant has room again");
+    }
+
     #[tokio::test]
     async fn a_group_is_bounded_in_rows_and_tenants_take_turns() {
         let (hand_in, mut inbox) = queue();
@@ -389,7 +451,10 @@ mod tests {
         // Two tenants with many wide jobs, then one with a few narrow ones.
         for n in [1_000, 1_001, 1_002, 2_000, 2_001, 0, 1, 2] {
             let (reply, answer) = oneshot::channel();
-            hand_in.0.try_send(Task::Job(Number(n, reply))).unwrap_or_else(|_| panic!("there is room"));
+            hand_in
+                .tasks
+                .try_send(Task::Job(Waiting { job: Number(n, reply), _place: None }))
+                .unwrap_or_else(|_| panic!("there is room"));
             answers.push(answer);
         }
         drop(hand_in);

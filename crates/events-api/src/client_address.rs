@@ -16,12 +16,25 @@ const MAX_HOPS: usize = 20;
 /// The address of the caller, who is connected from `peer`.
 pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-    let mut address = peer.to_canonical();
+    let address = peer.to_canonical();
     if !is_trusted(address) {
         return address;
     }
-    // From right to left: each was written by the one after it.
-    for hop in hops(headers).iter().rev().take(MAX_HOPS) {
+    // A proxy writes one of the two, and passes on what a caller wrote into the
+    // other: where they differ, neither is known to be its own.
+    let ways = [forwarded(headers), forwarded_for(headers)];
+    let mut told = ways.iter().flatten().map(|hops| walk(address, hops, is_trusted));
+    match (told.next(), told.next()) {
+        (Some(one), None) => one,
+        (Some(one), Some(other)) if one == other => one,
+        _ => address,
+    }
+}
+
+/// From right to left, since each was written by the one after it.
+fn walk(peer: IpAddr, hops: &[String], is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let mut address = peer;
+    for hop in hops.iter().rev().take(MAX_HOPS) {
         let Some(hop) = read(hop) else { break };
         address = hop;
         if !is_trusted(address) {
@@ -31,22 +44,21 @@ pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr
     address
 }
 
-/// Where the request was, as its proxies say; in `Forwarded` (RFC 7239) if it
-/// is there, else in `X-Forwarded-For`.
-fn hops(headers: &HeaderMap) -> Vec<String> {
-    let lines = |name: HeaderName| {
-        let values = headers.get_all(name).map(|value| value.to_str().unwrap_or("unknown").to_owned());
-        values.collect::<Vec<_>>().join(",")
-    };
-    if headers.contains_key(FORWARDED) {
-        let elements = lines(FORWARDED);
-        return elements.split(',').map(|element| for_node(element).unwrap_or_default().to_owned()).collect();
-    }
-    let addresses = lines(X_FORWARDED_FOR);
-    match addresses.trim().is_empty() {
-        true => Vec::new(),
-        false => addresses.split(',').map(str::to_owned).collect(),
-    }
+fn lines(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values = headers.get_all(name).map(|value| value.to_str().unwrap_or("unknown"));
+    let joined = values.collect::<Vec<_>>().join(",");
+    (!joined.trim().is_empty()).then_some(joined)
+}
+
+/// Where the request was, by `Forwarded` (RFC 7239).
+fn forwarded(headers: &HeaderMap) -> Option<Vec<String>> {
+    let elements = lines(headers, &FORWARDED)?;
+    Some(elements.split(',').map(|element| for_node(element).unwrap_or_default().to_owned()).collect())
+}
+
+/// Where the request was, by `X-Forwarded-For`.
+fn forwarded_for(headers: &HeaderMap) -> Option<Vec<String>> {
+    Some(lines(headers, &X_FORWARDED_FOR)?.split(',').map(str::to_owned).collect())
 }
 
 /// The `for` of an element of `Forwarded`.
@@ -107,9 +119,11 @@ mod tests {
             ("fd00::1", vec![("forwarded", "For=\"[2001:db8::7]:4711\"")], "2001:db8::7"),
             ("10.0.0.1", vec![("forwarded", "for=1.2.3.4, for=198.51.100.7:80")], "198.51.100.7"),
             ("10.0.0.1", vec![("forwarded", "for=1.2.3.4, proto=https")], "10.0.0.1"),
+            // One of them is the caller's word, and nobody knows which.
+            ("10.0.0.1", vec![("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "1.2.3.4")], "10.0.0.1"),
             (
                 "10.0.0.1",
-                vec![("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "1.2.3.4")],
+                vec![("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "198.51.100.7")],
                 "198.51.100.7",
             ),
             ("::ffff:10.0.0.1", vec![("x-forwarded-for", "::ffff:198.51.100.7")], "198.51.100.7"),

@@ -68,6 +68,8 @@ pub(crate) struct Answering(Arc<Connection>);
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::AcqRel);
+        // The stream sets its timer: nobody else looks at it until more comes.
+        self.0.waker.wake();
     }
 }
 

@@ -14,8 +14,10 @@ use crate::problem::{Code, Problem};
 
 /// How many bytes of bodies and answers may be in memory, all together.
 const ALL: usize = 96 * 1024 * 1024;
-/// How many of them those of one tenant, or of a project's own callers, may take.
-const ONE: usize = ALL / 2;
+/// How many of them a project's own callers may take, and all tenants together.
+const HALF: usize = ALL / 2;
+/// How many one tenant may take.
+const ONE: usize = ALL / 8;
 /// What is not counted: most requests and answers are small.
 pub(crate) const SMALL: usize = 16 * 1024;
 /// What a handler takes while it gathers what is large.
@@ -23,14 +25,17 @@ pub(crate) const HEAVY: usize = 2 * crate::page::PAGE_BYTES;
 
 /// Who holds memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Holder(uuid::Uuid);
+pub(crate) enum Holder {
+    Project(uuid::Uuid),
+    Tenant(uuid::Uuid),
+}
 
 impl Holder {
     /// What a caller causes, those cause together whose caller it is.
     pub(crate) fn of(caller: &Caller) -> Self {
         match caller.principal() {
-            Principal::Project => Self(caller.view().project.0),
-            Principal::Tenant(tenant) => Self(tenant.0),
+            Principal::Project => Self::Project(caller.view().project.0),
+            Principal::Tenant(tenant) => Self::Tenant(tenant.0),
         }
     }
 }
@@ -42,6 +47,8 @@ pub(crate) struct Memory(Arc<Mutex<Held>>);
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
+    /// Those of all tenants.
+    tenants: usize,
     by_holder: HashMap<Holder, usize>,
 }
 
@@ -76,13 +83,18 @@ impl Share {
                 format!("{whose} requests and answers hold too much memory now; try again in a moment");
             Err(Problem::new(Code::Unavailable, detail))
         };
-        if own + bytes > ONE {
+        let (most, of_tenants) = match self.holder {
+            Holder::Project(_) => (HALF, 0),
+            Holder::Tenant(_) => (ONE, bytes),
+        };
+        if own + bytes > most {
             return busy("your");
         }
-        if held.all + bytes > ALL {
+        if held.all + bytes > ALL || held.tenants + of_tenants > HALF {
             return busy("all");
         }
         held.all += bytes;
+        held.tenants += of_tenants;
         held.by_holder.insert(self.holder, own + bytes);
         self.bytes += bytes;
         Ok(())
@@ -93,6 +105,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut held = open(&self.held);
         held.all -= self.bytes;
+        if let Holder::Tenant(_) = self.holder {
+            held.tenants -= self.bytes;
+        }
         if let Some(own) = held.by_holder.get_mut(&self.holder) {
             *own -= self.bytes;
             if *own == 0 {
@@ -109,19 +124,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_takes_more_than_a_half_and_all_comes_back() {
+    fn nobody_takes_more_than_its_part_and_all_comes_back() {
         let memory = Memory::default();
-        let holder = |n| Holder(Uuid::from_u128(n));
-        let half = memory.take(holder(1), ONE).expect("is free");
-        assert!(memory.take(holder(1), 1).is_err());
-        let mut other = memory.take(holder(2), ONE - 10).expect("is free");
-        assert!(memory.take(holder(3), 11).is_err());
-        other.grow(10).expect("is free");
-        assert!(memory.take(holder(3), 1).is_err());
-        drop(half);
-        drop(memory.take(holder(3), ONE).expect("is free again"));
-        drop(other);
+        let tenant = |n| Holder::Tenant(Uuid::from_u128(n));
+        let project = |n| Holder::Project(Uuid::from_u128(n));
+        let mut shares: Vec<Share> = (1..=4).map(|n| memory.take(tenant(n), ONE).expect("is free")).collect();
+        assert!(memory.take(tenant(1), 1).is_err(), "a tenant has its own part");
+        assert!(memory.take(tenant(9), 1).is_err(), "all tenants have a half");
+        let mut own = memory.take(project(1), HALF - 10).expect("the other half is free");
+        own.grow(10).expect("is free");
+        assert!(memory.take(project(2), 1).is_err());
+        drop(shares.pop());
+        drop(memory.take(tenant(9), ONE).expect("is free again"));
+        drop((shares, own));
         let held = open(&memory.0);
-        assert_eq!((held.all, held.by_holder.len()), (0, 0));
+        assert_eq!((held.all, held.tenants, held.by_holder.len()), (0, 0, 0));
     }
 }

@@ -187,7 +187,7 @@ impl Schema {
         if self.cost == Cost::UNBOUNDED || newer.cost == Cost::UNBOUNDED {
             return vec![Break::undecided("", "the schemas are too complex to be compared")];
         }
-        let found = compatibility::compare(self.view(), newer.view());
+        let found = compatibility::compare(self.view(), self.cost.looks(), newer.view());
         if found.iter().any(|one| one.kind == BreakKind::Breaks) {
             return found;
         }

@@ -4,6 +4,7 @@
 //! open, and nobody finds again what is in it. So it is looked after each
 //! commit, before anybody is told of it.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,15 @@ fn inode(path: &Path) -> Option<Inode> {
 }
 
 impl Identity {
-    /// The files as they are now, when the database is open.
-    pub(super) fn of(database: &Path) -> Self {
+    /// The files as they are now, when the database is open. `locked` is the
+    /// file that this process holds; where the path leads to another one by
+    /// now, there are none.
+    pub(super) fn of(database: &Path, locked: &File) -> Option<Self> {
+        let held = locked.metadata().ok().map(|file| (file.dev(), file.ino()))?;
+        (inode(database) == Some(held)).then(|| Self::as_it_is(database))
+    }
+
+    fn as_it_is(database: &Path) -> Self {
         // The log is beside the file, which may be behind a link.
         let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());
         let log = PathBuf::from(format!("{}-wal", real.display()));
@@ -46,7 +54,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.db");
         std::fs::write(&path, "1").expect("is written");
-        let identity = Identity::of(&path);
+        let locked = File::open(&path).expect("is there");
+        let identity = Identity::of(&path, &locked).expect("is the same");
         assert_eq!(identity.lost(), None);
         std::fs::write(&path, "22").expect("is written");
         assert_eq!(identity.lost(), None);
@@ -57,5 +66,6 @@ mod tests {
         assert_eq!(identity.lost(), Some(path.as_path()));
         std::fs::write(&path, "22").expect("is written");
         assert_eq!(identity.lost(), Some(path.as_path()));
+        assert!(Identity::of(&path, &locked).is_none());
     }
 }

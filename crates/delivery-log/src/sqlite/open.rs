@@ -144,11 +144,12 @@ impl SqliteStore {
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(connect_options(&options.path).read_only(true));
-        Ok(Self {
-            readers,
-            writer: writer::start(connection, lock.file, Identity::of(&options.path), Arc::clone(&shared)),
-            shared,
-        })
+        let identity = Identity::of(&options.path, &lock.file).ok_or_else(|| OpenError::File {
+            path: options.path.clone(),
+            source: std::io::Error::other("it was replaced while it was opened"),
+        })?;
+        let writer = writer::start(connection, lock.file, identity, Arc::clone(&shared));
+        Ok(Self { readers, writer, shared })
     }
 }
 

@@ -38,6 +38,9 @@ const UNUSED_FOR: Duration = Duration::from_secs(10 * 60);
 const MAX_HEAD: u32 = 256 * 1024;
 const MAX_HEADERS: usize = 4_096;
 
+/// How much of one answer may be under way on HTTP/2.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
 type Inner = Client<Connector, Full<Bytes>>;
 
 /// A client, whose idle connections can be let go.
@@ -89,6 +92,10 @@ fn build(connector: Connector) -> Inner {
         .http1_max_buf_size(MAX_HEAD as usize)
         .http1_max_headers(MAX_HEADERS)
         .http2_max_header_list_size(MAX_HEAD)
+        // No more comes of an answer than is read of it: what came beyond would
+        // count against all calls on the connection.
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_adaptive_window(false)
         .build(connector)
 }
 

@@ -9,6 +9,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
@@ -32,11 +33,11 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Whose turn it is to check a change of the catalogue.
 #[derive(Debug)]
-pub(crate) struct Turn(Semaphore);
+pub(crate) struct Turn(Arc<Semaphore>);
 
 impl Default for Turn {
     fn default() -> Self {
-        Self(Semaphore::new(1))
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
@@ -47,16 +48,16 @@ pub(crate) async fn apart<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let busy = || Problem::new(Code::Unavailable, "many changes of catalogues are checked now; try again");
     let api = api.clone();
-    let turn = tokio::time::timeout(TURN, api.catalogue_turn.0.acquire()).await;
+    let turn = tokio::time::timeout(TURN, Arc::clone(&api.catalogue_turn.0).acquire_owned()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
     let thread_api = api.clone();
     let done = web::block(move || {
+        // A caller that goes away does not end the work, and so not the turn.
+        let _turn = turn;
         let apart = Apart { program: &thread_api.settings.program, until: Instant::now() + ALL };
         work(&thread_api, &apart)
     });
-    let done = done.await.map_err(|_| busy());
-    drop(turn);
-    done
+    done.await.map_err(|_| busy())
 }
 
 /// Asks a process of its own, as long as there is time.

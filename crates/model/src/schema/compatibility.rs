@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use facts::Facts;
 
+use super::cost::places;
 use super::document::{DEFINITIONS, View, identity, refers_to_definitions_alone};
 use crate::json::escape;
 
@@ -29,6 +30,8 @@ use crate::json::escape;
 const BUDGET: usize = 20_000;
 /// What trying single values counts for, in comparisons.
 const TRYING: usize = 10;
+/// How many looks at a value count as much as a comparison.
+const LOOKS: u64 = 20;
 /// How many differences are named.
 const NAMED: usize = 50;
 
@@ -81,8 +84,8 @@ impl std::fmt::Display for Break {
 }
 
 /// What speaks against giving data of the newer schema to receivers of the older one.
-pub(super) fn compare(older: View<'_>, newer: View<'_>) -> Vec<Break> {
-    let mut comparison = Comparison { left: BUDGET, older, pairs: HashMap::new(), learnt: false };
+pub(super) fn compare(older: View<'_>, looks: u64, newer: View<'_>) -> Vec<Break> {
+    let mut comparison = Comparison { left: BUDGET, looks, older, pairs: HashMap::new(), learnt: false };
     let mut known = Facts::of(newer, newer.root);
     // Whatever the schemas say: data is an object.
     known.narrow_to_objects();
@@ -115,6 +118,8 @@ type Pair = (usize, facts::Identity);
 
 struct Comparison<'a> {
     left: usize,
+    /// What the older schema costs for each place of a value.
+    looks: u64,
     older: View<'a>,
     /// What speaks against each pair, told from there on. Where a pair is met
     /// again while it is compared, nothing is believed to.
@@ -267,7 +272,9 @@ impl Comparison<'_> {
 
     /// Every one of these values must fit.
     fn takes_values(&mut self, values: &[&Value], older: &Map<String, Value>, at: &str) -> Vec<Break> {
-        self.spend(TRYING + values.len());
+        if !self.can_try(values) {
+            return vec![too_complex(at)];
+        }
         let Some(validator) = self.validator(&Value::Object(older.clone())) else {
             return vec![Break::undecided(at, "cannot be compared")];
         };
@@ -396,6 +403,17 @@ fn is_anything(schema: &Value) -> bool {
 }
 
 impl Comparison<'_> {
+    /// Whether there is time to try single values on a part of the older
+    /// schema, which is then spent.
+    fn can_try(&mut self, values: &[&Value]) -> bool {
+        let places: u64 = values.iter().map(|value| places(value)).sum();
+        let work = places.saturating_mul(self.looks) / LOOKS + TRYING as u64;
+        let work = usize::try_from(work).unwrap_or(usize::MAX);
+        let enough = work <= self.left;
+        self.spend(work);
+        enough
+    }
+
     /// Whether two parts say the same, also in what they refer to.
     fn is_same(&self, newer: View<'_>, one: &Value, older: &Value) -> bool {
         is_same((newer, one), (self.older, older), &mut HashSet::new())

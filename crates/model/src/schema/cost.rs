@@ -68,6 +68,11 @@ impl Cost {
         }
     }
 
+    /// The most looks at one place.
+    pub(super) fn looks(self) -> u64 {
+        self.looks
+    }
+
     /// Whether a value with so many bytes can be checked in the time there is.
     pub(super) fn allows(self, data: &Value, bytes: usize) -> bool {
         // Every place but the first has at least two bytes.
@@ -93,6 +98,11 @@ impl Cost {
         let of_text = (bytes as u64).saturating_mul(self.patterns).saturating_mul(PER_BYTE);
         places.saturating_mul(self.looks).saturating_add(of_text)
     }
+}
+
+/// How many places a value has.
+pub(super) fn places(value: &Value) -> u64 {
+    Extent::of(value).places
 }
 
 /// How large a value is.
@@ -216,6 +226,7 @@ impl<'a> Counter<'a> {
             }
         }
         if parts.is_empty() {
+            self.most.looks = self.most.looks.max(from_above);
             return Some(());
         }
         let mut key: Vec<(usize, u64)> = parts.iter().map(|(id, (_, fits))| (*id, *fits)).collect();
@@ -269,7 +280,15 @@ const TRYING: [&str; 9] = [
 /// How much work the keywords of a part are for one place, without the parts in them.
 fn weight(object: &Map<String, Value>) -> u64 {
     let own = |(key, value): (&String, &Value)| match key.as_str() {
-        name if LISTS.contains(&name) || MAPS.contains(&name) || ONE.contains(&name) => 1,
+        // Looked up by the names of the data, and not the other way round.
+        "properties" => 1,
+        // Each entry is looked at, whatever the data has.
+        name if MAPS.contains(&name) => {
+            let lists = value.as_object().into_iter().flat_map(Map::values).filter(|entry| entry.is_array());
+            1 + value.as_object().map_or(0, Map::len) as u64
+                + lists.map(|list| Extent::of(list).places).sum::<u64>() / 4
+        }
+        name if LISTS.contains(&name) || ONE.contains(&name) => 1,
         "enum" | "const" | "required" | "dependentRequired" => 1 + Extent::of(value).places / 4,
         "$defs" | "definitions" | "default" | "examples" => 0,
         _ => 1,
@@ -351,5 +370,16 @@ mod tests {
         assert_eq!(looks(&again), None);
         let unique = json!({ "uniqueItems": true, "items": { "$ref": "#" } });
         assert!(looks(&unique).expect("is bounded") > 64 * PER_UNIQUE);
+        let alone = json!({ "allOf": vec![json!({ "uniqueItems": true }); 20] });
+        assert!(looks(&alone).expect("is bounded") >= 20 * PER_UNIQUE);
+    }
+
+    #[test]
+    fn what_is_looked_at_whatever_the_data_has_counts_with_all_its_entries() {
+        let needs: Map<String, Value> = (0..7_000).map(|n| (format!("a{n}"), json!([]))).collect();
+        let listed = json!({ "items": { "dependencies": needs } });
+        assert!(Cost::of(View { root: &listed, draft: Draft::Draft7 }).is_ok_and(|cost| cost.looks > 7_000));
+        let named: Map<String, Value> = (0..7_000).map(|n| (format!("a{n}"), json!({}))).collect();
+        assert!(looks(&json!({ "properties": named })).expect("is bounded") < 10);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::facts::Facts;
-use super::{Break, BreakKind, Comparison, TRYING, too_complex};
+use super::{Break, BreakKind, Comparison, too_complex};
 use crate::schema::document::list;
 
 /// How deep it is looked for what tells two schemas apart.
@@ -96,7 +96,9 @@ impl<'a> Comparison<'a> {
             return false;
         }
         if let Some(values) = facts.values() {
-            self.spend(TRYING);
+            if !self.can_try(&values) {
+                return false;
+            }
             if let Some(validator) = self.validator(schema) {
                 return values.iter().all(|value| !validator.is_valid(value));
             }

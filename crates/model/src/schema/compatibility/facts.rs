@@ -10,6 +10,8 @@ use crate::schema::document::{View, list};
 const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "string", "integer", "number"];
 /// How deep alternatives are looked into for the kinds that they allow.
 const DEPTH: usize = 3;
+/// How many pairs of values are compared to find those in two lists.
+const MOST_COMPARED: usize = 100_000;
 /// All of them, as bits.
 const ALL: u8 = 0b111_1111;
 
@@ -203,6 +205,10 @@ impl<'a> Facts<'a> {
         let mut lists = self.maps.iter().filter_map(|map| values_of(map));
         let mut values = lists.next()?;
         for list in lists {
+            // Rather too many than too much work.
+            if values.len().saturating_mul(list.len()) > MOST_COMPARED {
+                continue;
+            }
             values.retain(|value| list.iter().any(|other| is_equal(value, other)));
         }
         let kinds = self.kinds();
