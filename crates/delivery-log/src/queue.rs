@@ -7,7 +7,9 @@
 //! Tenants take turns, so that one whose events go to a thousand endpoints
 //! fills its own groups and delays others by one of its events at most. A
 //! tenant has a share of the queue, so that it cannot fill it for the others.
-//! Within a turn, work is done in the order in which it was handed in.
+//! Within a turn, work is done in the order in which it was handed in. What a
+//! caller no longer waits for is left out, so that what was cut off when a
+//! server ends does not keep it from ending.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -63,6 +65,10 @@ pub(crate) trait Job: Send + 'static {
 
     /// Whether it may wait a little for company, because nobody waits for it.
     fn is_patient(&self) -> bool;
+
+    /// Whether its caller has gone, and nothing was promised: it need not be
+    /// done.
+    fn is_abandoned(&self) -> bool;
 }
 
 /// A job that waits, and its place in its tenant's share of the queue.
@@ -108,6 +114,9 @@ pub(crate) struct Inbox<J> {
     waiting: HashMap<Turn, VecDeque<Waiting<J>>>,
     /// Whose turn it is next, of those who wait.
     turns: VecDeque<Turn>,
+    /// Whose job found too little room in the last group. It is the first of
+    /// the next one, before the platform's, which could keep it out for ever.
+    passed_over: Option<Turn>,
     /// How many wait here.
     held: usize,
     closing: Option<oneshot::Sender<()>>,
@@ -116,7 +125,14 @@ pub(crate) struct Inbox<J> {
 /// A new queue.
 pub(crate) fn queue<J: Job>() -> (HandIn<J>, Inbox<J>) {
     let (sender, tasks) = mpsc::channel(QUEUE);
-    let inbox = Inbox { tasks, waiting: HashMap::new(), turns: VecDeque::new(), held: 0, closing: None };
+    let inbox = Inbox {
+        tasks,
+        waiting: HashMap::new(),
+        turns: VecDeque::new(),
+        passed_over: None,
+        held: 0,
+        closing: None,
+    };
     (HandIn { tasks: sender, shares: Shares::default() }, inbox)
 }
 
@@ -221,10 +237,20 @@ impl<J: Job> Inbox<J> {
     /// What waits now, at least one and at most `limit` jobs; `None` when the
     /// queue is closed and empty.
     pub(crate) async fn next_group(&mut self, limit: usize) -> Option<Vec<J>> {
-        while self.held == 0 {
-            let task = self.tasks.recv().await?;
-            self.take_in(task);
+        loop {
+            while self.held == 0 {
+                let task = self.tasks.recv().await?;
+                self.take_in(task);
+            }
+            let group = self.gather(limit).await;
+            // Empty if all that waited was abandoned.
+            if !group.is_empty() {
+                return Some(group);
+            }
         }
+    }
+
+    async fn gather(&mut self, limit: usize) -> Vec<J> {
         let until = Instant::now() + COMPANY;
         let mut room = Room { jobs: limit, bytes: GROUP_BYTES, rows: GROUP_ROWS };
         let mut group = Vec::new();
@@ -240,7 +266,7 @@ impl<J: Job> Inbox<J> {
                 Ok(None) | Err(_) => break,
             }
         }
-        Some(group)
+        group
     }
 
     fn take_in(&mut self, task: Task<J>) {
@@ -273,27 +299,68 @@ impl<J: Job> Inbox<J> {
     }
 
     /// Fills a group: half of it with the platform's own work, then everybody
-    /// by turns.
+    /// by turns. Those who need more room than is left do not keep the others
+    /// from theirs.
     fn fill(&mut self, group: &mut Vec<J>, room: &mut Room) {
+        if group.is_empty()
+            && let Some(turn) = self.passed_over.take()
+            && !self.leave_out_abandoned(turn)
+        {
+            self.move_next(turn, group, room);
+            self.go_behind(turn);
+        }
         let half = Room { jobs: room.jobs / 2, bytes: room.bytes / 2, rows: room.rows / 2 };
         let mut own = half;
         while let Some(next) = self.waiting.get(&Turn::Platform).and_then(VecDeque::front)
             && own.takes(&next.job, false)
+            && room.takes(&next.job, group.is_empty())
         {
             own.less(&next.job);
             self.move_next(Turn::Platform, group, room);
         }
-        while let Some(turn) = self.turns.front().copied() {
-            let next = self.waiting.get(&turn).and_then(VecDeque::front);
-            if !next.is_some_and(|next| room.takes(&next.job, group.is_empty())) {
-                break;
+        let mut at = 0;
+        while room.is_left()
+            && let Some(turn) = self.turns.get(at).copied()
+        {
+            if self.leave_out_abandoned(turn) {
+                continue;
             }
-            self.move_next(turn, group, room);
-            // Behind the others, if there is more.
-            if self.turns.front() == Some(&turn) {
-                self.turns.rotate_left(1);
+            let next = self.waiting.get(&turn).and_then(VecDeque::front);
+            if next.is_some_and(|next| room.takes(&next.job, group.is_empty())) {
+                self.move_next(turn, group, room);
+                self.go_behind(turn);
+            } else {
+                self.passed_over.get_or_insert(turn);
+                at += 1;
             }
         }
+    }
+
+    /// Puts a turn behind the others, if there is more in it.
+    fn go_behind(&mut self, turn: Turn) {
+        if let Some(at) = self.turns.iter().position(|other| *other == turn) {
+            self.turns.remove(at);
+            self.turns.push_back(turn);
+        }
+    }
+
+    /// Leaves out what nobody waits for at the front of a turn; `true` if that
+    /// was all of it.
+    fn leave_out_abandoned(&mut self, turn: Turn) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&turn) else { return false };
+        while waiting.pop_front_if(|next| next.job.is_abandoned()).is_some() {
+            self.held -= 1;
+        }
+        let is_empty = waiting.is_empty();
+        if is_empty {
+            self.end_turn(turn);
+        }
+        is_empty
+    }
+
+    fn end_turn(&mut self, turn: Turn) {
+        self.waiting.remove(&turn);
+        self.turns.retain(|other| *other != turn);
     }
 
     fn move_next(&mut self, turn: Turn, group: &mut Vec<J>, room: &mut Room) {
@@ -304,8 +371,7 @@ impl<J: Job> Inbox<J> {
             self.held -= 1;
         }
         if waiting.is_empty() {
-            self.waiting.remove(&turn);
-            self.turns.retain(|other| *other != turn);
+            self.end_turn(turn);
         }
     }
 }
@@ -343,7 +409,11 @@ mod tests {
         }
 
         fn rows(&self) -> usize {
-            if self.0 >= 1_000 { 1_500 } else { 1 }
+            match self.0 {
+                100..200 => 10,
+                1_000.. => 1_500,
+                _ => 1,
+            }
         }
 
         fn turn(&self) -> Turn {
@@ -355,6 +425,10 @@ mod tests {
 
         fn is_patient(&self) -> bool {
             (100..200).contains(&self.0)
+        }
+
+        fn is_abandoned(&self) -> bool {
+            self.1.is_closed()
         }
     }
 
@@ -462,7 +536,41 @@ mod tests {
         while let Some(group) = inbox.next_group(512).await {
             groups.push(group.iter().map(|job| job.0).collect::<Vec<_>>());
         }
-        assert_eq!(groups, [vec![1_000], vec![2_000, 0], vec![1_001], vec![2_001, 1], vec![1_002, 2]]);
+        assert_eq!(groups, [vec![1_000, 0, 1, 2], vec![2_000], vec![1_001], vec![2_001], vec![1_002]]);
+    }
+
+    #[tokio::test]
+    async fn a_wide_job_neither_waits_for_ever_nor_keeps_others_waiting() {
+        let (hand_in, mut inbox) = queue();
+        let mut answers = Vec::new();
+        let mut groups = Vec::new();
+        for _ in 0..2 {
+            // The platform has as much to do as there is room for.
+            for n in (100..200).chain([1_000, 1]) {
+                answers.push(hand_in.hand_in(|reply| Number(n, reply)).await.expect("there is room"));
+            }
+            let group = inbox.next_group(512).await.expect("a group");
+            groups
+                .push(group.iter().map(|job| job.0).filter(|n| !(100..200).contains(n)).collect::<Vec<_>>());
+        }
+        assert_eq!(groups, [vec![1], vec![1_000, 1]]);
+    }
+
+    #[tokio::test]
+    async fn what_its_caller_no_longer_waits_for_is_left_out() {
+        let (hand_in, mut inbox) = queue();
+        let mut answers = Vec::new();
+        for n in [1, 2, 3, 1_000, 2_000] {
+            answers.push(hand_in.hand_in(|reply| Number(n, reply)).await.expect("there is room"));
+        }
+        // One in the middle, and the only one of a tenant.
+        drop(answers.remove(3));
+        drop(answers.remove(1));
+        let group = inbox.next_group(512).await.expect("a group");
+        assert_eq!(group.iter().map(|job| job.0).collect::<Vec<_>>(), [1, 2_000, 3]);
+        drop(hand_in.hand_in(|reply| Number(4, reply)).await);
+        drop(hand_in);
+        assert!(inbox.next_group(512).await.is_none(), "nothing is left to do");
     }
 
     #[test]

@@ -244,9 +244,12 @@ async fn half_sent_bodies_hold_only_so_much_and_leave_room_for_others() {
     let answers = join_all(held.iter_mut().map(read_to_end)).await;
     let full = answers.iter().filter(|answer| answer.contains("503 Service Unavailable"));
     let late = answers.iter().filter(|answer| answer.contains("408 Request Timeout"));
-    assert!(full.clone().count() >= 10, "{answers:?}");
-    full.for_each(|answer| assert_problem(answer, 503, "unavailable"));
-    assert!(late.count() >= 10, "{answers:?}");
+    // An eighth of 96 MiB has room for six of them. Each takes as it comes,
+    // so that some of those that are refused can keep others out.
+    let (full, late) = (full.collect::<Vec<_>>(), late.count());
+    full.iter().for_each(|answer| assert_problem(answer, 503, "unavailable"));
+    assert!((3..=6).contains(&late), "{late} were held");
+    assert_eq!(full.len() + late, answers.len(), "every one is answered");
     // And all of it comes back.
     program.api_with(&key).publish("acme", "a.b", "s").await;
 }

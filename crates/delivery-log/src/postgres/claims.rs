@@ -50,6 +50,10 @@ impl queue::Job for Claim {
     fn is_patient(&self) -> bool {
         false
     }
+
+    fn is_abandoned(&self) -> bool {
+        false
+    }
 }
 
 /// Starts to claim.

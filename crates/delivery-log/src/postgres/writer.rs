@@ -122,6 +122,10 @@ impl queue::Job for Job {
     fn is_patient(&self) -> bool {
         matches!(self, Self::Finish(..))
     }
+
+    fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Publish(_, reply) if reply.is_closed())
+    }
 }
 
 impl Job {

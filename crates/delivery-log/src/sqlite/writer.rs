@@ -326,6 +326,10 @@ impl queue::Job for Work {
     fn is_patient(&self) -> bool {
         matches!(self, Self::Grouped(Job::Finish(..)))
     }
+
+    fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Grouped(Job::Publish(_, reply)) if reply.is_closed())
+    }
 }
 
 impl Job {

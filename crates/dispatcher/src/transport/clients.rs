@@ -109,8 +109,8 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(guard: Arc<Guard>, proxy: Option<&SecretString>, most: usize) -> Result<Self, NoTls> {
-        let means = Arc::new(Means::new(guard, proxy, most));
         let mut tls = ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
+        let means = Arc::new(Means::new(guard, proxy, Arc::new(tls.clone()), most));
         tls.alpn_protocols = protocols();
         let plain = HttpClient::new(Arc::clone(&means), tls);
         let with_certificate = Cache::builder().max_capacity(MOST).time_to_idle(UNUSED_FOR).build();

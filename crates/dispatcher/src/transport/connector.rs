@@ -39,6 +39,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried.
 const MOST_ADDRESSES: usize = 8;
+/// How many of them are tried through a proxy, one after the other.
+const MOST_BY_PROXY: usize = 3;
 /// The longest answer of a proxy, in bytes.
 const PROXY_ANSWER: usize = 8 * 1024;
 
@@ -76,7 +78,9 @@ fn tcp_words(error: &std::io::Error) -> &'static str {
 struct Proxy {
     host: String,
     port: u16,
-    tls: bool,
+    /// For a proxy that is called over HTTPS: without a receiver's client
+    /// certificate, and without HTTP/2.
+    tls: Option<Arc<ClientConfig>>,
     /// The value of `proxy-authorization`.
     authorization: Option<SecretString>,
 }
@@ -89,9 +93,15 @@ pub(super) struct Means {
 }
 
 impl Means {
-    /// `most` is how many connections there may be at once.
-    pub(super) fn new(guard: Arc<Guard>, proxy: Option<&SecretString>, most: usize) -> Self {
-        let proxy = proxy.and_then(|url| Proxy::from_url(&Url::parse(url.expose_secret()).ok()?));
+    /// `tls` is for the proxy; `most` is how many connections there may be at
+    /// once.
+    pub(super) fn new(
+        guard: Arc<Guard>,
+        proxy: Option<&SecretString>,
+        tls: Arc<ClientConfig>,
+        most: usize,
+    ) -> Self {
+        let proxy = proxy.and_then(|url| Proxy::from_url(&Url::parse(url.expose_secret()).ok()?, tls));
         Self { guard, proxy, places: Arc::new(Semaphore::new(most)) }
     }
 
@@ -102,7 +112,7 @@ impl Means {
 }
 
 impl Proxy {
-    fn from_url(url: &Url) -> Option<Self> {
+    fn from_url(url: &Url, tls: Arc<ClientConfig>) -> Option<Self> {
         let credentials = (!url.username().is_empty()).then(|| {
             let decoded = |text: &str| {
                 let text = text.replace('+', "%2B");
@@ -115,7 +125,7 @@ impl Proxy {
         Some(Self {
             host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default()?,
-            tls: url.scheme() == "https",
+            tls: (url.scheme() == "https").then_some(tls),
             authorization: credentials,
         })
     }
@@ -155,7 +165,11 @@ impl Connector {
                 }
                 Some(proxy) => (self.by_proxy(proxy, &addresses).await?, None),
             };
-            let (io, is_http2) = if is_https { self.secure(io, host).await? } else { (io, false) };
+            let (io, is_http2) = if is_https {
+                secure(io, host, &self.tls).await.map_err(ConnectError::Tls)?
+            } else {
+                (io, false)
+            };
             Ok::<Wire, ConnectError>(Wire::new(io, WireInfo::new(remote), is_http2, place))
         };
         let made = timeout(CONNECT, connecting).await.map_err(|_| ConnectError::Slow)??;
@@ -163,24 +177,30 @@ impl Connector {
         Ok(made)
     }
 
-    async fn secure(&self, io: Box<dyn Io>, host: &str) -> Result<(Box<dyn Io>, bool), ConnectError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
-        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name, io);
-        let stream = connecting.await.map_err(ConnectError::Tls)?;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Box::new(stream), is_http2))
+    /// A tunnel to one of the addresses, which were checked: the proxy never
+    /// learns the name, and cannot look it up to something else. IPv4 is tried
+    /// first, because a proxy without IPv6 is the more common one.
+    async fn by_proxy(&self, proxy: &Proxy, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, ConnectError> {
+        let mut targets = addresses.to_vec();
+        targets.sort_by_key(SocketAddr::is_ipv6);
+        let mut failed = ConnectError::NoHost;
+        for target in targets.iter().take(MOST_BY_PROXY) {
+            match self.tunnel(proxy, *target).await {
+                Ok(io) => return Ok(io),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 
-    /// A tunnel to one of the addresses, which were checked: the proxy never
-    /// learns the name, and cannot look it up to something else.
-    async fn by_proxy(&self, proxy: &Proxy, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, ConnectError> {
+    async fn tunnel(&self, proxy: &Proxy, target: SocketAddr) -> Result<Box<dyn Io>, ConnectError> {
         let failed = |what: &str| ConnectError::Proxy(what.to_owned());
-        let target = addresses.first().ok_or(ConnectError::NoHost)?;
         let found = self.means.guard.unguarded(&proxy.host, proxy.port).await;
         let stream = first_of(&found.map_err(|_| failed("cannot be looked up"))?).await;
         let mut io: Box<dyn Io> = Box::new(stream.map_err(|_| failed("cannot be reached"))?);
-        if proxy.tls {
-            io = self.secure(io, &proxy.host).await?.0;
+        if let Some(tls) = &proxy.tls {
+            let secured = secure(io, &proxy.host, tls).await;
+            io = secured.map_err(|_| failed("cannot be called over TLS"))?.0;
         }
         let authorization = proxy
             .authorization
@@ -205,6 +225,18 @@ impl Connector {
             _ => Err(failed("does not speak HTTP")),
         }
     }
+}
+
+/// TLS with a host, and whether it is HTTP/2 that is spoken within.
+async fn secure(
+    io: Box<dyn Io>,
+    host: &str,
+    tls: &Arc<ClientConfig>,
+) -> std::io::Result<(Box<dyn Io>, bool)> {
+    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, io).await?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((Box::new(stream), is_http2))
 }
 
 /// A connection to the first address that takes one. The next one is tried when
