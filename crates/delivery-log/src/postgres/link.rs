@@ -1,7 +1,7 @@
 //! One connection that is made again when it breaks, and a bound on waiting.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -16,6 +16,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long the answer to a sign of life may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// How often it is tried whether a connection can be made again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the database, but not for ever: a connection can be cut without
 /// a word.
@@ -67,7 +70,10 @@ impl Link {
             Some(connection) => connection,
             None => {
                 let made = bounded(CONNECT, self.options.connect()).await;
-                self.trouble.0.store(made.is_err(), Ordering::Relaxed);
+                let was_there = self.trouble.0.swap(made.is_err(), Ordering::Relaxed);
+                if made.is_err() && !was_there {
+                    tokio::spawn(watch(self.options.clone(), Arc::downgrade(&self.trouble.0)));
+                }
                 made?
             }
         };
@@ -89,6 +95,25 @@ impl Link {
             && let Err(error) = bounded(CONNECT, connection.close()).await
         {
             tracing::debug!(%error, "the connection was not closed cleanly");
+        }
+    }
+}
+
+/// Looks whether a connection can be made again, until one can. The link itself
+/// tries only when it is wanted, and nobody may want it while the process says
+/// that it is not ready.
+async fn watch(options: PgConnectOptions, trouble: Weak<AtomicBool>) {
+    loop {
+        tokio::time::sleep(TRY_AGAIN).await;
+        let made = bounded(CONNECT, options.connect()).await;
+        let Some(trouble) = trouble.upgrade() else { return };
+        if let Ok(connection) = made {
+            trouble.store(false, Ordering::Relaxed);
+            // It was only to see: that it does not close cleanly hurts nobody.
+            let _ = bounded(CONNECT, connection.close()).await;
+        }
+        if !trouble.load(Ordering::Relaxed) {
+            return;
         }
     }
 }
