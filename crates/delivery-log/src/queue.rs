@@ -309,8 +309,7 @@ impl<J: Job> Inbox<J> {
             self.move_next(turn, group, room);
             self.go_behind(turn);
         }
-        let half = Room { jobs: room.jobs / 2, bytes: room.bytes / 2, rows: room.rows / 2 };
-        let mut own = half;
+        let mut own = Room { jobs: room.jobs / 2, bytes: room.bytes / 2, rows: room.rows / 2 };
         while let Some(next) = self.waiting.get(&Turn::Platform).and_then(VecDeque::front)
             && own.takes(&next.job, false)
             && room.takes(&next.job, group.is_empty())
@@ -435,16 +434,10 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_taken_together_and_closing_comes_last() {
         let (hand_in, mut inbox) = queue();
-        let answers: Vec<_> = (0..5)
-            .map(|n| {
-                let (reply, answer) = oneshot::channel();
-                hand_in
-                    .tasks
-                    .try_send(Task::Job(Waiting { job: Number(n, reply), _place: None }))
-                    .unwrap_or_else(|_| panic!("there is room"));
-                answer
-            })
-            .collect();
+        let mut answers = Vec::new();
+        for n in 0..5 {
+            answers.push(hand_in.hand_in(|reply| Number(n, reply)).await.expect("there is room"));
+        }
         let worker = tokio::spawn(async move {
             let mut sizes = Vec::new();
             while let Some(group) = inbox.next_group(3).await {
@@ -524,12 +517,7 @@ mod tests {
         let mut answers = Vec::new();
         // Two tenants with many wide jobs, then one with a few narrow ones.
         for n in [1_000, 1_001, 1_002, 2_000, 2_001, 0, 1, 2] {
-            let (reply, answer) = oneshot::channel();
-            hand_in
-                .tasks
-                .try_send(Task::Job(Waiting { job: Number(n, reply), _place: None }))
-                .unwrap_or_else(|_| panic!("there is room"));
-            answers.push(answer);
+            answers.push(hand_in.hand_in(|reply| Number(n, reply)).await.expect("there is room"));
         }
         drop(hand_in);
         let mut groups = Vec::new();

@@ -40,7 +40,7 @@ impl Lease {
         self.lock().is_some_and(|(_, until)| Instant::now() < until)
     }
 
-    /// Whether a lease was had, and is not any more or not yet.
+    /// Whether it is valid now, and if not, what that means to operators.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match self.is_valid() {
             true => Ok(()),

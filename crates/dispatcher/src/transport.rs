@@ -16,6 +16,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
@@ -196,6 +198,11 @@ impl Exchange {
             error_detail,
         }
     }
+}
+
+/// Credentials as they stand in `authorization` (RFC 7617).
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
 fn version_name(version: Version) -> &'static str {

@@ -65,7 +65,6 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     let answering = request.conn_data::<Arc<Connection>>().map(|connection| connection.begin(has_body));
     let api = request.app_data::<web::Data<Api>>().cloned().expect("every app has the API's data");
     let id = choose_id(&request, &api);
-    let client = client_address(request.request(), &api);
     let started = Instant::now();
     let route = request.match_pattern();
     let method = request.method().clone();
@@ -75,7 +74,7 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     api.metrics.request(route.as_deref().unwrap_or("unknown"), status, took);
     tracing::debug!(
         request.id = %id,
-        client.address = client.map(tracing::field::display),
+        client.address = client_address(response.request(), &api).map(tracing::field::display),
         http.method = %method,
         http.route = route.as_deref(),
         http.status = status,

@@ -93,9 +93,8 @@ impl Schema {
             return Err(vec![Fault::new("", "must be a JSON object")]);
         }
         let draft = draft(&root)?;
-        document::check(&root, draft)?;
         // Before the library gets to see it: what is slow to use is slow to read.
-        let cost = Cost::of(View { root: &root, draft })?;
+        let cost = check(&root, draft)?;
         let validator = build(&root, draft).map_err(|error| {
             let pointer = match error.instance_path().as_str() {
                 "" => error.schema_path().to_string(),
@@ -114,8 +113,7 @@ impl Schema {
     pub fn from_stored(text: &str) -> Result<Self, Vec<Fault>> {
         let root = read(text)?;
         let draft = draft(&root)?;
-        let view = View { root: &root, draft };
-        let cost = document::check(&root, draft).and_then(|()| Cost::of(view)).unwrap_or(Cost::UNBOUNDED);
+        let cost = check(&root, draft).unwrap_or(Cost::UNBOUNDED);
         Ok(Self { text: text.into(), draft, root, cost, validator: OnceLock::new() })
     }
 
@@ -145,8 +143,7 @@ impl Schema {
     }
 
     fn validator(&self) -> Option<&Validator> {
-        let usable = self.cost != Cost::UNBOUNDED;
-        self.validator.get_or_init(|| build(&self.root, self.draft).ok().filter(|_| usable)).as_ref()
+        self.validator.get_or_init(|| build(&self.root, self.draft).ok()).as_ref()
     }
 
     /// Checks data, whose text has so many bytes. Faults point into the data.
@@ -258,8 +255,7 @@ impl Schema {
 
     /// A schema made of another, for comparing.
     pub(crate) fn derived(&self, root: Value) -> Option<Self> {
-        let view = View { root: &root, draft: self.draft };
-        let cost = document::check(&root, self.draft).and_then(|()| Cost::of(view)).ok()?;
+        let cost = check(&root, self.draft).ok()?;
         let text = root.to_string().into();
         Some(Self { text, draft: self.draft, root, cost, validator: OnceLock::new() })
     }
@@ -267,6 +263,12 @@ impl Schema {
 
 fn read(text: &str) -> Result<Value, Vec<Fault>> {
     serde_json::from_str(text).map_err(|error| vec![Fault::new("", format!("is not JSON: {error}"))])
+}
+
+/// Checks the form of a schema, and gives what it costs.
+fn check(root: &Value, draft: Draft) -> Result<Cost, Vec<Fault>> {
+    document::check(root, draft)?;
+    Cost::of(View { root, draft })
 }
 
 /// A part whose references begin at another place.

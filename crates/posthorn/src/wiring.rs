@@ -28,10 +28,12 @@ impl Platform {
     pub(crate) async fn start(settings: &Settings, role: Role) -> anyhow::Result<Self> {
         let surroundings = system::surroundings();
         let shares = descriptors::share_out();
-        if settings.slots > shares.calls / 2 {
+        // Beside the calls under way there are idle connections, and those for tokens.
+        let slots = settings.slots.min(shares.calls / 2);
+        if slots < settings.slots {
             tracing::warn!(
                 slots = settings.slots,
-                used = shares.calls / 2,
+                used = slots,
                 "the limit of open files is too low for so many slots; raise it (LimitNOFILE, ulimit -n)"
             );
         }
@@ -56,7 +58,7 @@ impl Platform {
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
                 let delivery = dispatcher::Settings {
-                    slots: settings.slots.min(shares.calls / 2),
+                    slots,
                     max_connections: shares.calls,
                     targets: targets.clone(),
                     name_servers: settings.name_servers.clone(),

@@ -166,18 +166,13 @@ impl PostgresStore {
         let ear = announce::ear(connect_options.clone());
         tokio::spawn(announce::send(editors.clone(), news));
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
-        let link = |options: &PgConnectOptions| {
-            let link = Link::new(options.clone());
-            (link.trouble(), link)
-        };
-        let (writers_trouble, writers) = link(&writer_options(&connect_options));
-        let (claims_trouble, claiming) = link(&writer_options(&connect_options));
-        let (pulse_trouble, pulse) = link(&connect_options);
+        let writing = writer_options(&connect_options);
+        let [writers, claiming, pulse] = [writing.clone(), writing, connect_options].map(Link::new);
+        let troubles = [&writers, &claiming, &pulse].map(Link::trouble);
         let writer = writer::start(writers, Arc::clone(&shared));
         let claims = claims::start(claiming);
         let looks = Default::default();
         let pulse = tokio::sync::Mutex::new(pulse);
-        let troubles = [writers_trouble, claims_trouble, pulse_trouble];
         let store =
             Self { readers, lookouts, editors, ear, outbox, writer, claims, pulse, troubles, shared, looks };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));

@@ -4,7 +4,7 @@
 //! open, and nobody finds again what is in it. So it is looked after each
 //! commit, before anybody is told of it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,12 @@ pub(super) struct Identity {
     files: Vec<(PathBuf, Inode)>,
 }
 
+fn inode_of(file: &Metadata) -> Inode {
+    (file.dev(), file.ino())
+}
+
 fn inode(path: &Path) -> Option<Inode> {
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    std::fs::metadata(path).ok().as_ref().map(inode_of)
 }
 
 impl Identity {
@@ -26,7 +30,7 @@ impl Identity {
     /// file that this process holds; where the path leads to another one by
     /// now, there are none.
     pub(super) fn of(database: &Path, locked: &File) -> Option<Self> {
-        let held = locked.metadata().ok().map(|file| (file.dev(), file.ino()))?;
+        let held = inode_of(&locked.metadata().ok()?);
         (inode(database) == Some(held)).then(|| Self::as_it_is(database))
     }
 

@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::Uri;
@@ -119,8 +117,8 @@ impl Proxy {
                 let mut form = url::form_urlencoded::parse(text.as_bytes());
                 form.next().map(|(name, _)| name.into_owned()).unwrap_or_default()
             };
-            let both = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
-            SecretString::from(format!("Basic {}", STANDARD.encode(both)))
+            let password = decoded(url.password().unwrap_or_default());
+            SecretString::from(super::basic(&decoded(url.username()), &password))
         });
         Some(Self {
             host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
@@ -181,49 +179,54 @@ impl Connector {
     /// learns the name, and cannot look it up to something else. IPv4 is tried
     /// first, because a proxy without IPv6 is the more common one.
     async fn by_proxy(&self, proxy: &Proxy, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, ConnectError> {
+        let found = self.means.guard.unguarded(&proxy.host, proxy.port).await;
+        let hops = found.map_err(|_| proxy_failed("cannot be looked up"))?;
         let mut targets = addresses.to_vec();
         targets.sort_by_key(SocketAddr::is_ipv6);
         let mut failed = ConnectError::NoHost;
         for target in targets.iter().take(MOST_BY_PROXY) {
-            match self.tunnel(proxy, *target).await {
+            match tunnel(proxy, &hops, *target).await {
                 Ok(io) => return Ok(io),
                 Err(error) => failed = error,
             }
         }
         Err(failed)
     }
+}
 
-    async fn tunnel(&self, proxy: &Proxy, target: SocketAddr) -> Result<Box<dyn Io>, ConnectError> {
-        let failed = |what: &str| ConnectError::Proxy(what.to_owned());
-        let found = self.means.guard.unguarded(&proxy.host, proxy.port).await;
-        let stream = first_of(&found.map_err(|_| failed("cannot be looked up"))?).await;
-        let mut io: Box<dyn Io> = Box::new(stream.map_err(|_| failed("cannot be reached"))?);
-        if let Some(tls) = &proxy.tls {
-            let secured = secure(io, &proxy.host, tls).await;
-            io = secured.map_err(|_| failed("cannot be called over TLS"))?.0;
+fn proxy_failed(what: &str) -> ConnectError {
+    ConnectError::Proxy(what.to_owned())
+}
+
+/// Asks the proxy, at one of its addresses, for a tunnel to an address.
+async fn tunnel(proxy: &Proxy, hops: &[SocketAddr], target: SocketAddr) -> Result<Box<dyn Io>, ConnectError> {
+    let stream = first_of(hops).await;
+    let mut io: Box<dyn Io> = Box::new(stream.map_err(|_| proxy_failed("cannot be reached"))?);
+    if let Some(tls) = &proxy.tls {
+        let secured = secure(io, &proxy.host, tls).await;
+        io = secured.map_err(|_| proxy_failed("cannot be called over TLS"))?.0;
+    }
+    let authorization = proxy
+        .authorization
+        .as_ref()
+        .map_or_else(String::new, |value| format!("proxy-authorization: {}\r\n", value.expose_secret()));
+    let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
+    let sent = io.write_all(request.as_bytes()).await;
+    sent.map_err(|_| proxy_failed("broke the connection off"))?;
+    let mut answer = Vec::new();
+    // Byte by byte: what comes behind the head is the receiver's.
+    while !answer.ends_with(b"\r\n\r\n") {
+        let byte = io.read_u8().await.map_err(|_| proxy_failed("broke the connection off"))?;
+        answer.push(byte);
+        if answer.len() > PROXY_ANSWER {
+            return Err(proxy_failed("answers with more than a head"));
         }
-        let authorization = proxy
-            .authorization
-            .as_ref()
-            .map_or_else(String::new, |value| format!("proxy-authorization: {}\r\n", value.expose_secret()));
-        let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
-        let sent = io.write_all(request.as_bytes()).await;
-        sent.map_err(|_| failed("broke the connection off"))?;
-        let mut answer = Vec::new();
-        // Byte by byte: what comes behind the head is the receiver's.
-        while !answer.ends_with(b"\r\n\r\n") {
-            let byte = io.read_u8().await.map_err(|_| failed("broke the connection off"))?;
-            answer.push(byte);
-            if answer.len() > PROXY_ANSWER {
-                return Err(failed("answers with more than a head"));
-            }
-        }
-        let status = String::from_utf8_lossy(&answer).split(' ').nth(1).map(str::to_owned);
-        match status.as_deref() {
-            Some(status) if status.starts_with('2') && status.len() == 3 => Ok(io),
-            Some(status) if status.len() == 3 => Err(failed(&format!("refuses the call with {status}"))),
-            _ => Err(failed("does not speak HTTP")),
-        }
+    }
+    let status = String::from_utf8_lossy(&answer).split(' ').nth(1).map(str::to_owned);
+    match status.as_deref() {
+        Some(status) if status.starts_with('2') && status.len() == 3 => Ok(io),
+        Some(status) if status.len() == 3 => Err(proxy_failed(&format!("refuses the call with {status}"))),
+        _ => Err(proxy_failed("does not speak HTTP")),
     }
 }
 

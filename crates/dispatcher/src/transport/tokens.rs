@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
@@ -112,8 +110,7 @@ fn request(endpoint: &Endpoint, oauth: &OauthClient) -> Option<Request<Full<Byte
     if !oauth.scope.is_empty() {
         form.append_pair("scope", &oauth.scope);
     }
-    let basic = format!("Basic {}", STANDARD.encode(format!("{}:{secret}", oauth.client_id)));
-    let mut basic = HeaderValue::from_str(&basic).ok()?;
+    let mut basic = HeaderValue::from_str(&super::basic(&oauth.client_id, secret)).ok()?;
     basic.set_sensitive(true);
     Request::post(oauth.token_url.as_str())
         .header(AUTHORIZATION, basic)

@@ -144,7 +144,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> GuardedStream<T> {
     /// Sends what goes out instead, if there is anything left of it.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.instead))?;
+            let Poll::Ready(written) = Pin::new(&mut self.io).poll_write(cx, &self.instead)? else {
+                return self.poll_blocked(cx).map(Err);
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -205,9 +207,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedStream<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.poll_instead(cx)?.is_pending() {
-            return this.poll_blocked(cx).map(Err);
-        }
+        ready!(this.poll_instead(cx))?;
         if let Some(instead) = bare::with_problem(bytes) {
             this.instead = instead;
             return Poll::Ready(Ok(bytes.len()));
@@ -225,9 +225,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.poll_instead(cx)?.is_pending() {
-            return this.poll_blocked(cx).map(Err);
-        }
+        ready!(this.poll_instead(cx))?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         // All that was to be sent is taken.
         this.blocked = None;
@@ -236,9 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.poll_instead(cx)?.is_pending() {
-            return this.poll_blocked(cx).map(Err);
-        }
+        ready!(this.poll_instead(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
