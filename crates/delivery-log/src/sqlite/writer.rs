@@ -310,7 +310,7 @@ impl queue::Job for Work {
             Self::Grouped(Job::Publish(publish, _)) => 3 + publish.endpoints,
             Self::Grouped(Job::Finish(..)) => 2,
             // Most lanes have less than they may claim.
-            Self::Grouped(Job::Claim(claim, _)) => claim.limit as usize / 8,
+            Self::Grouped(Job::Claim(claim, _)) => claim.limit as usize / 2,
             Self::Edit(_) => EDIT,
         }
     }

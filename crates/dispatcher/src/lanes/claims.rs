@@ -4,7 +4,7 @@ use delivery_log::lanes::{ClaimedDeliveries, Cursor};
 use model::clock::Timestamp;
 use model::ids::EndpointId;
 
-use super::{CLAIM, ClaimWish, LOW, Lane, Lanes, MAX_CLAIMS, SHARE_OF_FREE, Standing, Terms};
+use super::{ClaimWish, LOW, Lane, Lanes, MAX_CLAIMS, SHARE_OF_FREE, Standing, Terms};
 
 impl Lanes {
     /// Looks at every lane again: an endpoint may have been enabled since its
@@ -63,7 +63,7 @@ impl Lanes {
             let (count, size) = (free_count / SHARE_OF_FREE, free_bytes / SHARE_OF_FREE);
             // A lane with nothing at all may always have one.
             let least = usize::from(lane.is_empty_handed());
-            let limit = CLAIM.min(count.saturating_sub(lane.in_hand)).max(least);
+            let limit = lane.appetite().min(count.saturating_sub(lane.in_hand)).max(least);
             if limit == 0 || (lane.in_hand_bytes >= size && least == 0) {
                 self.starving.insert(endpoint);
                 continue;

@@ -6,16 +6,18 @@ use std::time::Duration;
 use delivery_log::hand_off::{Fate, ReadyDelivery};
 use delivery_log::lanes::{ClaimedDeliveries, Cursor, Epoch, TakenLane};
 use model::attempt::Trigger;
-use model::breaker::Admission;
+use model::breaker::{Admission, State};
 use model::clock::Timestamp;
 use model::entropy::Entropy;
 use model::health::{Ended, Finding, Health};
 use model::ids::{DeliveryId, TenantId};
 use model::rate::Pace;
 
-use super::{Kind, Standing, Terms};
+use super::{CLAIM, Kind, Standing, Terms};
 use crate::limits::InFlightLimit;
 
+/// How many rounds of calls are claimed at a time.
+const ROUNDS: usize = 8;
 /// So many tests may be under way beyond the limit.
 const TESTS_BESIDE: usize = 4;
 
@@ -212,6 +214,18 @@ impl Lane {
         self.woken_since_start |= claimed.more_after.is_some() && took_some;
         self.behind = more_is_due || more_to_see || self.woken_since_start;
         claimed.next_due.filter(|due| *due > now)
+    }
+
+    /// How many deliveries are worth claiming at a time: what can be sent in
+    /// some rounds. While the breaker is not closed, that is a few, one of them
+    /// another than the last probe; the rest would lie here while the endpoint
+    /// is away.
+    pub(super) fn appetite(&self) -> usize {
+        if self.health.breaker.state() == State::Closed {
+            CLAIM.min(ROUNDS * self.limit.allowed())
+        } else {
+            4
+        }
     }
 
     /// Whether something may be sent, as far as the limit goes.
