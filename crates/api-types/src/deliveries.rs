@@ -93,13 +93,17 @@ pub struct Attempt {
     pub http_status: Option<u16>,
     /// The headers of the answer.
     pub response_headers: BTreeMap<String, String>,
-    /// The first 16 KiB of the answer's body, as text.
+    /// The first 16 KiB of the answer's body, decoded if it came compressed.
     pub response_body: Option<String>,
+    /// How it stands there: `text`, or `base64` where it is none (RFC 4648).
+    #[serde(default)]
+    pub response_body_encoding: Option<String>,
     /// Whether the answer was longer.
     pub response_truncated: bool,
     /// `none`, or how it failed.
     pub error_class: String,
-    /// What exactly went wrong.
+    /// What exactly went wrong; also what was odd about a success, and whether
+    /// the call was made twice because a first one cannot have been heard.
     pub error_detail: Option<String>,
     /// When the next attempt is due.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -83,6 +83,10 @@ pub struct OauthRequest {
     /// What is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// How we show who we are: `client_secret_basic`, in the header
+    /// `authorization` (default), or `client_secret_post`, in the form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_method: Option<String>,
 }
 
 /// Where calls get a bearer token from, without the secret.
@@ -94,6 +98,8 @@ pub struct Oauth {
     pub client_id: String,
     /// What is asked for.
     pub scope: String,
+    /// `client_secret_basic` or `client_secret_post`.
+    pub auth_method: String,
 }
 
 /// A client certificate with its key.

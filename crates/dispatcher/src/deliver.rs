@@ -14,7 +14,7 @@ use serde_json::json;
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::deliveries::{Finished, Recorded};
 use delivery_log::hand_off::ReadyDelivery;
-use model::attempt::{Attempt, ErrorClass, HeaderList, Phases, Trigger};
+use model::attempt::{Attempt, ErrorClass, HeaderList, Trigger};
 use model::calls::SignatureHeaders;
 use model::catalogue::VersionStatus;
 use model::clock::Timestamp;
@@ -111,11 +111,7 @@ async fn attempt(
     let request = Request::new(context, ready, live, started_at, &body);
     let timeout = live.endpoint.timeout.unwrap_or(policy.timeout);
     let call = Call { endpoint: &live.endpoint, headers: request.headers, body, timeout };
-    let send = context.transport.post(call);
-    let sent = tokio::select! {
-        sent = send => sent,
-        () = context.cut.cancelled() => interrupted(context.surroundings.now().since(started_at)),
-    };
+    let sent = context.transport.post(call, &context.cut).await;
     let ended_at = context.surroundings.now();
     let outcome = Outcome {
         error_class: sent.error_class,
@@ -241,7 +237,7 @@ fn end_of_version(
 fn retry_reason(ready: &ReadyDelivery) -> Option<&'static str> {
     match ready.trigger {
         Trigger::Manual | Trigger::Replay => Some("replay"),
-        Trigger::Test => None,
+        Trigger::Test => Some("test"),
         Trigger::Automatic | Trigger::Probe => ready.last_error.map(ErrorClass::as_str),
     }
 }
@@ -255,22 +251,9 @@ fn traceparent(context: &Context, ready: &ReadyDelivery) -> String {
 }
 
 fn retry_after(sent: &Sent, now: Timestamp) -> Option<Duration> {
-    if sent.error_class == ErrorClass::None {
-        return None;
-    }
-    let headers = &sent.answer.as_ref()?.headers;
-    let (_, value) = headers.iter().find(|(name, _)| name == "retry-after")?;
-    parse_retry_after(value, now)
-}
-
-fn interrupted(after: Duration) -> Sent {
-    Sent {
-        phases: Phases { total: after, ..Phases::default() },
-        remote_ip: None,
-        http_version: None,
-        answer: None,
-        error_class: ErrorClass::Interrupted,
-        error_detail: Some("Posthorn was stopped while this call was under way".to_owned()),
+    match sent.error_class {
+        ErrorClass::None => None,
+        _ => parse_retry_after(sent.retry_after.as_ref()?, now),
     }
 }
 

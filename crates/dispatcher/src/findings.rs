@@ -65,7 +65,7 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
     let Some(mailer) = &context.mailer else { return };
     let tenant = context.store.configuration().tenant_by_id(live.endpoint.tenant);
     if let Some(tenant) = tenant {
-        mailer.send(&tenant.contacts, subject, text).await;
+        mailer.send(&tenant.contacts, subject, text, context.surroundings.entropy.as_ref()).await;
     }
 }
 

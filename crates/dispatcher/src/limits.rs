@@ -63,6 +63,7 @@ impl InFlightLimit {
             | ErrorClass::Connect
             | ErrorClass::Reset
             | ErrorClass::Body
+            | ErrorClass::Headers
             | ErrorClass::Http429
             | ErrorClass::Http5xx => self.decrease(1, 2),
             // Says something about the request or the name, not about load.

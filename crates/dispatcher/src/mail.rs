@@ -1,7 +1,8 @@
 //! Mails to the contacts of a tenant.
 
-use lettre::message::{Mailbox, Message};
+use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use model::entropy::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// What mails are sent with.
@@ -40,21 +41,24 @@ impl Mailer {
 
     /// Sends a text to everybody in `to`, each in a mail of their own: contacts
     /// need not know of one another.
-    pub(crate) async fn send(&self, to: &[String], subject: &str, text: &str) {
+    pub(crate) async fn send(&self, to: &[String], subject: &str, text: &str, entropy: &dyn Entropy) {
         for address in to {
-            if let Err(error) = self.send_one(address, subject, text).await {
+            let mut id = [0; 16];
+            entropy.fill(&mut id);
+            if let Err(error) = self.send_one(address, subject, text, u128::from_ne_bytes(id)).await {
                 tracing::warn!(error, "a contact was not mailed");
             }
         }
     }
 
-    async fn send_one(&self, to: &str, subject: &str, text: &str) -> Result<(), String> {
+    async fn send_one(&self, to: &str, subject: &str, text: &str, id: u128) -> Result<(), String> {
         let to = to.parse::<Mailbox>().map_err(|error| error.to_string())?;
         let mail = Message::builder()
             .from(self.from.clone())
             .to(to)
             .subject(subject)
-            .body(text.to_owned())
+            .message_id(Some(format!("<{id:032x}@{}>", self.from.email.domain())))
+            .singlepart(SinglePart::plain(text.to_owned()))
             .map_err(|error| error.to_string())?;
         self.transport.send(mail).await.map(|_| ()).map_err(|error| error.to_string())
     }

@@ -195,6 +195,7 @@ async fn mail(context: &Context, pinned: &[Pinned], subject: &str, text: &str) {
                 )
             })
             .collect();
-        mailer.send(&tenant.contacts, subject, &format!("{text}\n\n{}\n", list.join("\n"))).await;
+        let text = format!("{text}\n\n{}\n", list.join("\n"));
+        mailer.send(&tenant.contacts, subject, &text, context.surroundings.entropy.as_ref()).await;
     }
 }

@@ -9,6 +9,8 @@ mod clients;
 mod connector;
 mod fault;
 mod phases;
+mod repeat;
+mod status_line;
 mod tokens;
 mod wire;
 
@@ -19,15 +21,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper::body::Incoming;
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use model::address::{BlockedTarget, TargetPolicy};
 use model::attempt::{Answer, ErrorClass, HeaderList, KEPT_BODY, Phases};
+use model::coding::Coding;
 use model::endpoint::Endpoint;
 
 use crate::address_guard::Guard;
@@ -36,6 +40,7 @@ use clients::Clients;
 pub use clients::NoTls;
 use fault::Fault;
 use phases::Probe;
+use repeat::Watch;
 use tokens::Tokens;
 use wire::WireInfo;
 
@@ -70,6 +75,8 @@ pub(crate) struct Sent {
     pub(crate) answer: Option<Answer>,
     pub(crate) error_class: ErrorClass,
     pub(crate) error_detail: Option<String>,
+    /// The answer's `Retry-After`, as it came.
+    pub(crate) retry_after: Option<String>,
 }
 
 impl Transport {
@@ -81,18 +88,20 @@ impl Transport {
         Ok(Self { clients, tokens: Tokens::default(), targets })
     }
 
-    /// Posts a body and reads the answer, all within the call's timeout.
-    pub(crate) async fn post(&self, call: Call<'_>) -> Sent {
+    /// Posts a body and reads the answer, all within the call's timeout, and
+    /// until `cut`.
+    pub(crate) async fn post(&self, call: Call<'_>, cut: &CancellationToken) -> Sent {
         let started = Instant::now();
-        let deadline = started + call.timeout;
         let timeout = call.timeout;
         let probe = Arc::new(Probe::default());
-        let mut exchange = Exchange { started, ..Exchange::default() };
+        let mut exchange = Exchange::beginning(started);
         let work = self.exchange(call, &mut exchange);
         let work = phases::with_probe(Arc::clone(&probe), work);
-        let ended = match tokio::time::timeout_at(deadline, work).await {
-            Ok(ended) => ended,
-            Err(_) => Err(Fault::deadline(timeout)),
+        let ended = tokio::select! {
+            ended = timeout_at(started + timeout, work) => {
+                ended.unwrap_or_else(|_| Err(Fault::deadline(timeout, probe.stage())))
+            }
+            () = cut.cancelled() => Err(Fault::interrupted()),
         };
         exchange.into_sent(ended, &probe)
     }
@@ -113,50 +122,20 @@ impl Transport {
             .map_err(|_| Fault::blocked(&BlockedTarget::NotAUrl))?;
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         *request.headers_mut() = headers;
-        let connection = capture_connection(&mut request);
-        let response = client.send(request).await.map_err(|error| Fault::sending(&error))?;
-        exchange.first_byte = Some(exchange.started.elapsed());
-        exchange.http_version = Some(version_name(response.version()));
+        let sent = client.send(request, &mut exchange.watch).await;
+        let response = sent.map_err(|error| Fault::sending(&error))?;
         let wire = response.extensions().get::<WireInfo>().cloned();
-        exchange.remote_ip = wire.as_ref().and_then(|wire| wire.remote);
-        let (head, mut incoming) = response.into_parts();
         if let Some(wire) = &wire {
-            wire.earn();
-            if wire.is_old()
-                && let Some(connected) = connection.connection_metadata().as_ref()
-            {
-                // No further call is made on it.
-                connected.poison();
+            wire.answered();
+            if wire.is_old() {
+                exchange.watch.poison();
             }
         }
-        if head.status == StatusCode::UNAUTHORIZED {
+        if response.status() == StatusCode::UNAUTHORIZED {
             // Whatever the token was worth, the next attempt gets a new one.
             self.tokens.forget(endpoint).await;
         }
-        let answer = exchange.answer.insert(Answer {
-            status: head.status.as_u16(),
-            headers: kept_headers(&head.headers),
-            body: Vec::new(),
-            truncated: false,
-        });
-        let mut read = 0;
-        while let Some(frame) = incoming.frame().await {
-            let Ok(chunk) = frame.map_err(|error| Fault::reading(&error))?.into_data() else { continue };
-            if chunk.is_empty() {
-                continue;
-            }
-            if let Some(wire) = &wire {
-                wire.earn();
-            }
-            let room = KEPT_BODY - answer.body.len();
-            answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            answer.truncated |= chunk.len() > room;
-            read += chunk.len();
-            if read > READ_BODY {
-                // The rest is left unread, and the connection is dropped with it.
-                break;
-            }
-        }
+        exchange.read(response, wire).await;
         Ok(())
     }
 }
@@ -164,19 +143,79 @@ impl Transport {
 /// What is known so far, also when the deadline cuts in.
 struct Exchange {
     started: Instant,
+    watch: Watch,
     first_byte: Option<Duration>,
     remote_ip: Option<IpAddr>,
     http_version: Option<&'static str>,
-    answer: Option<Answer>,
+    answer: Option<Coming>,
+    /// What was odd about the answer, though its status is known.
+    oddity: Option<String>,
 }
 
-impl Default for Exchange {
-    fn default() -> Self {
-        Self { started: Instant::now(), first_byte: None, remote_ip: None, http_version: None, answer: None }
-    }
+/// An answer, as far as it has come.
+struct Coming {
+    status: u16,
+    headers: HeaderList,
+    /// How its body is coded, if it is.
+    coding: Option<String>,
+    retry_after: Option<String>,
+    /// The body as it came, at most [`READ_BODY`] of it.
+    body: Vec<u8>,
+    is_whole: bool,
 }
 
 impl Exchange {
+    fn beginning(started: Instant) -> Self {
+        Self {
+            started,
+            watch: Watch::default(),
+            first_byte: None,
+            remote_ip: None,
+            http_version: None,
+            answer: None,
+            oddity: None,
+        }
+    }
+
+    /// Reads an answer, as far as it is wanted.
+    async fn read(&mut self, response: Response<Incoming>, wire: Option<WireInfo>) {
+        self.first_byte = Some(self.started.elapsed());
+        self.http_version = Some(version_name(response.version()));
+        self.remote_ip = wire.as_ref().and_then(|wire| wire.remote);
+        let (head, mut incoming) = response.into_parts();
+        let coming = self.answer.insert(Coming {
+            status: head.status.as_u16(),
+            headers: kept_headers(&head.headers),
+            coding: coding(&head.headers),
+            retry_after: text_of(&head.headers, &RETRY_AFTER),
+            body: Vec::new(),
+            is_whole: false,
+        });
+        drop(head);
+        while let Some(frame) = incoming.frame().await {
+            let chunk = match frame.map(hyper::body::Frame::into_data) {
+                Ok(Ok(chunk)) if !chunk.is_empty() => chunk,
+                Ok(_) => continue,
+                Err(error) => {
+                    self.oddity = Some(fault::body_words(&error));
+                    return;
+                }
+            };
+            if let Some(wire) = &wire {
+                wire.earn();
+            }
+            let room = READ_BODY - coming.body.len();
+            coming.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                // The rest is left unread, and the connection is dropped with it.
+                return;
+            }
+        }
+        coming.is_whole = true;
+    }
+
+    /// What is logged, when it has ended in whatever way. The status decides,
+    /// if it is known: what follows it is odd at most.
     fn into_sent(self, ended: Result<(), Fault>, probe: &Probe) -> Sent {
         let phases = Phases {
             dns: probe.dns(),
@@ -184,20 +223,81 @@ impl Exchange {
             first_byte: self.first_byte,
             total: self.started.elapsed(),
         };
-        let (error_class, error_detail) = match (ended, &self.answer) {
-            (Err(fault), _) => (fault.class, Some(fault.detail)),
-            (Ok(()), Some(answer)) => (ErrorClass::of_status(answer.status), None),
-            (Ok(()), None) => (ErrorClass::Reset, None),
+        let (mut http_version, mut remote_ip) = (self.http_version, self.remote_ip);
+        let mut oddity = self.oddity;
+        let mut retry_after = None;
+        let answer = match self.answer {
+            Some(mut coming) => {
+                retry_after = coming.retry_after.take();
+                let (answer, unreadable) = coming.kept();
+                oddity = oddity.or(unreadable);
+                Some(answer)
+            }
+            None => self.watch.wire().and_then(|wire| {
+                let status = wire.status()?;
+                (http_version, remote_ip) = (Some("HTTP/1.1"), wire.remote);
+                Some(Answer { status, headers: Vec::new(), body: Vec::new(), truncated: true })
+            }),
         };
+        let (error_class, why) = match (&answer, ended) {
+            (Some(answer), ended) => {
+                (ErrorClass::of_status(answer.status), oddity.or(ended.err().map(|fault| fault.detail)))
+            }
+            (None, Err(fault)) => (fault.class, Some(fault.detail)),
+            (None, Ok(())) => (ErrorClass::Reset, None),
+        };
+        let repeat = self.watch.repeat.map(|repeat| repeat.words().to_owned());
+        let details: Vec<String> = repeat.into_iter().chain(why).collect();
         Sent {
             phases,
-            remote_ip: self.remote_ip,
-            http_version: self.http_version,
-            answer: self.answer,
+            remote_ip,
+            http_version,
+            answer,
             error_class,
-            error_detail,
+            error_detail: (!details.is_empty()).then(|| details.join("; ")),
+            retry_after,
         }
     }
+}
+
+impl Coming {
+    /// What is kept of it, and what keeps it from being read.
+    fn kept(self) -> (Answer, Option<String>) {
+        let Self { status, headers, coding, mut body, is_whole, .. } = self;
+        let mut unreadable = None;
+        if let Some(coding) = coding.filter(|_| !body.is_empty()) {
+            match decoded(&coding, &body, is_whole) {
+                Ok(decoded) => body = decoded,
+                Err(why) => unreadable = Some(why),
+            }
+        }
+        let truncated = !is_whole || body.len() > KEPT_BODY;
+        body.truncate(KEPT_BODY);
+        (Answer { status, headers, body, truncated }, unreadable)
+    }
+}
+
+/// A body that was compressed, as far as it is kept.
+fn decoded(coding: &str, body: &[u8], is_whole: bool) -> Result<Vec<u8>, String> {
+    let known = Coding::named(coding).ok_or_else(|| format!("the answer's body is coded as {coding:?}"))?;
+    // One byte more than is kept tells that there is more.
+    let decoded = known.decode(body, KEPT_BODY + 1);
+    if decoded.is_broken && (is_whole || decoded.bytes.is_empty()) {
+        return Err(format!("the answer's body is said to be coded as {coding:?} and is not"));
+    }
+    Ok(decoded.bytes)
+}
+
+/// How a body is coded, if it is (RFC 9110, section 8.4).
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let name = text_of(headers, &CONTENT_ENCODING)?;
+    (!name.eq_ignore_ascii_case("identity")).then(|| name.chars().take(40).collect())
+}
+
+/// The value of a header, read from the answer itself: of its headers only
+/// some are kept.
+fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.trim().to_owned())
 }
 
 /// Credentials as they stand in `authorization` (RFC 7617).

@@ -57,6 +57,7 @@ fn present(api: &Api, tenant: &Tenant, endpoint: &Endpoint) -> api_types::Endpoi
             token_url: oauth.token_url.to_string(),
             client_id: oauth.client_id.clone(),
             scope: oauth.scope.clone(),
+            auth_method: oauth.auth_method.to_string(),
         }),
         client_certificate: credentials.client_certificate.as_ref().map(|one| one.chain.clone()),
         status: endpoint.status.to_string(),

@@ -71,6 +71,12 @@ pub enum BlockedTarget {
     /// Ports of other services.
     #[error("port {0} is not allowed; use 443, or 1024 and above")]
     Port(u16),
+    /// No name that DNS or a certificate could have.
+    #[error(
+        "has a host name that cannot be called: between its dots stand 1 to 63 letters, digits, hyphens or \
+         underscores, a hyphen neither first nor last, and all of it is at most 253 long"
+    )]
+    Name,
     /// Not a public address.
     #[error("is not a public address")]
     Address(IpAddr),
@@ -130,6 +136,11 @@ impl TargetPolicy {
         match url.host().ok_or(BlockedTarget::NotAUrl)? {
             Host::Ipv4(address) => self.check(address.into(), port),
             Host::Ipv6(address) => self.check(address.into(), port),
+            Host::Domain(name) if !is_name(name) => Err(BlockedTarget::Name),
+            // It is this machine wherever it is looked up (RFC 6761, section 6.3).
+            Host::Domain(name) if is_localhost(name) => self
+                .check(Ipv4Addr::LOCALHOST.into(), port)
+                .or_else(|blocked| self.check(Ipv6Addr::LOCALHOST.into(), port).map_err(|_| blocked)),
             Host::Domain(_) if self.allow.is_empty() => self.check_port(port),
             // The name may stand for an allowed network: its addresses decide.
             Host::Domain(_) => Ok(()),
@@ -158,6 +169,25 @@ impl TargetPolicy {
             _ => Err(BlockedTarget::Port(port)),
         }
     }
+}
+
+/// Whether DNS can have a name, and a certificate too. DNS itself takes
+/// everything (RFC 2181, section 11); underscores are common within networks.
+fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        let is_char = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_char)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether Posthorn listens there. On all addresses of its host, it is also at
@@ -263,6 +293,35 @@ mod tests {
         ] {
             assert!(strict().parse_url(url).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn names_that_can_be_looked_up_are_taken_and_others_are_refused_when_they_are_written() {
+        let long = format!("https://{}.example/", "a".repeat(64));
+        let longer = format!("https://{}example/", "a.".repeat(125));
+        for url in ["https://my_service.example/", "https://_dmarc.a-b.example./", "https://1a.example/"] {
+            strict().parse_url(url).expect(url);
+        }
+        for url in [
+            "https://-a.example/",
+            "https://a-.example/",
+            "https://a..example/",
+            "https://a*b/",
+            &long,
+            &longer,
+        ] {
+            assert_eq!(strict().parse_url(url), Err(BlockedTarget::Name), "{url}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_are_refused_unless_it_may_be_called() {
+        let open = TargetPolicy { allow: vec!["127.0.0.1/32".parse().expect("a network")], ..strict() };
+        for url in ["https://localhost/", "https://LOCALHOST.:8443/", "https://a.localhost/"] {
+            assert!(matches!(strict().parse_url(url), Err(BlockedTarget::Address(_))), "{url}");
+            open.parse_url(url).expect(url);
+        }
+        strict().parse_url("https://localhost.example/").expect("is another name");
     }
 
     #[test]

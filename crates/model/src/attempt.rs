@@ -35,7 +35,8 @@ names!(
         Http429 = "http_429" = 8,
         /// The receiver failed.
         Http5xx = "http_5xx" = 9,
-        /// The answer's body broke off or made no sense.
+        /// The answer's body broke off or made no sense. Attempts of today are
+        /// judged by their status alone; older ones may have this.
         Body = "body" = 10,
         /// The connection was closed or reset, or what came was not HTTP.
         Reset = "reset" = 11,
@@ -43,6 +44,9 @@ names!(
         Oauth = "oauth" = 12,
         /// Posthorn ended while the call may have been under way.
         Interrupted = "interrupted" = 13,
+        /// The headers of the answer are longer than 256 KiB, or not HTTP/2, so
+        /// that its status is not known.
+        Headers = "headers" = 14,
     }
 );
 
@@ -133,7 +137,8 @@ pub struct Attempt {
     pub answer: Option<Answer>,
     /// How it failed, if it did.
     pub error_class: ErrorClass,
-    /// What exactly went wrong, for people.
+    /// What exactly went wrong, for people; also what was odd about a success,
+    /// or done to get it.
     pub error_detail: Option<String>,
     /// When the next attempt is due, if there is one.
     pub next_attempt_at: Option<Timestamp>,

@@ -87,6 +87,18 @@ choice!(
     }
 );
 
+choice!(
+    /// How a client shows who it is to a token endpoint; names of OpenID Connect
+    /// Core 1.0, section 9.
+    TokenAuth, "\"client_secret_basic\" or \"client_secret_post\"" {
+        /// In the header `authorization`.
+        #[default]
+        ClientSecretBasic = "client_secret_basic",
+        /// In the form.
+        ClientSecretPost = "client_secret_post",
+    }
+);
+
 /// Where tokens for calls come from: OAuth 2 client credentials (RFC 6749,
 /// section 4.4). The client's secret is kept apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +110,9 @@ pub struct OauthClient {
     /// What is asked for; may be empty.
     #[serde(default)]
     pub scope: String,
+    /// How we show who we are.
+    #[serde(default)]
+    pub auth_method: TokenAuth,
 }
 
 /// How an endpoint wants to be called. The store keeps it as JSON; what is not

@@ -1,6 +1,6 @@
 //! What follows from how an attempt ended.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::attempt::{ErrorClass, Trigger};
 use crate::clock::Timestamp;
@@ -140,13 +140,19 @@ pub fn judge(policy: &RetryPolicy, spent: Spent, outcome: &Outcome, entropy: &dy
     }
 }
 
-/// Reads a `Retry-After` header: seconds, or an HTTP date (RFC 9110, section
-/// 10.2.3).
+/// Reads a `Retry-After` header: seconds, or a date in any of the three forms
+/// of HTTP (RFC 9110, sections 10.2.3 and 5.6.7). What is too large for a
+/// number is the longest wait there is.
 pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(secs) = value.parse::<u64>() {
-        return Some(Duration::from_secs(secs));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
+    if let Ok(date) = httpdate::parse_http_date(value) {
+        let since_epoch = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        return Some(Timestamp::EPOCH.plus(since_epoch).since(now));
+    }
+    // Dates of mails stand here too: with another zone than GMT, or without a weekday.
     let date = jiff::fmt::rfc2822::parse(value).ok()?;
     Some(Timestamp::from_micros(date.timestamp().as_microsecond()).since(now))
 }
@@ -278,9 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_both_forms() {
+    fn retry_after_is_read_in_every_form() {
         let now = Timestamp::parse("2015-10-21T07:28:00Z").expect("a time");
         assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
+        for form in [
+            "Wed, 21 Oct 2015 07:28:30 GMT",
+            "Wednesday, 21-Oct-15 07:28:30 GMT",
+            "Wed Oct 21 07:28:30 2015",
+            "Wed, 21 Oct 2015 09:28:30 +0200",
+            " Wed, 21 Oct 2015 07:28:30 GMT ",
+        ] {
+            assert_eq!(parse_retry_after(form, now), Some(Duration::from_secs(30)), "{form}");
+        }
+        for longest in ["18446744073709551616", &"9".repeat(400), "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            let wait = parse_retry_after(longest, now).expect("is read");
+            assert!(wait > MAX_RETRY_AFTER, "{longest}: {wait:?}");
+        }
+        assert_eq!(parse_retry_after("Thursday, 01-Jan-70 00:00:00 GMT", now), Some(Duration::ZERO));
+        for other in ["", "1.5", "1e3", "0x10", "in an hour"] {
+            assert_eq!(parse_retry_after(other, now), None, "{other}");
+        }
         assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:27:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(parse_retry_after("soon", now), None);

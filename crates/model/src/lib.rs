@@ -13,6 +13,7 @@ pub mod calls;
 pub mod catalogue;
 pub mod clock;
 mod coded;
+pub mod coding;
 pub mod delivery;
 pub mod downgrade;
 pub mod endpoint;

@@ -7,22 +7,28 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
 
 mod api;
+mod authority;
 mod clock;
 mod dns;
+mod http2;
 mod mail;
 mod postgres;
 mod program;
 mod proxy;
 mod receiver;
+mod tls;
 
 pub use api::{Answer, Api};
+pub use authority::{Authority, Identity};
 pub use clock::Clock;
-pub use dns::NameServer;
+pub use dns::{NameServer, Named};
+pub use http2::{Http2, Http2Receiver};
 pub use mail::MailServer;
 pub use postgres::Postgres;
 pub use program::{Program, Start, Store, migrate, run};
 pub use proxy::Proxy;
 pub use receiver::{Behaviour, Received, Receiver};
+pub use tls::{Secured, TlsReceiver};
 
 use std::future::Future;
 use std::time::Duration;

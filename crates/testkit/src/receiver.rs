@@ -43,7 +43,7 @@ pub enum Behaviour {
     Json(String),
     /// Reads the request and never answers.
     Hang,
-    /// Sends a byte of its answer a second, for ever.
+    /// Answers 503 with a body of which it sends a byte a second, for ever.
     Drip,
     /// Answers 200 with a body that never ends, as fast as it is taken.
     Endless,
@@ -53,6 +53,12 @@ pub enum Behaviour {
     Late(Duration),
     /// Sends something that is not HTTP.
     Garbage,
+    /// Sends just this and closes the connection.
+    Raw(Vec<u8>),
+    /// Sends just this and no more.
+    RawAndHang(Vec<u8>),
+    /// Answers 204, and closes the connection before the next request.
+    AnswerAndClose,
     /// Announces an answer (103) for ever, as fast as that is taken.
     Announce,
 }
@@ -169,7 +175,7 @@ async fn act(stream: &mut TcpStream, behaviour: Behaviour) -> std::io::Result<bo
             return Ok(false);
         }
         Behaviour::Drip => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await?;
+            stream.write_all(b"HTTP/1.1 503 Wait\r\ncontent-length: 1000000\r\n\r\n").await?;
             loop {
                 stream.write_all(b"x").await?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -192,6 +198,21 @@ async fn act(stream: &mut TcpStream, behaviour: Behaviour) -> std::io::Result<bo
             loop {
                 stream.write_all(many.as_bytes()).await?;
             }
+        }
+        Behaviour::Raw(bytes) => {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await?;
+            return Ok(false);
+        }
+        Behaviour::RawAndHang(bytes) => {
+            stream.write_all(&bytes).await?;
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await?;
+            return Ok(false);
+        }
+        Behaviour::AnswerAndClose => {
+            answer(stream, 204, "").await?;
+            return Ok(false);
         }
         Behaviour::Garbage => {
             stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await?;

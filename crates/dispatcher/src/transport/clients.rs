@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::attempt::ErrorClass;
@@ -24,6 +25,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::connector::{Connector, Means};
 use super::fault::Fault;
+use super::repeat::{Repeat, Watch};
 use crate::address_guard::Guard;
 
 /// How many idle connections to one host are kept.
@@ -41,6 +43,9 @@ const MAX_HEADERS: usize = 4_096;
 /// How much of one answer may be under way on HTTP/2.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
+/// The name of HTTP/1.1 in TLS (RFC 7301).
+const HTTP1: &[u8] = b"http/1.1";
+
 type Inner = Client<Connector, Full<Bytes>>;
 
 /// A client, whose idle connections can be let go.
@@ -48,9 +53,13 @@ type Inner = Client<Connector, Full<Bytes>>;
 pub(super) struct HttpClient(Arc<Settings>);
 
 struct Settings {
-    means: Arc<Means>,
-    tls: Arc<ClientConfig>,
-    inner: RwLock<Inner>,
+    connector: Connector,
+    /// For all calls, on connections that are kept.
+    kept: RwLock<Inner>,
+    /// For calls that are made again, on connections of their own.
+    unkept: Inner,
+    /// The same without HTTP/2.
+    http1: Inner,
 }
 
 /// The TLS of the program cannot be set up.
@@ -60,33 +69,65 @@ pub struct NoTls(#[from] rustls::Error);
 
 impl HttpClient {
     fn new(means: Arc<Means>, tls: ClientConfig) -> Self {
-        let tls = Arc::new(tls);
-        let inner = RwLock::new(build(Connector::new(Arc::clone(&means), Arc::clone(&tls))));
-        Self(Arc::new(Settings { means, tls, inner }))
+        let mut only_http1 = tls.clone();
+        only_http1.alpn_protocols = vec![HTTP1.to_vec()];
+        let connector = Connector::new(Arc::clone(&means), Arc::new(tls));
+        let http1 = Connector::new(means, Arc::new(only_http1));
+        Self(Arc::new(Settings {
+            kept: RwLock::new(build(connector.clone(), IDLE_PER_HOST)),
+            unkept: build(connector.clone(), 0),
+            http1: build(http1, 0),
+            connector,
+        }))
     }
 
-    /// Sends a request. Where it is refused or breaks off, it is not repeated:
-    /// that is the schedule's business, and each attempt is logged.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        if self.0.means.are_used_up() {
+    /// Sends a request, and once more if it cannot have been heard. What fails
+    /// otherwise is not repeated: that is the schedule's business, and each
+    /// attempt is logged.
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        watch: &mut Watch,
+    ) -> Result<Response<Incoming>, Error> {
+        if self.0.connector.means().are_used_up() {
             self.let_idle_go();
         }
-        let sending = self.0.inner.read().unwrap_or_else(PoisonError::into_inner).request(request);
-        sending.await
+        let again = request.clone();
+        let kept = self.0.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let error = match send_once(&kept, request, watch).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let Some(repeat) = Repeat::after(&error, watch.wire().as_ref()) else { return Err(error) };
+        watch.repeat = Some(repeat);
+        let client = match repeat {
+            Repeat::Stale | Repeat::Refused => &self.0.unkept,
+            Repeat::OverHttp1 => &self.0.http1,
+        };
+        send_once(client, again, watch).await
     }
 
     /// Closes the connections that are idle, so that others can be made.
     fn let_idle_go(&self) {
-        let connector = Connector::new(Arc::clone(&self.0.means), Arc::clone(&self.0.tls));
-        *self.0.inner.write().unwrap_or_else(PoisonError::into_inner) = build(connector);
+        *self.0.kept.write().unwrap_or_else(PoisonError::into_inner) =
+            build(self.0.connector.clone(), IDLE_PER_HOST);
     }
 }
 
-fn build(connector: Connector) -> Inner {
+async fn send_once(
+    client: &Inner,
+    mut request: Request<Full<Bytes>>,
+    watch: &mut Watch,
+) -> Result<Response<Incoming>, Error> {
+    watch.connection = Some(capture_connection(&mut request));
+    client.request(request).await
+}
+
+fn build(connector: Connector, idle_per_host: usize) -> Inner {
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_max_idle_per_host(idle_per_host)
         .pool_idle_timeout(IDLE_FOR)
         .retry_canceled_requests(false)
         .http1_max_buf_size(MAX_HEAD as usize)
@@ -149,5 +190,5 @@ impl Clients {
 
 /// What is offered in TLS (RFC 7301), the best first.
 fn protocols() -> Vec<Vec<u8>> {
-    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    vec![b"h2".to_vec(), HTTP1.to_vec()]
 }

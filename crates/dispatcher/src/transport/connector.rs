@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use tower::Service;
 use url::Url;
 
-use super::phases;
+use super::phases::{self, Stage};
 use super::wire::{Io, Wire, WireInfo};
 use crate::address_guard::{Guard, LookUpError};
 
@@ -47,8 +47,10 @@ const PROXY_ANSWER: usize = 8 * 1024;
 pub(super) enum ConnectError {
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    #[error("the connection was not made within {} s", CONNECT.as_secs())]
-    Slow,
+    #[error("the host did not take the connection within {} s", CONNECT.as_secs())]
+    SlowTcp,
+    #[error("the TLS handshake was not complete within {} s", CONNECT.as_secs())]
+    SlowTls,
     #[error("{}", tcp_words(.0))]
     Tcp(std::io::Error),
     #[error("{}", super::fault::tls_words(.0))]
@@ -141,6 +143,10 @@ impl Connector {
         Self { means, tls }
     }
 
+    pub(super) fn means(&self) -> &Means {
+        &self.means
+    }
+
     async fn connect(&self, uri: &Uri) -> Result<Wire, ConnectError> {
         let host = uri.host().ok_or(ConnectError::NoHost)?.trim_matches(['[', ']']);
         let is_https = uri.scheme_str() == Some("https");
@@ -149,30 +155,36 @@ impl Connector {
         let place = Arc::clone(&self.means.places).acquire_owned();
         let place = timeout_at(until, place).await.ok().and_then(Result::ok).ok_or(ConnectError::Full)?;
         let since = Instant::now();
-        let addresses = self.means.guard.addresses(host, port).await;
+        phases::enter(Stage::LookingUp);
+        let found = self.means.guard.addresses(host, port).await;
         if host.parse::<IpAddr>().is_err() {
             phases::record_dns(since);
         }
-        let addresses = addresses?;
-        let connecting = async {
-            let (io, remote) = match &self.means.proxy {
-                None => {
-                    let stream = first_of(&addresses).await.map_err(ConnectError::Tcp)?;
-                    let remote = stream.peer_addr().ok().map(|address| address.ip());
-                    (Box::new(stream) as Box<dyn Io>, remote)
-                }
-                Some(proxy) => (self.by_proxy(proxy, &addresses).await?, None),
-            };
-            let (io, is_http2) = if is_https {
-                secure(io, host, &self.tls).await.map_err(ConnectError::Tls)?
-            } else {
-                (io, false)
-            };
-            Ok::<Wire, ConnectError>(Wire::new(io, WireInfo::new(remote), is_http2, place))
+        let found = found?;
+        let until = Instant::now() + CONNECT;
+        phases::enter(Stage::Connecting);
+        let reached = timeout_at(until, self.reach(&found.addresses)).await;
+        let (io, remote) = reached.map_err(|_| ConnectError::SlowTcp)??;
+        let (io, is_http2) = if is_https {
+            phases::enter(Stage::Securing);
+            let secured = timeout_at(until, secure(io, host, &self.tls)).await;
+            secured.map_err(|_| ConnectError::SlowTls)?.map_err(ConnectError::Tls)?
+        } else {
+            (io, false)
         };
-        let made = timeout(CONNECT, connecting).await.map_err(|_| ConnectError::Slow)??;
+        phases::enter(Stage::Calling);
         phases::record_connect(since);
-        Ok(made)
+        Ok(Wire::new(io, WireInfo::new(remote, found.until), is_http2, place))
+    }
+
+    /// A stream to one of the addresses, and to which if that is known.
+    async fn reach(&self, addresses: &[SocketAddr]) -> Result<(Box<dyn Io>, Option<IpAddr>), ConnectError> {
+        if let Some(proxy) = &self.means.proxy {
+            return Ok((self.by_proxy(proxy, addresses).await?, None));
+        }
+        let stream = first_of(addresses).await.map_err(ConnectError::Tcp)?;
+        let remote = stream.peer_addr().ok().map(|address| address.ip());
+        Ok((Box::new(stream), remote))
     }
 
     /// A tunnel to one of the addresses, which were checked: the proxy never
@@ -180,7 +192,7 @@ impl Connector {
     /// first, because a proxy without IPv6 is the more common one.
     async fn by_proxy(&self, proxy: &Proxy, addresses: &[SocketAddr]) -> Result<Box<dyn Io>, ConnectError> {
         let found = self.means.guard.unguarded(&proxy.host, proxy.port).await;
-        let hops = found.map_err(|_| proxy_failed("cannot be looked up"))?;
+        let hops = found.map_err(|_| proxy_failed("cannot be looked up"))?.addresses;
         let mut targets = addresses.to_vec();
         targets.sort_by_key(SocketAddr::is_ipv6);
         let mut failed = ConnectError::NoHost;
@@ -236,7 +248,9 @@ async fn secure(
     host: &str,
     tls: &Arc<ClientConfig>,
 ) -> std::io::Result<(Box<dyn Io>, bool)> {
-    let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+    // A certificate names a host without the dot that a full name may end with.
+    let host = host.trim_end_matches('.').to_owned();
+    let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, io).await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((Box::new(stream), is_http2))

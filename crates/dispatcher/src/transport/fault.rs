@@ -7,6 +7,7 @@ use model::address::BlockedTarget;
 use model::attempt::ErrorClass;
 
 use super::connector::ConnectError;
+use super::phases::Stage;
 use super::wire::Unearned;
 use crate::address_guard::LookUpError;
 
@@ -22,9 +23,21 @@ impl Fault {
         Self { class: ErrorClass::BlockedAddress, detail: target.to_string() }
     }
 
-    pub(super) fn deadline(timeout: Duration) -> Self {
-        let detail = format!("the answer was not complete within {} s", timeout.as_secs_f64());
-        Self { class: ErrorClass::Timeout, detail }
+    /// The time of the attempt was over while it was at a stage.
+    pub(super) fn deadline(timeout: Duration, stage: Stage) -> Self {
+        let (class, what) = match stage {
+            Stage::LookingUp => (ErrorClass::Dns, "the name servers did not answer"),
+            Stage::Connecting => (ErrorClass::Timeout, "the host did not take the connection"),
+            Stage::Securing => (ErrorClass::Timeout, "the TLS handshake was not complete"),
+            Stage::Calling => (ErrorClass::Timeout, "the answer was not complete"),
+        };
+        Self { class, detail: format!("{what} within {} s", timeout.as_secs_f64()) }
+    }
+
+    /// Posthorn ends.
+    pub(super) fn interrupted() -> Self {
+        let detail = "Posthorn was stopped while this call was under way".to_owned();
+        Self { class: ErrorClass::Interrupted, detail }
     }
 
     /// A failure before the answer's headers were complete.
@@ -32,27 +45,25 @@ impl Fault {
         if let Some(connecting) = find::<ConnectError>(error) {
             return Self::connecting(connecting);
         }
-        let detail = match unearned(error) {
-            Some(unearned) => unearned.to_string(),
-            None => before_the_answer(error).to_owned(),
-        };
-        Self { class: ErrorClass::Reset, detail }
-    }
-
-    /// A failure after them.
-    pub(super) fn reading(error: &hyper::Error) -> Self {
-        let detail = match unearned(error) {
-            Some(unearned) => unearned.to_string(),
-            None => "the answer's body broke off, or is not what its headers say".to_owned(),
-        };
-        Self { class: ErrorClass::Body, detail }
+        if let Some(unearned) = unearned(error) {
+            return Self { class: ErrorClass::Reset, detail: unearned.to_string() };
+        }
+        // In TLS 1.3 a refusal of our certificate comes when we are done already.
+        if let Some(refused) = causes(error).find_map(|cause| cause.downcast_ref()).filter(|io| is_tls(io)) {
+            return Self { class: ErrorClass::Tls, detail: tls_words(refused) };
+        }
+        if find::<h2::Error>(error).is_some_and(is_head_refused) {
+            let detail = "the headers of the answer are longer than 256 KiB, or not HTTP/2".to_owned();
+            return Self { class: ErrorClass::Headers, detail };
+        }
+        Self { class: ErrorClass::Reset, detail: before_the_answer(error).to_owned() }
     }
 
     fn connecting(error: &ConnectError) -> Self {
         let class = match error {
             ConnectError::LookUp(LookUpError::Blocked(_)) => ErrorClass::BlockedAddress,
             ConnectError::LookUp(LookUpError::NoAddress(_)) => ErrorClass::Dns,
-            ConnectError::Slow => ErrorClass::Timeout,
+            ConnectError::SlowTcp | ConnectError::SlowTls => ErrorClass::Timeout,
             ConnectError::Tcp(error) if error.kind() == std::io::ErrorKind::TimedOut => ErrorClass::Timeout,
             ConnectError::Tls(_) => ErrorClass::Tls,
             ConnectError::Tcp(_) | ConnectError::Proxy(_) | ConnectError::Full | ConnectError::NoHost => {
@@ -61,6 +72,10 @@ impl Fault {
         };
         Self { class, detail: error.to_string() }
     }
+}
+
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// What went wrong with TLS.
@@ -98,10 +113,26 @@ pub(super) fn tls_words(error: &std::io::Error) -> String {
     format!("no trusted connection: {what}")
 }
 
+/// What was odd about the body of an answer whose status is known.
+pub(super) fn body_words(error: &hyper::Error) -> String {
+    match unearned(error) {
+        Some(unearned) => unearned.to_string(),
+        None => "the answer's body broke off, or is not what its headers say".to_owned(),
+    }
+}
+
+/// Whether we have refused what came in the place of an answer's head.
+fn is_head_refused(error: &h2::Error) -> bool {
+    error.is_library() && error.is_reset() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
+}
+
 /// What went wrong before there was an answer.
 fn before_the_answer(error: &(dyn Error + 'static)) -> &'static str {
     match find::<hyper::Error>(error) {
         Some(error) if error.is_parse() => "what was answered is not HTTP",
+        Some(error) if find::<h2::Error>(error).is_some_and(h2::Error::is_remote) => {
+            "the receiver ended the call over HTTP/2 without an answer"
+        }
         Some(error) if error.is_incomplete_message() => "the connection was closed before an answer came",
         Some(error) if find::<std::io::Error>(error).is_some() => {
             "the connection was reset before an answer came"
@@ -118,7 +149,7 @@ fn unearned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Unearned> {
     })
 }
 
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     causes(error).find_map(|cause| cause.downcast_ref::<E>())
 }
 

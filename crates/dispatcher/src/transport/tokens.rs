@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use model::attempt::ErrorClass;
-use model::calls::OauthClient;
+use model::calls::{OauthClient, TokenAuth};
 use model::endpoint::Endpoint;
 use model::ids::EndpointId;
 use moka::Expiry;
@@ -25,6 +25,7 @@ use url::form_urlencoded;
 use super::clients::HttpClient;
 use super::fault::Fault;
 use super::phases::{self, Probe};
+use super::repeat::Watch;
 use super::wire::WireInfo;
 
 /// So many tokens are kept.
@@ -47,13 +48,30 @@ struct Token {
     good_for: Duration,
 }
 
-/// What a token endpoint answers.
+/// What a token endpoint answers. Many write the time as text.
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
     token_type: Option<String>,
-    expires_in: Option<f64>,
+    expires_in: Option<serde_json::Value>,
 }
+
+/// What it answers when it refuses (RFC 6749, section 5.2).
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+}
+
+/// The reasons that the standard knows, in plain words. What else stands there
+/// may repeat what was sent, so it stays out of the log.
+const REASONS: [(&str, &str); 6] = [
+    ("invalid_client", "it does not know this client id, or the secret is wrong"),
+    ("invalid_request", "it calls the request wrong"),
+    ("invalid_grant", "it calls the grant wrong"),
+    ("unauthorized_client", "this client may not ask for tokens in this way (client credentials)"),
+    ("unsupported_grant_type", "it does not give tokens for client credentials"),
+    ("invalid_scope", "it does not know the scope, or does not give it to this client"),
+];
 
 struct UntilItEnds;
 
@@ -102,7 +120,8 @@ impl Tokens {
     }
 }
 
-/// The request for a token (RFC 6749, sections 2.3.1 and 4.4.2).
+/// The request for a token (RFC 6749, sections 2.3.1 and 4.4.2). Id and secret
+/// are coded as in a form before they stand in the header.
 fn request(endpoint: &Endpoint, oauth: &OauthClient) -> Option<Request<Full<Bytes>>> {
     let secret = endpoint.credentials.oauth_secret.as_ref().map_or("", |secret| secret.expose_secret());
     let mut form = form_urlencoded::Serializer::new(String::new());
@@ -110,44 +129,68 @@ fn request(endpoint: &Endpoint, oauth: &OauthClient) -> Option<Request<Full<Byte
     if !oauth.scope.is_empty() {
         form.append_pair("scope", &oauth.scope);
     }
-    let mut basic = HeaderValue::from_str(&super::basic(&oauth.client_id, secret)).ok()?;
-    basic.set_sensitive(true);
-    Request::post(oauth.token_url.as_str())
-        .header(AUTHORIZATION, basic)
+    let mut request = Request::post(oauth.token_url.as_str())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .header("accept", "application/json")
-        .body(Full::from(form.finish()))
-        .ok()
+        .header(ACCEPT, "application/json");
+    match oauth.auth_method {
+        TokenAuth::ClientSecretBasic => {
+            let coded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let basic = super::basic(&coded(&oauth.client_id), &coded(secret));
+            let mut basic = HeaderValue::from_str(&basic).ok()?;
+            basic.set_sensitive(true);
+            request = request.header(AUTHORIZATION, basic);
+        }
+        TokenAuth::ClientSecretPost => {
+            form.append_pair("client_id", &oauth.client_id);
+            form.append_pair("client_secret", secret);
+        }
+    }
+    request.body(Full::from(form.finish())).ok()
 }
 
 async fn ask(client: &HttpClient, endpoint: &Endpoint, oauth: &OauthClient) -> Result<Token, String> {
     let request = request(endpoint, oauth).ok_or("its URL, id or secret cannot be sent")?;
     let asked = Instant::now();
     // Redirects are not followed, here as everywhere.
-    let sent = client.send(request).await;
+    let mut watch = Watch::default();
+    let sent = client.send(request, &mut watch).await;
     let response = sent.map_err(|error| Fault::sending(&error).detail)?;
     let status = response.status();
     if let Some(wire) = response.extensions().get::<WireInfo>() {
-        wire.earn();
+        wire.answered();
     }
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(|_| {
         format!("the token endpoint answers with more than {MAX_ANSWER} bytes, or its answer broke off")
     })?;
     let body = body.to_bytes();
-    // The body of a refusal may repeat what was sent: it stays out of the log.
+    let refused = || {
+        let refused: Refused = serde_json::from_slice(&body).ok()?;
+        let (code, words) = REASONS.iter().find(|(code, _)| *code == refused.error)?;
+        Some(format!("the token endpoint answered {code}: {words}"))
+    };
     if !status.is_success() {
-        return Err(format!("the token endpoint answered {status}"));
+        return Err(refused().unwrap_or_else(|| format!("the token endpoint answered {status}")));
     }
-    let granted: Granted = serde_json::from_slice(&body)
-        .map_err(|_| "the token endpoint did not answer with a token in JSON".to_owned())?;
+    let granted: Granted = serde_json::from_slice(&body).map_err(|_| {
+        refused().unwrap_or_else(|| "the token endpoint did not answer with a token in JSON".to_owned())
+    })?;
+    if granted.access_token.is_empty() {
+        return Err("the token endpoint answered with a token that is empty".to_owned());
+    }
     if granted.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
         return Err("the token endpoint gives tokens that are not bearer tokens".to_owned());
     }
     let mut header = HeaderValue::from_str(&format!("Bearer {}", granted.access_token))
         .map_err(|_| "the token does not fit into a header".to_owned())?;
     header.set_sensitive(true);
-    let stated = granted.expires_in.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    let stated = granted.expires_in.as_ref().and_then(secs);
     let good_for = stated.map_or(UNSTATED, |stated| stated.saturating_sub(EARLY)).min(LONGEST);
     Ok(Token { header, good_for: good_for.saturating_sub(asked.elapsed()) })
+}
+
+/// A number of seconds, also where it is written as text.
+fn secs(value: &serde_json::Value) -> Option<Duration> {
+    let secs = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    Duration::try_from_secs_f64(secs).ok()
 }

@@ -9,8 +9,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+
+use super::status_line::StatusLine;
 
 /// How much may come that leads to nothing: neither the head of an answer nor
 /// a part of a body. The longest head that is read (256 KiB) is far below.
@@ -27,6 +29,9 @@ const STRETCH: usize = 32 * 1024;
 /// How old a connection may get. Then the name is looked up, and the address
 /// checked, anew.
 const OLDEST: Duration = Duration::from_secs(5 * 60);
+/// How old it may always get, also where the name's record ends earlier: a
+/// handshake is far dearer than a call.
+const YOUNGEST: Duration = Duration::from_secs(10);
 
 /// Too much came that led to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -41,25 +46,83 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// What is known of a connection wherever it is used.
 #[derive(Debug, Clone)]
 pub(super) struct WireInfo {
-    unearned: Arc<AtomicU64>,
-    made: Instant,
+    progress: Arc<Progress>,
+    best_before: Instant,
     /// The address at the other end; none behind a proxy.
     pub(super) remote: Option<std::net::IpAddr>,
 }
 
+#[derive(Debug, Default)]
+struct Progress {
+    unearned: AtomicU64,
+    /// Whether a call on it has been answered before.
+    has_answered: AtomicBool,
+    /// Whether a call is under way, over HTTP/1.
+    is_calling: AtomicBool,
+    /// Whether `answer` has still something to learn.
+    is_listening: AtomicBool,
+    /// What is coming; over HTTP/1 only.
+    answer: Mutex<StatusLine>,
+}
+
 impl WireInfo {
-    pub(super) fn new(remote: Option<std::net::IpAddr>) -> Self {
-        Self { unearned: Arc::default(), made: Instant::now(), remote }
+    /// `known_until` is how long the address is known to be right.
+    pub(super) fn new(remote: Option<std::net::IpAddr>, known_until: Instant) -> Self {
+        let now = Instant::now();
+        let best_before = known_until.clamp(now + YOUNGEST, now + OLDEST);
+        Self { progress: Arc::default(), best_before, remote }
     }
 
     /// What came so far led to something.
     pub(super) fn earn(&self) {
-        self.unearned.store(0, Ordering::Relaxed);
+        self.progress.unearned.store(0, Ordering::Relaxed);
+    }
+
+    /// The head of an answer came.
+    pub(super) fn answered(&self) {
+        self.earn();
+        self.progress.has_answered.store(true, Ordering::Relaxed);
+        self.progress.is_listening.store(false, Ordering::Relaxed);
+        self.progress.is_calling.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a call on it has been answered before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.progress.has_answered.load(Ordering::Relaxed)
     }
 
     /// Whether no further call should be made on it.
     pub(super) fn is_old(&self) -> bool {
-        self.made.elapsed() > OLDEST
+        Instant::now() > self.best_before
+    }
+
+    /// The status of the answer that is coming, as soon as it is known; over
+    /// HTTP/1 only.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.answer().status()
+    }
+
+    /// Whether anything has come since the last call was sent; over HTTP/1 only.
+    pub(super) fn is_heard(&self) -> bool {
+        self.answer().is_heard()
+    }
+
+    fn answer(&self) -> std::sync::MutexGuard<'_, StatusLine> {
+        self.progress.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call is being sent.
+    fn listen(&self) {
+        if !self.progress.is_calling.swap(true, Ordering::Relaxed) {
+            *self.answer() = StatusLine::default();
+            self.progress.is_listening.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        if self.progress.is_listening.load(Ordering::Relaxed) && !self.answer().read(bytes) {
+            self.progress.is_listening.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,7 +171,11 @@ impl AsyncRead for Wire {
         let length = buffer.filled().len() - before;
         // Many small pieces are as much work as a large one.
         this.stretch += length.max(256);
-        let unearned = this.info.unearned.fetch_add(length as u64, Ordering::Relaxed) + length as u64;
+        if !this.is_http2 {
+            this.info.hear(&buffer.filled()[before..]);
+        }
+        let length = length as u64;
+        let unearned = this.info.progress.unearned.fetch_add(length, Ordering::Relaxed) + length;
         if unearned > UNEARNED {
             buffer.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Unearned)));
@@ -119,6 +186,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.info.listen();
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -139,6 +207,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.info.listen();
         Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
     }
 }
@@ -153,7 +222,7 @@ mod tests {
     async fn fresh() -> (Wire, tokio::io::DuplexStream, WireInfo) {
         let (near, far) = tokio::io::duplex(4 * 1024 * 1024);
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.expect("a place");
-        let info = WireInfo::new(None);
+        let info = WireInfo::new(None, Instant::now());
         (Wire::new(Box::new(near), info.clone(), false, place), far, info)
     }
 

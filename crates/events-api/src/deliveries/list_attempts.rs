@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use api_types::{AttemptPage, Milliseconds};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use delivery_log::page::Order;
 use model::access::Scope;
 use model::attempt::{Attempt, HeaderList};
@@ -52,6 +54,7 @@ fn present(attempt: Attempt) -> api_types::Attempt {
         Some(answer) => (answer.headers, Some(answer.body), answer.truncated),
         None => (Vec::new(), None, false),
     };
+    let (response_body, encoding) = body.map(|body| shown(body, truncated)).unzip();
     api_types::Attempt {
         id: attempt.id.to_string(),
         delivery: attempt.delivery.to_string(),
@@ -69,12 +72,30 @@ fn present(attempt: Attempt) -> api_types::Attempt {
         request_headers: joined(attempt.request_headers),
         http_status,
         response_headers: joined(headers),
-        response_body: body.map(|body| String::from_utf8_lossy(&body).into_owned()),
+        response_body,
+        response_body_encoding: encoding.map(str::to_owned),
         response_truncated: truncated,
         error_class: attempt.error_class.to_string(),
         error_detail: attempt.error_detail,
         next_attempt_at: attempt.next_attempt_at,
         next_attempt_reason: attempt.next_reason.as_str().to_owned(),
+    }
+}
+
+/// A body as text if it is some, and how it stands there. The last character
+/// may have been cut.
+fn shown(body: Vec<u8>, truncated: bool) -> (String, &'static str) {
+    match String::from_utf8(body) {
+        Ok(text) => (text, "text"),
+        Err(error) => {
+            let (whole, cut) = (error.utf8_error().valid_up_to(), error.utf8_error().error_len().is_none());
+            let mut body = error.into_bytes();
+            if truncated && cut {
+                body.truncate(whole);
+                return (String::from_utf8_lossy(&body).into_owned(), "text");
+            }
+            (STANDARD.encode(body), "base64")
+        }
     }
 }
 

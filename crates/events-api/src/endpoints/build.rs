@@ -123,6 +123,7 @@ pub(super) fn request_for(endpoint: &Endpoint) -> EndpointRequest {
             client_id: oauth.client_id.clone(),
             client_secret: revealed(endpoint.credentials.oauth_secret.as_ref()),
             scope: Some(oauth.scope.clone()),
+            auth_method: Some(oauth.auth_method.to_string()),
         }),
         client_certificate: endpoint.credentials.client_certificate.as_ref().map(|certificate| {
             ClientCertificateRequest {
@@ -183,7 +184,8 @@ fn oauth_client(faults: &mut Faults, api: &Api, wanted: &OauthRequest) -> Option
     faults.check("/oauth/client_id", check_text(&wanted.client_id, MAX_OAUTH_TEXT));
     faults.check("/oauth/client_secret", check_text(&wanted.client_secret, MAX_OAUTH_TEXT));
     faults.check("/oauth/scope", check_optional_text(&scope, MAX_OAUTH_TEXT));
-    Some(OauthClient { token_url: token_url?, client_id: wanted.client_id.clone(), scope })
+    let auth_method = named(faults, "/oauth/auth_method", wanted.auth_method.as_deref());
+    Some(OauthClient { token_url: token_url?, client_id: wanted.client_id.clone(), scope, auth_method })
 }
 
 /// What calls need beside the signature.
