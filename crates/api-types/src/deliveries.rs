@@ -33,14 +33,22 @@ pub struct Delivery {
     pub status: String,
     /// Why it was given up: `exhausted`, `permanent` or `expired`.
     pub failure: Option<String>,
-    /// What holds it: `paused` or `rate_limit`.
+    /// What holds it: `paused` (or disabled), `breaker` (the endpoint failed too
+    /// often and is probed), `rate_limit` (the receiver asked for time, or the
+    /// endpoint's own limit spaces its calls) or `order` (an earlier event of
+    /// its key is on its way).
     pub held_by: Option<String>,
     /// Until when; null until someone lifts it.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub held_until: Option<Timestamp>,
+    /// How the endpoint's last call failed, while it holds this one; also where
+    /// this one was never sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_failed: Option<EndpointFailed>,
     /// How many attempts were made.
     pub attempts: u32,
-    /// When the next one is due.
+    /// When the next one is due, not before the hold ends; null where nobody
+    /// knows yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
     /// How the last attempt ended.
@@ -53,6 +61,15 @@ pub struct Delivery {
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
+}
+
+/// How the last call of an endpoint failed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EndpointFailed {
+    /// How it failed, as in attempts.
+    pub error_class: String,
+    /// What it was answered, if it was.
+    pub http_status: Option<u16>,
 }
 
 /// Deliveries.

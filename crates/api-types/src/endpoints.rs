@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Delivery, Metadata, Page, ReplayWish};
+use crate::{Attempt, Delivery, Metadata, Page, ReplayWish};
 
 /// An endpoint to be made, or what it is to become.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -254,9 +254,26 @@ pub struct ScenarioAnswer {
     pub sends: String,
     /// What a good receiver does.
     pub expects: String,
-    /// The deliveries, in the order in which they are sent. Their attempts show
-    /// what the receiver answered.
+    /// `passed`, `failed`, or `pending` while not all calls have ended: ask with
+    /// `wait=10` to be told.
+    pub result: String,
+    /// Why it passed or failed.
+    pub why: Option<String>,
+    /// The deliveries, in the order in which they are sent.
     pub deliveries: Vec<Delivery>,
+    /// Their attempts that ended within the `wait`.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+}
+
+/// A test that was sent.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TestAnswer {
+    /// Its delivery.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// Its first attempt, if that ended within the `wait`.
+    pub attempt: Option<Attempt>,
 }
 
 /// What is known of an endpoint from its answers.

@@ -20,11 +20,13 @@ pub use catalogue::{
     EventTypes, Preview, PreviewedEvent, QuarantinePage, QuarantinedEvent, ReleaseRequest, SchemaBreak,
     Version, VersionCheck, VersionRequest, VersionSummary, Versions, Warning,
 };
-pub use deliveries::{Attempt, AttemptPage, Delivery, DeliveryPage, Milliseconds, ReplayRequest};
+pub use deliveries::{
+    Attempt, AttemptPage, Delivery, DeliveryPage, EndpointFailed, Milliseconds, ReplayRequest,
+};
 pub use endpoints::{
     ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
     FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret,
-    ScenarioAnswer, Secret, TestRequest,
+    ScenarioAnswer, Secret, TestAnswer, TestRequest,
 };
 pub use events::{
     BatchAnswer, BatchItem, BatchRequest, Event, EventPage, PublishAnswer, PublishRequest, Unmatched,

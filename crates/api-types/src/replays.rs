@@ -1,5 +1,7 @@
 //! Replays of many deliveries.
 
+use std::collections::BTreeMap;
+
 use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,9 +15,12 @@ pub struct ReplayFilter {
     /// The endpoint whose deliveries are sent again; needed by `failed` and `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// With an event of this type.
+    /// With an event of this type, or of all below a name: `order.*`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
+    /// With an event that has this label: `region:eu`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// With an event about this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -94,7 +99,8 @@ pub struct Replay {
     pub state: String,
     /// Why it paused or failed by itself.
     pub detail: Option<String>,
-    /// How many there were to be sent when it began.
+    /// How many deliveries it is about. Always the sum of `delivered`, `failed`,
+    /// `waiting`, `skipped`, `withdrawn` and `remaining`.
     pub matched: u32,
     /// How many were sent.
     pub sent: u32,
@@ -102,8 +108,18 @@ pub struct Replay {
     pub delivered: u32,
     /// How many of those failed.
     pub failed: u32,
-    /// How many were passed over.
+    /// How many of those are on their way.
+    pub waiting: u32,
+    /// For what those wait: `queued` for their turn, `retrying` for the next
+    /// try, or for the end of what holds the endpoint (`breaker`, `paused`,
+    /// `rate_limit`), each with how many do.
+    #[serde(default)]
+    pub waiting_for: BTreeMap<String, u32>,
+    /// How many were passed over: they had been sent, delivered or purged
+    /// meanwhile.
     pub skipped: u32,
+    /// How many were withdrawn: canceled, with the replay or by themselves.
+    pub withdrawn: u32,
     /// How many are still to be sent.
     pub remaining: u32,
     /// When it was made.

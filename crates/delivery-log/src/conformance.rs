@@ -101,5 +101,9 @@ sentences! {
         a_filter_keeps_events_away_and_the_event_says_so,
         how_an_endpoint_is_called_and_its_credentials_are_read_back,
         policies_are_kept_by_name_and_not_removed_while_in_use,
+        the_rate_of_a_replay_is_a_pace,
+        what_failed_is_due_when_the_endpoint_is_reset_moved_or_enabled_again,
+        what_a_limit_of_calls_spaces_is_seen_as_held_by_it,
+        a_held_delivery_says_until_when_and_what_the_endpoint_answered,
         what_waits_is_given_the_time_of_a_jump_again;
 }

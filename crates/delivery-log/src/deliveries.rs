@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use model::attempt::{Attempt, ErrorClass};
 use model::clock::Timestamp;
 use model::delivery::{Delivery, VisibleStatus};
-use model::event::{Event, EventData};
-use model::event_type::EventType;
+use model::event::{Event, EventData, Label};
+use model::event_type::Pattern;
 use model::failure::Verdict;
 use model::health::Health;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
@@ -56,13 +56,17 @@ pub struct DeliveryFilter {
     /// Of this event.
     pub event: Option<EventId>,
     /// With an event of this type.
-    pub event_type: Option<EventType>,
+    pub event_type: Option<Pattern>,
+    /// With an event that has this label.
+    pub label: Option<Label>,
     /// With an event about this object.
     pub subject: Option<Subject>,
     /// Sent by this replay.
     pub replay: Option<ReplayId>,
     /// With one of these; empty for all.
     pub statuses: Vec<VisibleStatus>,
+    /// Those alone that have not arrived and were not withdrawn.
+    pub undelivered: bool,
     /// Whose last attempt ended like this.
     pub error_class: Option<ErrorClass>,
     /// Whose last attempt was answered like this.
@@ -74,10 +78,13 @@ pub struct DeliveryFilter {
 }
 
 /// What became of a wish to send a delivery again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Replayed {
-    /// It goes out on a fresh schedule, or at once if it was waiting.
-    Due,
+    /// It goes out on a fresh schedule, or at once if it was waiting; so it
+    /// stands now.
+    Due(Box<Delivery>),
+    /// It is a test, which is never sent again.
+    Test,
     /// It was delivered, and nobody insisted.
     AlreadyDelivered,
     /// Its endpoint is paused, disabled or deleted.
@@ -87,10 +94,10 @@ pub enum Replayed {
 }
 
 /// What became of a wish to cancel a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Canceled {
-    /// No further attempt is made.
-    Done,
+    /// No further attempt is made; so it stands now.
+    Done(Box<Delivery>),
     /// It has already been delivered, failed or been canceled.
     AlreadyEnded,
     /// There is no such delivery.

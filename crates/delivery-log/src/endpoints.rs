@@ -113,8 +113,9 @@ pub trait Endpoints: Send + Sync {
     /// How an endpoint does.
     async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport>;
 
-    /// Forgets what the endpoint answered: its breaker is closed, and it may be
-    /// called at once.
+    /// Forgets what the endpoint answered: its breaker is closed, it may be
+    /// called at once, and what failed is due now (the first hundred thousand
+    /// deliveries).
     async fn reset_endpoint(&self, id: EndpointId) -> Result<()>;
 
     /// Removes an endpoint; what waited is canceled. `false` if it was gone

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use model::clock::Timestamp;
 use model::delivery::Delivery;
-use model::event::{Event, EventData, Labels, OlderData};
-use model::event_type::EventType;
+use model::event::{Event, EventData, Label, Labels, OlderData};
+use model::event_type::{EventType, Pattern};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject, TenantHandle};
 
@@ -102,7 +102,9 @@ pub struct EventFilter {
     /// For this tenant.
     pub tenant: Option<TenantId>,
     /// Of this type.
-    pub event_type: Option<EventType>,
+    pub event_type: Option<Pattern>,
+    /// With an event that has this label.
+    pub label: Option<Label>,
     /// About this object.
     pub subject: Option<Subject>,
     /// Not before this.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use model::clock::Timestamp;
+use model::delivery::Delivery;
 use model::ids::{EventId, TenantId};
 use model::names::IdempotencyKey;
 
@@ -104,8 +105,11 @@ pub struct KeptAnswer {
 pub struct Once {
     /// The claim.
     pub claim: Claim,
-    /// The answer to this request, known before the work is done.
+    /// The answer to this request, as far as it is known before the work is done.
     pub answer: KeptAnswer,
+    /// Makes the body of the answer, where that is the delivery as it stands
+    /// after the work.
+    pub show: Option<fn(&Delivery) -> String>,
 }
 
 /// What became of a request that may be a repetition.

@@ -71,15 +71,29 @@ pub trait Quarantine: Send + Sync {
     ) -> Result<Page<Quarantined>>;
 
     /// Gives up an event. `false` if it waited no longer.
-    async fn drop_quarantined(&self, view: View, id: QuarantineId) -> Result<bool>;
+    async fn drop_quarantined(
+        &self,
+        view: View,
+        id: QuarantineId,
+        now: Timestamp,
+        once: Option<Once>,
+    ) -> Result<Performed<bool>>;
 
     /// Takes an event out of quarantine, to be published: nobody else drops it
     /// then. `false` if it waited no longer; one whose publishing was cut off
     /// is given again.
     async fn begin_release(&self, view: View, id: QuarantineId) -> Result<bool>;
 
-    /// What a release came to: the event, or back into quarantine.
-    async fn end_release(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<()>;
+    /// What a release came to: the event, or back into quarantine. The answer is
+    /// kept if there is an event.
+    async fn end_release(
+        &self,
+        view: View,
+        id: QuarantineId,
+        became: Option<EventId>,
+        now: Timestamp,
+        once: Option<Once>,
+    ) -> Result<()>;
 
     /// Forgets what is older than its project keeps events; at most `limit`.
     /// Gives how many those were.

@@ -38,7 +38,7 @@ const GROUP_ROWS: usize = 2_048;
 /// A job with more rows than this is wide.
 const NARROW: usize = 16;
 /// The greatest number of rows of wide jobs in one group, roughly.
-const WIDE_ROWS: usize = 512;
+const WIDE_ROWS: usize = 256;
 /// How long patient work waits for company.
 const COMPANY: Duration = Duration::from_millis(5);
 /// How long a caller waits for a place in the queue.
@@ -559,7 +559,7 @@ mod tests {
             groups.push(group.len());
         }
         // Of one tenant, in their order: the narrow ones behind wait for the wide ones.
-        assert_eq!(groups, [5, 15]);
+        assert_eq!(groups, [2, 2, 2, 2, 12]);
     }
 
     #[tokio::test]

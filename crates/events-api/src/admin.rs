@@ -4,13 +4,15 @@ use actix_web::{HttpResponse, web};
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use crate::health;
+use crate::routes::{at, no_such_url};
 
 /// All URLs of the operators' listener.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(health::live))
-        .route("/readyz", web::get().to(health::ready));
+        .service(at("/metrics").get(metrics))
+        .service(at("/healthz").get(health::live))
+        .service(at("/readyz").get(health::ready))
+        .default_service(web::to(no_such_url));
 }
 
 async fn metrics(registry: web::Data<Registry>) -> HttpResponse {

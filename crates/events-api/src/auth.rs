@@ -12,11 +12,13 @@ use delivery_log::View;
 use delivery_log::configuration::KnownKey;
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, ApiToken, Scope, hash_token};
+use url::form_urlencoded;
 
 use crate::api::Api;
 use crate::client_address;
 use crate::memory::Holder;
-use crate::problem::{Code, Problem};
+use crate::openapi;
+use crate::problem::{Code, Faults, Problem};
 
 /// How old the configuration may be by which a caller is authorised.
 const FRESH: Duration = Duration::from_secs(1);
@@ -59,23 +61,32 @@ pub(crate) struct Caller {
 
 impl Credentials {
     /// Checks the key (401), then that it has `scope` (403).
+    /// Then that the query has no parameters but those that the route knows
+    /// (422).
     pub(crate) async fn require(self, scope: Scope) -> Result<Caller, Problem> {
-        let caller = self.authenticate().await?;
+        let caller = self.identify().await?;
         caller.require(scope)?;
+        refuse_unknown_parameters(&self.request)?;
         Ok(caller)
     }
 
     /// The caller, whatever it may do.
     pub(crate) async fn authenticate(self) -> Result<Caller, Problem> {
+        let caller = self.identify().await?;
+        refuse_unknown_parameters(&self.request)?;
+        Ok(caller)
+    }
+
+    async fn identify(&self) -> Result<Caller, Problem> {
         let refuse = |detail: &str| Problem::new(Code::Unauthenticated, detail);
-        let Some(token) = self.token else {
+        let Some(token) = &self.token else {
             return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));
         };
         if !token.starts_with(ApiToken::PREFIX) {
             return Err(refuse("an API key begins with phk_"));
         }
         self.api.store.ensure_fresh(FRESH).await?;
-        let (hash, now) = (hash_token(&token), self.api.now());
+        let (hash, now) = (hash_token(token), self.api.now());
         let known = || self.api.store.configuration().key(&hash, now);
         let key = match known() {
             Some(key) => key,
@@ -98,6 +109,24 @@ impl Credentials {
         self.request.extensions_mut().insert(Holder::of(&caller));
         Ok(caller)
     }
+}
+
+fn refuse_unknown_parameters(request: &HttpRequest) -> Result<(), Problem> {
+    if request.query_string().is_empty() {
+        return Ok(());
+    }
+    let known = openapi::parameters(request.method(), &request.match_pattern().unwrap_or_default());
+    let mut faults = Faults::default();
+    for (name, _) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        if !known.iter().any(|known| *known == name) {
+            let detail = match known {
+                [] => "is not a parameter: there are none here".to_owned(),
+                known => format!("is not a parameter here; there are {}", known.join(", ")),
+            };
+            faults.add(name, "unknown_parameter", detail);
+        }
+    }
+    faults.finish()
 }
 
 impl Caller {

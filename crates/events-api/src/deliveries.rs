@@ -8,12 +8,15 @@ pub(crate) mod read_payload;
 pub(crate) mod replay;
 
 use actix_web::HttpResponse;
-use delivery_log::idempotency::KeptAnswer;
+use api_types::EndpointFailed;
+use delivery_log::idempotency::{KeptAnswer, Once, Performed};
 use model::delivery::Delivery;
 use model::ids::DeliveryId;
 
 use crate::api::Api;
 use crate::auth::Caller;
+use crate::incoming::{BODY_LIMIT, Incoming, Text};
+use crate::once::repeated;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -32,6 +35,9 @@ pub(crate) fn present(delivery: &Delivery) -> api_types::Delivery {
         failure: delivery.status.failure().map(|failure| failure.as_str().to_owned()),
         held_by: delivery.hold.map(|hold| hold.by.as_str().to_owned()),
         held_until: delivery.hold.and_then(|hold| hold.until),
+        endpoint_failed: delivery
+            .endpoint_failed
+            .map(|(class, http_status)| EndpointFailed { error_class: class.to_string(), http_status }),
         attempts: delivery.attempts,
         next_attempt_at: delivery.next_attempt_at,
         error_class: delivery.last_error.map(|class| class.to_string()),
@@ -50,6 +56,60 @@ fn missing() -> Problem {
     Problem::not_found("delivery")
 }
 
+/// A request to do something to a delivery.
+enum Begun {
+    /// It was made before, under the same key, and answered with this.
+    Repeated(HttpResponse),
+    /// It is new: its body, and what the store needs to keep its answer.
+    New(Text, Option<Once>),
+}
+
+/// Reads a request to do something to a delivery, and checks what can be
+/// checked before it is done.
+async fn begin(
+    api: &Api,
+    caller: &Caller,
+    id: DeliveryId,
+    incoming: &mut Incoming,
+) -> Result<Begun, Problem> {
+    let text = incoming.text(api, caller, BODY_LIMIT).await?;
+    if let Some(answer) = repeated(api, (incoming, caller, None), &text).await? {
+        return Ok(Begun::Repeated(answer));
+    }
+    let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
+    incoming.check_if_match(before.updated_at)?;
+    let claim = incoming.claim(caller, None, &text, api.now())?;
+    let once = claim.map(|claim| Once { claim, answer: answer_about(&before), show: Some(shown) });
+    Ok(Begun::New(text, once))
+}
+
+/// What is answered after something was done to a delivery.
+fn settle<T>(
+    performed: Performed<T>,
+    accept: impl FnOnce(T) -> Result<Box<Delivery>, Problem>,
+) -> Result<HttpResponse, Problem> {
+    match performed {
+        Performed::First(result) => {
+            let after = accept(result)?;
+            Ok(outgoing::kept(answer_about(&after), false, Some(after.updated_at)))
+        }
+        Performed::Repeated(answer) => Ok(outgoing::kept(answer, true, None)),
+        Performed::KeyReused => Err(Problem::key_reused()),
+    }
+}
+
+fn answer_about(delivery: &Delivery) -> KeptAnswer {
+    KeptAnswer {
+        status: 202,
+        location: Some(format!("/v1/deliveries/{}", delivery.id)),
+        body: shown(delivery),
+    }
+}
+
+fn shown(delivery: &Delivery) -> String {
+    outgoing::to_json(&present(delivery))
+}
+
 /// A delivery as it stands now.
 pub(crate) async fn show(api: &Api, caller: &Caller, id: DeliveryId) -> Result<api_types::Delivery, Problem> {
     let delivery = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
@@ -64,10 +124,5 @@ pub(crate) async fn accepted(
     repeated: bool,
 ) -> Result<HttpResponse, Problem> {
     let delivery = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
-    let answer = KeptAnswer {
-        status: 202,
-        location: Some(format!("/v1/deliveries/{id}")),
-        body: outgoing::to_json(&present(&delivery)),
-    };
-    Ok(outgoing::kept(answer, repeated, Some(delivery.updated_at)))
+    Ok(outgoing::kept(answer_about(&delivery), repeated, Some(delivery.updated_at)))
 }

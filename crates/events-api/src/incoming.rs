@@ -4,15 +4,18 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, dev};
 use delivery_log::idempotency::{self, Claim, Fingerprint, KeySpace, SpacedKey};
 use futures_util::StreamExt as _;
 use model::clock::Timestamp;
+use model::coding::{Coding, Decoded};
 use model::ids::TenantId;
 use model::json::{self, InvalidJson};
 use model::names::IdempotencyKey;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::Api;
@@ -92,10 +95,48 @@ impl Incoming {
         if !body.is_empty() {
             self.check_media_type()?;
         }
+        let body = self.decoded(body, limit)?;
+        if body.starts_with(b"\xef\xbb\xbf") {
+            let detail =
+                "the body begins with a byte order mark; send the JSON without it (RFC 8259, section 8.1)";
+            return Err(Problem::new(Code::MalformedRequest, detail));
+        }
         match String::from_utf8(body) {
             Ok(text) => Ok(Text(text)),
+            Err(error) if matches!(error.as_bytes(), [0xfe, 0xff, ..] | [0xff, 0xfe, ..]) => {
+                Err(Problem::new(
+                    Code::MalformedRequest,
+                    "the body is UTF-16, by the byte order mark that it begins with; send UTF-8",
+                ))
+            }
             Err(_) => Err(Problem::new(Code::MalformedRequest, "the body is not valid UTF-8")),
         }
+    }
+
+    /// The body as it was before it was compressed. The bound is the same
+    /// for both.
+    fn decoded(&self, body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Problem> {
+        let name = match self.header(CONTENT_ENCODING.as_str()).map(str::trim) {
+            None | Some("") => return Ok(body),
+            Some(name) if name.eq_ignore_ascii_case("identity") => return Ok(body),
+            Some(name) => name,
+        };
+        let coding = Coding::named(name).filter(|coding| matches!(coding, Coding::Gzip | Coding::Zstd));
+        let Some(coding) = coding else {
+            let detail =
+                format!("send the body as it is, or with Content-Encoding: gzip or zstd, not {name:?}");
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        };
+        let Decoded { bytes, is_broken } = coding.decode(&body, limit + 1);
+        if bytes.len() > limit {
+            let detail = format!("the body is longer than {limit} bytes when it is decoded");
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
+        }
+        if is_broken {
+            let detail = format!("the body is said to be {name} and is not, or is cut off");
+            return Err(Problem::new(Code::MalformedRequest, detail));
+        }
+        Ok(bytes)
     }
 
     fn check_media_type(&self) -> Result<(), Problem> {
@@ -153,6 +194,11 @@ impl Incoming {
         preconditions::check_if_match(&self.request, updated_at)
     }
 
+    /// Whether the caller takes it that the thing is there already.
+    pub(crate) fn check_if_none_match(&self) -> Result<(), Problem> {
+        preconditions::check_if_none_match(&self.request)
+    }
+
     /// The query of the URL.
     pub(crate) fn query(&self) -> &str {
         self.request.query_string()
@@ -185,14 +231,43 @@ pub(crate) fn fingerprint(parts: &[&str]) -> Fingerprint {
 pub(crate) struct Text(String);
 
 impl Text {
-    /// Reads the JSON. No body stands for `{}`.
-    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let text = if self.0.trim().is_empty() { "{}" } else { &self.0 };
-        parse(text, "")
+    /// Reads the JSON. Objects are objects, also those within.
+    pub(crate) fn parse<T: DeserializeOwned + Serialize>(&self) -> Result<T, Problem> {
+        let read = self.parse_flat()?;
+        // Only an array can be taken for an object.
+        if self.0.contains('[') {
+            let sent: Value = serde_json::from_str(&self.0).unwrap_or_default();
+            let known = serde_json::to_value(&read).unwrap_or_default();
+            if let Some(pointer) = array_for_object(&sent, &known) {
+                return Err(Problem::invalid(pointer, "invalid_type", "must be an object, not an array"));
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads the JSON of a request that may have none: then it says nothing.
+    pub(crate) fn parse_if_any<T: DeserializeOwned + Serialize + Default>(&self) -> Result<T, Problem> {
+        if self.0.trim().is_empty() { Ok(T::default()) } else { self.parse() }
+    }
+
+    /// Reads JSON in which no object has objects of its own, as far as they
+    /// are read.
+    pub(crate) fn parse_flat<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.check_present()?;
+        parse(&self.0, "")
+    }
+
+    fn check_present(&self) -> Result<(), Problem> {
+        if self.0.trim().is_empty() {
+            let detail = "the body is empty; send a JSON object, {} if there is nothing to say";
+            return Err(Problem::new(Code::MalformedRequest, detail));
+        }
+        Ok(())
     }
 
     /// Reads JSON whose parts are checked one by one, each on its own.
     pub(crate) fn parse_outside<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.check_present()?;
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&self.0) {
             return Err(refuse_json(InvalidJson::Malformed(error.to_string()), ""));
         }
@@ -220,7 +295,28 @@ fn refuse_json(error: InvalidJson, base: &str) -> Problem {
 /// Reads JSON that has been checked for form. `base` is the pointer to where
 /// it stands in the request.
 pub(crate) fn parse_checked<T: DeserializeOwned>(text: &str, base: &str) -> Result<T, Problem> {
+    if !text.trim_start().starts_with('{') {
+        return Err(Problem::invalid(base, "invalid_type", "must be a JSON object"));
+    }
     serde_json::from_str(text).map_err(|_| explain::<T>(text, base))
+}
+
+/// Where an array was sent and an object was read: the fields in their order
+/// are no object.
+pub(crate) fn array_for_object(sent: &Value, read: &Value) -> Option<String> {
+    match (sent, read) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(sent), Value::Array(read)) => {
+            sent.iter().zip(read).enumerate().find_map(|(n, (sent, read))| {
+                array_for_object(sent, read).map(|below| format!("/{n}{below}"))
+            })
+        }
+        (Value::Object(sent), Value::Object(read)) => sent.iter().find_map(|(name, sent)| {
+            let below = array_for_object(sent, read.get(name)?)?;
+            Some(format!("/{}{below}", json::escape(name)))
+        }),
+        _ => None,
+    }
 }
 
 /// Reads again, more slowly, to say where it does not fit.
@@ -237,6 +333,11 @@ fn explain<T: DeserializeOwned>(text: &str, base: &str) -> Problem {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             Segment::Enum { .. } | Segment::Unknown => {}
         }
+    }
+    if error.inner().is_syntax() {
+        // By the grammar it is right: it was checked.
+        let detail = "holds a number, or half of a surrogate pair, that cannot be kept here";
+        return Problem::invalid(pointer, "invalid_value", detail);
     }
     let message = error.inner().to_string();
     let message = message.split(" at line ").next().unwrap_or_default();

@@ -48,7 +48,7 @@ impl Prepared {
     ) -> Result<Self, Problem> {
         let answer = KeptAnswer { status, location, body: outgoing::to_json(body) };
         let claim = incoming.claim(caller, tenant, text, api.now())?;
-        let once = claim.map(|claim| Once { claim, answer: answer.clone() });
+        let once = claim.map(|claim| Once { claim, answer: answer.clone(), show: None });
         Ok(Self { answer, once, updated_at: None })
     }
 

@@ -1,9 +1,13 @@
 //! The description of the API, made from the code.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::web::Bytes;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -97,7 +101,7 @@ use crate::{
         api_keys::revoke::handle,
         api_keys::rotate::handle,
     ),
-    components(schemas(api_types::Problem)),
+    components(schemas(api_types::Problem, api_types::ScenarioAnswer)),
     modifiers(&Everywhere),
     security(("api_key" = [])),
 )]
@@ -118,6 +122,35 @@ impl Modify for Everywhere {
 /// The OpenAPI document, as JSON text.
 pub fn document() -> String {
     Document::openapi().to_pretty_json().expect("the document has a JSON form")
+}
+
+/// The parameters that the query of a route may have, by its description.
+pub(crate) fn parameters(method: &Method, route: &str) -> &'static [String] {
+    static KNOWN: LazyLock<HashMap<(&'static str, String), Vec<String>>> = LazyLock::new(known_parameters);
+    // HEAD is GET without a body.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let known = METHODS.into_iter().find(|known| *known == method);
+    known.and_then(|method| KNOWN.get(&(method, route.to_owned()))).map_or(&[], Vec::as_slice)
+}
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+fn known_parameters() -> HashMap<(&'static str, String), Vec<String>> {
+    let mut known = HashMap::new();
+    for (path, item) in Document::openapi().paths.paths {
+        let operations = [&item.get, &item.post, &item.put, &item.patch, &item.delete];
+        for (method, operation) in METHODS.into_iter().zip(operations) {
+            let parameters = operation.iter().flat_map(|operation| operation.parameters.iter().flatten());
+            let in_query = parameters.filter_map(|parameter| match parameter {
+                RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => {
+                    Some(parameter.name.clone())
+                }
+                RefOr::T(_) | RefOr::Ref(_) => None,
+            });
+            known.insert((method, path.clone()), in_query.collect());
+        }
+    }
+    known
 }
 
 /// `GET /openapi.json`

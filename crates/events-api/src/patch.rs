@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::incoming::{Text, parse_checked};
+use crate::incoming::{Text, array_for_object, parse_checked};
 use crate::outgoing::to_json;
 use crate::problem::Problem;
 
@@ -18,9 +18,37 @@ pub(crate) fn apply_value<T: Serialize + DeserializeOwned>(present: &T, patch: V
     if !patch.is_object() {
         return Err(Problem::invalid("", "invalid_type", "a patch is a JSON object"));
     }
+    refuse_unknown_nulls::<T>(&patch, &mut Vec::new())?;
+    let sent = patch.clone();
     let mut value = serde_json::to_value(present).expect("what was read has a JSON form");
     merge(&mut value, patch);
-    parse_checked(&to_json(&value), "")
+    let read: T = parse_checked(&to_json(&value), "")?;
+    let known = serde_json::to_value(&read).unwrap_or_default();
+    match array_for_object(&sent, &known) {
+        Some(pointer) => Err(Problem::invalid(pointer, "invalid_type", "must be an object, not an array")),
+        None => Ok(read),
+    }
+}
+
+/// A null takes a field away, so that nothing is left of one that does not
+/// exist: each is tried by itself.
+fn refuse_unknown_nulls<T: DeserializeOwned>(patch: &Value, path: &mut Vec<String>) -> Result<(), Problem> {
+    let Value::Object(members) = patch else { return Ok(()) };
+    for (name, change) in members {
+        path.push(name.clone());
+        if change.is_null() {
+            let alone = path.iter().rev().fold(Value::Null, |inner, name| json!({ name: inner }));
+            if let Err(problem) = parse_checked::<T>(&to_json(&alone), "")
+                && problem.is_about_unknown_field()
+            {
+                return Err(problem);
+            }
+        } else {
+            refuse_unknown_nulls::<T>(change, path)?;
+        }
+        path.pop();
+    }
+    Ok(())
 }
 
 fn merge(target: &mut Value, patch: Value) {
@@ -43,8 +71,6 @@ fn merge(target: &mut Value, patch: Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,11 +1,12 @@
 //! `If-Match` (RFC 9110, section 13.1.1): a change is made to the state that
-//! its caller has seen, or not at all.
+//! its caller has seen, or not at all; and `If-None-Match`: what the caller has
+//! is not sent again, and what is there is not overwritten.
 //!
 //! Every route that changes something asks here. What cannot be read is
 //! refused, never ignored: whoever sends a condition relies on it.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderValue, IF_MATCH};
+use actix_web::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use model::clock::Timestamp;
 
 use crate::outgoing::etag;
@@ -72,6 +73,28 @@ pub(crate) fn expect_no_if_match(request: &HttpRequest) -> Result<(), Problem> {
             Err(Problem::new(Code::PreconditionFailed, detail))
         }
     }
+}
+
+/// Whether the caller has the state already that an answer with this tag would
+/// show (`If-None-Match`, RFC 9110, section 13.1.2). Here weak tags count.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    headers.get_all(IF_NONE_MATCH).any(|value| {
+        let Ok(text) = value.to_str() else { return false };
+        let plain = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        text.trim() == "*"
+            || text.split(',').any(|known| tag.to_str().is_ok_and(|tag| plain(known) == plain(tag)))
+    })
+}
+
+/// Checks that the thing may be there already: with `If-None-Match: *` it must
+/// not (RFC 9110, section 13.1.2).
+pub(crate) fn check_if_none_match(request: &HttpRequest) -> Result<(), Problem> {
+    let mut values = request.headers().get_all(IF_NONE_MATCH);
+    if values.any(|value| value.as_bytes() == b"*") {
+        let detail = "the header If-None-Match says that there is nothing here yet, and there is";
+        return Err(Problem::new(Code::PreconditionFailed, detail));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ impl Problem {
         Faults::one(pointer, code, detail).into()
     }
 
+    /// Whether a field does not exist that stands in the request.
+    pub(crate) fn is_about_unknown_field(&self) -> bool {
+        self.errors.iter().any(|error| error.code == "unknown_field")
+    }
+
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.code.parts().0

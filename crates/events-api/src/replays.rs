@@ -5,8 +5,11 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod set_state;
 
+use std::collections::BTreeMap;
+
 use model::clock::Timestamp;
-use model::replay::{Replay, ReplayMode};
+use model::delivery::HeldBy;
+use model::replay::{Replay, ReplayMode, Waiting};
 
 use crate::api::Api;
 use crate::auth::Caller;
@@ -15,6 +18,7 @@ use crate::problem::Problem;
 fn present(replay: &Replay) -> api_types::Replay {
     let filter = &replay.filter;
     let time = |micros: Option<i64>| micros.map(Timestamp::from_micros);
+    let tally = replay.tally();
     let of_deliveries = replay.mode != ReplayMode::Missing;
     api_types::Replay {
         id: replay.id.to_string(),
@@ -23,6 +27,7 @@ fn present(replay: &Replay) -> api_types::Replay {
         filter: api_types::ReplayFilter {
             endpoint: of_deliveries.then(|| replay.endpoint.to_string()),
             event_type: filter.event_type.clone(),
+            label: filter.label.clone(),
             subject: filter.subject.clone(),
             error_class: filter.error_class.clone(),
             http_status: filter.http_status,
@@ -35,15 +40,27 @@ fn present(replay: &Replay) -> api_types::Replay {
         reason: replay.reason.clone(),
         state: replay.state.to_string(),
         detail: replay.detail.clone(),
-        matched: replay.matched,
-        sent: replay.sent,
-        delivered: replay.delivered,
-        failed: replay.failed,
-        skipped: replay.skipped,
-        remaining: replay.remaining(),
+        matched: tally.matched,
+        sent: tally.sent,
+        delivered: tally.delivered,
+        failed: tally.failed,
+        waiting: tally.waiting,
+        waiting_for: waiting_for(replay.waiting),
+        skipped: tally.skipped,
+        withdrawn: tally.withdrawn,
+        remaining: tally.remaining,
         created_at: replay.created_at,
         updated_at: replay.updated_at,
     }
+}
+
+fn waiting_for(waiting: Waiting) -> BTreeMap<String, u32> {
+    let held_by = waiting.held_by.map_or("held", HeldBy::as_str);
+    [("queued", waiting.queued), ("retrying", waiting.retrying), (held_by, waiting.held)]
+        .into_iter()
+        .filter(|(_, many)| *many > 0)
+        .map(|(what, many)| (what.to_owned(), many))
+        .collect()
 }
 
 fn missing() -> Problem {

@@ -7,11 +7,13 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
+use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError as _, web};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
@@ -20,6 +22,7 @@ use crate::auth::client_address;
 use crate::browser;
 use crate::connections::{Answering, Connection};
 use crate::memory::{Holder, SMALL, Share};
+use crate::preconditions::is_known;
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -59,7 +62,7 @@ fn choose_id(request: &ServiceRequest, api: &Api) -> String {
 pub(crate) async fn wrap<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<Held<EitherBody<B>>>, Error> {
+) -> Result<ServiceResponse<Held<EitherBody<EitherBody<B>>>>, Error> {
     // Until the last byte of the answer is taken.
     let has_body = has_body(request.headers());
     let answering = request.conn_data::<Arc<Connection>>().map(|connection| connection.begin(has_body));
@@ -69,6 +72,7 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     let route = request.match_pattern();
     let method = request.method().clone();
     let response = CURRENT.scope(id.clone(), next.call(request)).await?;
+    let response = without_what_is_known(response);
     let status = response.status().as_u16();
     let took = started.elapsed();
     api.metrics.request(route.as_deref().unwrap_or("unknown"), status, took);
@@ -83,7 +87,7 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     );
     let (mut response, share) = match share_of(&api, &response) {
         // What was done is told, whatever it takes.
-        Err(_) if method != Method::GET => (response.map_into_left_body(), None),
+        Err(_) if method != Method::GET && method != Method::HEAD => (response.map_into_left_body(), None),
         Ok(share) => (response.map_into_left_body(), share),
         Err(problem) => {
             let refused = CURRENT.sync_scope(id.clone(), || problem.error_response());
@@ -96,6 +100,23 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     }
     browser::protect(headers, route.as_deref());
     Ok(response.map_body(|_, body| Held { body, _answering: answering, _share: share }))
+}
+
+/// 304 in the place of an answer that the caller has already.
+fn without_what_is_known<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+    let is_reading = matches!(*response.request().method(), Method::GET | Method::HEAD);
+    let is_known =
+        response.headers().get(ETAG).is_some_and(|tag| is_known(response.request().headers(), tag));
+    if !(is_reading && is_known && response.status() == StatusCode::OK) {
+        return response.map_into_left_body();
+    }
+    let mut not_modified = HttpResponse::NotModified();
+    for name in [ETAG, CACHE_CONTROL] {
+        if let Some(value) = response.headers().get(&name) {
+            not_modified.insert_header((name, value.clone()));
+        }
+    }
+    response.into_response(not_modified.finish()).map_into_right_body()
 }
 
 /// Whether a body follows the head (RFC 9112, section 6.3).

@@ -134,11 +134,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A URL, to which methods are added.
-fn at(path: &str) -> Url {
+pub(crate) fn at(path: &str) -> Url {
     Url { resource: web::resource(path), allowed: Vec::new() }
 }
 
-struct Url {
+pub(crate) struct Url {
     resource: Resource,
     allowed: Vec<&'static str>,
 }
@@ -159,7 +159,18 @@ macro_rules! method {
 }
 
 impl Url {
-    method!(get, "GET");
+    /// GET, and HEAD: the same without a body.
+    pub(crate) fn get<F, Args>(mut self, handler: F) -> Self
+    where
+        F: actix_web::Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: actix_web::Responder + 'static,
+    {
+        self.resource = self.resource.route(web::head().to(handler.clone())).route(web::get().to(handler));
+        self.allowed.extend(["GET", "HEAD"]);
+        self
+    }
+
     method!(post, "POST");
     method!(put, "PUT");
     method!(patch, "PATCH");
@@ -187,8 +198,10 @@ fn method_not_allowed(request: &HttpRequest, allowed: &str) -> HttpResponse {
     response
 }
 
-async fn no_such_url(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let detail =
-        format!("there is nothing at {}; the API is described at /openapi.json and /docs", request.path());
+pub(crate) async fn no_such_url(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let detail = format!(
+        "there is nothing at {}; the API is described at /openapi.json and /docs of its listener",
+        request.path()
+    );
     Err(Problem::new(Code::NotFound, detail))
 }

@@ -136,6 +136,11 @@ impl Breaker {
         self.last_probe
     }
 
+    /// Whether it has opened once since it was last closed.
+    pub fn is_first_opening(&self) -> bool {
+        self.opened == 1
+    }
+
     /// Whether there is nothing to remember.
     pub fn is_clean(&self) -> bool {
         self.state == State::Closed && self.in_a_row == 0 && self.opened == 0

@@ -126,7 +126,8 @@ pub enum HeldBy {
     Paused,
     /// The endpoint's breaker is open.
     Breaker,
-    /// The receiver asked for time (`Retry-After`).
+    /// The receiver asked for time (`Retry-After`), or the endpoint's own limit
+    /// of calls spaces them.
     RateLimit,
     /// An earlier event of the same ordering key is still on its way.
     Order,
@@ -189,17 +190,23 @@ pub struct Delivery {
     pub subject: Subject,
     /// When the event happened.
     pub occurred_at: Timestamp,
+    /// Whether it is a test, which is sent once and never replayed.
+    pub test: bool,
     /// The form of its body.
     pub payload: PayloadForm,
     /// Where it stands.
     pub status: DeliveryStatus,
     /// What holds it, if it waits and its endpoint may not be called.
     pub hold: Option<Hold>,
+    /// How the endpoint's last call failed, while it holds this one: class and
+    /// status.
+    pub endpoint_failed: Option<(ErrorClass, Option<u16>)>,
     /// How many attempts were made.
     pub attempts: u32,
     /// What the next attempt is made for.
     pub trigger: Trigger,
-    /// When the next attempt is due, while it waits.
+    /// When the next attempt is due, while it waits, not before its hold ends;
+    /// `None` while nobody knows when that is.
     pub next_attempt_at: Option<Timestamp>,
     /// How the last attempt ended.
     pub last_error: Option<ErrorClass>,

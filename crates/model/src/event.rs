@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 use crate::event_type::EventType;
 use crate::ids::{EventId, ProjectId, TenantId};
+use crate::json;
 use crate::names::{InvalidText, OrderingKey, Subject, check_optional_text, check_text};
 
 /// Most labels an event may carry.
@@ -55,6 +57,11 @@ impl EventData {
     /// Data that a store kept, which was checked when it came.
     pub fn from_stored(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
+    }
+
+    /// What they say, as far as this program can hold it ([`json::to_value`]).
+    pub fn to_value(&self) -> Option<serde_json::Value> {
+        json::to_value(&self.0)
     }
 
     /// The bytes.
@@ -159,6 +166,24 @@ impl Labels {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// A label that events are looked up by: `name:value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl FromStr for Label {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once(':').ok_or("must be name:value, such as region:eu")?;
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
 }
 

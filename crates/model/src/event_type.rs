@@ -82,11 +82,29 @@ pub struct Subscription {
     since: Timestamp,
 }
 
+/// A type, or all below a name: `order.paid`, `order.*`, `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
+pub enum Pattern {
+    /// This one.
     Exact(EventType),
     /// Everything that begins with this, dot included; empty for all.
     Below(String),
+}
+
+impl FromStr for Pattern {
+    type Err = InvalidEventType;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEventType> {
+        match text.strip_suffix('*') {
+            None => EventType::parse(text).map(Self::Exact).map_err(|_| InvalidEventType::Pattern),
+            Some("") => Ok(Self::Below(String::new())),
+            Some(prefix) => {
+                let segments = prefix.strip_suffix('.').ok_or(InvalidEventType::Pattern)?;
+                EventType::parse(segments).map_err(|_| InvalidEventType::Pattern)?;
+                Ok(Self::Below(prefix.to_owned()))
+            }
+        }
+    }
 }
 
 impl Subscription {
@@ -140,15 +158,7 @@ impl FromStr for Subscription {
                 (name, WantedVersion::Pinned(number.ok_or(InvalidEventType::Version)?))
             }
         };
-        let pattern = match name.strip_suffix('*') {
-            None => Pattern::Exact(EventType::parse(name).map_err(|_| InvalidEventType::Pattern)?),
-            Some("") => Pattern::Below(String::new()),
-            Some(prefix) => {
-                let segments = prefix.strip_suffix('.').ok_or(InvalidEventType::Pattern)?;
-                EventType::parse(segments).map_err(|_| InvalidEventType::Pattern)?;
-                Pattern::Below(prefix.to_owned())
-            }
-        };
+        let pattern = name.parse()?;
         Ok(Self { pattern, version, since: Timestamp::EPOCH })
     }
 }

@@ -52,9 +52,9 @@ pub struct Ended {
 /// Something that people or other parts should know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// The breaker has opened.
+    /// The breaker has opened, for the first time since it was closed.
     BreakerOpened {
-        /// The end of the cool-down.
+        /// The end of the first cool-down.
         until: Timestamp,
     },
     /// The breaker is closed again.
@@ -84,6 +84,17 @@ pub struct Failing {
     pub count: u32,
     /// How many of the [`WARNINGS`] were given.
     warned: usize,
+    /// The code of the last one's class, and its status.
+    #[serde(default)]
+    last: Option<(i64, Option<u16>)>,
+}
+
+impl Failing {
+    /// How the last of them ended: its class, and the answer's status.
+    pub fn last(&self) -> Option<(ErrorClass, Option<u16>)> {
+        let (class, status) = self.last?;
+        Some((ErrorClass::from_code(class)?, status))
+    }
 }
 
 /// What the owner of an endpoint's lane knows, stored for the next owner.
@@ -137,13 +148,13 @@ impl Health {
     /// its weight; nothing if nothing has to be stored or said.
     pub fn learn(&mut self, ended: &Ended, entropy: &dyn Entropy) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.asked_until = self.asked_until(ended.at).max(ended.hold_until);
         // A test says nothing about what is meant for the endpoint, and an
         // attempt that was cut short nothing at all.
         if ended.trigger == Trigger::Test || ended.error_class == ErrorClass::Interrupted {
             self.breaker.forget(ended.delivery);
             return findings;
         }
+        self.asked_until = self.asked_until(ended.at).max(ended.hold_until);
         let change = if ended.error_class == ErrorClass::None {
             self.failing = None;
             self.gone.clear();
@@ -160,7 +171,11 @@ impl Health {
             }
         };
         match change {
-            Change::Opened { until } => findings.push(Finding::BreakerOpened { until }),
+            // A probe that fails tells nothing new: it is the same outage.
+            Change::Opened { until } if self.breaker.is_first_opening() => {
+                findings.push(Finding::BreakerOpened { until });
+            }
+            Change::Opened { .. } => {}
             Change::Closed => findings.push(Finding::BreakerClosed),
             Change::None => {}
         }
@@ -168,8 +183,10 @@ impl Health {
     }
 
     fn note_failure(&mut self, ended: &Ended, findings: &mut Vec<Finding>) {
-        let failing = self.failing.get_or_insert(Failing { since: ended.at, count: 0, warned: 0 });
+        let failing =
+            self.failing.get_or_insert(Failing { since: ended.at, count: 0, warned: 0, last: None });
         failing.count = failing.count.saturating_add(1);
+        failing.last = Some((ended.error_class.code(), ended.http_status));
         let (since, lasted) = (failing.since, ended.at.since(failing.since));
         let due = WARNINGS.iter().filter(|after| lasted >= **after).count();
         let hopeless = lasted >= DISABLED_AFTER && failing.count >= DISABLED_FAILURES;
@@ -227,6 +244,44 @@ mod tests {
 
     fn learn(health: &mut Health, ended: Ended) -> Vec<Finding> {
         health.learn(&ended, &NoJitter)
+    }
+
+    #[test]
+    fn an_outage_is_told_once_however_often_a_probe_fails() {
+        let mut health = Health::default();
+        let mut told = Vec::new();
+        for n in 0..5 {
+            told.extend(learn(&mut health, ended(n, 500, 0)));
+        }
+        assert!(matches!(told.as_slice(), [Finding::BreakerOpened { .. }]), "{told:?}");
+        for (n, secs) in [(5, 10), (6, 40), (7, 100)] {
+            health.breaker.begin_probe(DeliveryId(Uuid::from_u128(n)));
+            assert_eq!(learn(&mut health, ended(n, 503, secs)), []);
+        }
+        let last = health.failing.and_then(|failing| failing.last());
+        assert_eq!(last, Some((ErrorClass::Http5xx, Some(503))));
+        for n in [8, 9] {
+            health.breaker.begin_probe(DeliveryId(Uuid::from_u128(n)));
+            told = learn(&mut health, ended(n, 200, 500));
+        }
+        assert_eq!(told, [Finding::BreakerClosed]);
+        for n in 10..15 {
+            told.extend(learn(&mut health, ended(n, 500, 600)));
+        }
+        assert!(
+            matches!(told.as_slice(), [_, Finding::BreakerOpened { .. }]),
+            "the next outage is told: {told:?}"
+        );
+    }
+
+    #[test]
+    fn a_test_changes_nothing_not_even_by_what_it_asks_for() {
+        let mut health = Health::default();
+        let hold_until = Some(START.plus(Duration::from_secs(60)));
+        let test = Ended { trigger: Trigger::Test, hold_until, ..ended(1, 429, 0) };
+        assert_eq!(learn(&mut health, test), []);
+        assert!(health.is_clean());
+        assert_eq!(health.hold(START), None);
     }
 
     #[test]

@@ -29,8 +29,98 @@ pub enum InvalidJson {
 /// and nothing is nested deeper than [`MAX_DEPTH`].
 ///
 /// Receivers disagree about which of two equal keys counts, so an event with
-/// both would mean different things to different customers.
+/// both would mean different things to different customers. Whatever else the
+/// grammar of RFC 8259 allows is right, also numbers and escapes that this
+/// program could not hold.
 pub fn check(text: &str) -> Result<(), InvalidJson> {
+    match check_readable(text) {
+        Err(InvalidJson::Malformed(_)) if is_json(text) => {
+            check_readable(&replaced(text, Unreadable::Spelled))
+        }
+        checked => checked,
+    }
+}
+
+/// Whether `text` is JSON by its grammar.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// JSON as this program can hold it. Numbers beyond those of IEEE 754 (64 bit)
+/// are the greatest there is, and half a surrogate pair is U+FFFD: so schemas
+/// and filters see them. `None` if it is not JSON.
+pub fn to_value(bytes: &[u8]) -> Option<serde_json::Value> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Some(value);
+    }
+    let text = std::str::from_utf8(bytes).ok().filter(|text| is_json(text))?;
+    serde_json::from_str(&replaced(text, Unreadable::Replaced)).ok()
+}
+
+/// What stands for half a surrogate pair.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    /// The replacement character.
+    Replaced,
+    /// The escape itself, spelled out: different ones stay different.
+    Spelled,
+}
+
+/// A text that is JSON, with what this program cannot hold replaced.
+fn replaced(text: &str, how: Unreadable) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut rest, mut in_string) = (text, false);
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '"' => {
+                in_string = !in_string;
+                1
+            }
+            '\\' => {
+                let (length, stands_for) = escape_at(rest, how);
+                if let Some(stands_for) = stands_for {
+                    out.push_str(&stands_for);
+                    rest = &rest[length..];
+                    continue;
+                }
+                length
+            }
+            '-' | '0'..='9' if !in_string => {
+                let number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
+                let length = rest.find(|c| !number(c)).unwrap_or(rest.len());
+                if rest[..length].parse::<f64>().is_ok_and(f64::is_infinite) {
+                    let sign = if c == '-' { "-" } else { "" };
+                    out.push_str(&format!("{sign}{:e}", f64::MAX));
+                    rest = &rest[length..];
+                    continue;
+                }
+                length
+            }
+            _ => c.len_utf8(),
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// How long the escape is with which `text` begins, and what stands for it if
+/// it is half a surrogate pair.
+fn escape_at(text: &str, how: Unreadable) -> (usize, Option<String>) {
+    let unit = |text: &str| u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok();
+    let Some(first) = unit(text) else { return (2, None) };
+    let second = text.get(6..).and_then(unit);
+    match (first, second) {
+        (0xd800..=0xdbff, Some(0xdc00..=0xdfff)) => (12, None),
+        (0xd800..=0xdfff, _) => {
+            let spelled = || format!("\\{}", &text[..6]);
+            (6, Some(if how == Unreadable::Replaced { "\u{fffd}".to_owned() } else { spelled() }))
+        }
+        _ => (6, None),
+    }
+}
+
+fn check_readable(text: &str) -> Result<(), InvalidJson> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut path = Vec::new();
     let checked = Check { path: &mut path }.deserialize(&mut json).and_then(|()| json.end());
@@ -180,6 +270,33 @@ impl<'a> Keys<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_the_grammar_allows_is_right_and_can_be_seen() {
+        for (text, seen) in [
+            (r#"{"x":1e400}"#, serde_json::json!({ "x": f64::MAX })),
+            (r#"{"x":-1E+400,"y":[1e-400]}"#, serde_json::json!({ "x": f64::MIN, "y": [0.0] })),
+            (r#"{"x":"\ud800"}"#, serde_json::json!({ "x": "\u{fffd}" })),
+            (
+                r#"{"x":"\uDC00 \ud83d\ude00 \\ud800 1e400"}"#,
+                serde_json::json!({ "x": "\u{fffd} 😀 \\ud800 1e400" }),
+            ),
+            (r#"{"\ud800":1,"\ud801":2}"#, serde_json::json!({ "\u{fffd}": 2 })),
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+            assert_eq!(to_value(text.as_bytes()), Some(seen), "{text}");
+        }
+        let twice = check(r#"{"a":1e400,"b":{"\ud800":1,"\ud800":2}}"#);
+        assert!(matches!(twice, Err(InvalidJson::Refused { .. })), "{twice:?}");
+        let deep = format!("{}1e400{}", "[".repeat(65), "]".repeat(65));
+        assert!(matches!(check(&deep), Err(InvalidJson::Refused { .. })));
+        for text in
+            ["{\"x\":1e}", "{\"x\":01}", "{\"x\":\"\\u12\"}", "{\"x\":.5}", "{\"x\":+1}", "{\"x\":NaN}"]
+        {
+            assert!(matches!(check(text), Err(InvalidJson::Malformed(_))), "{text}");
+            assert_eq!(to_value(text.as_bytes()), None);
+        }
+    }
 
     #[test]
     fn a_key_that_stands_twice_is_named() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::coded::names;
+use crate::delivery::HeldBy;
 use crate::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 
 /// How many deliveries one replay sends at most, and unless it says less.
@@ -58,8 +59,11 @@ impl ReplayState {
 /// Which deliveries, or events, a replay is about. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayFilter {
-    /// With an event of this type.
+    /// With an event of this type, or of those below a name.
     pub event_type: Option<String>,
+    /// With an event that has this label, as `name:value`.
+    #[serde(default)]
+    pub label: Option<String>,
     /// With an event about this object.
     pub subject: Option<String>,
     /// Whose last attempt ended like this: the name of an error class.
@@ -109,16 +113,67 @@ pub struct Replay {
     pub delivered: u32,
     /// How many of those sent failed.
     pub failed: u32,
+    /// How many of those sent wait, and for what.
+    pub waiting: Waiting,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
+/// What waits of what a replay has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// For its turn, or its call is under way.
+    pub queued: u32,
+    /// For its next try, after one that failed.
+    pub retrying: u32,
+    /// For the endpoint, because something holds all of its deliveries.
+    pub held: u32,
+    /// What that is.
+    pub held_by: Option<HeldBy>,
+}
+
+impl Waiting {
+    /// How many that are.
+    pub fn total(&self) -> u32 {
+        self.queued + self.retrying + self.held
+    }
+}
+
+/// Where all deliveries of a replay are. They always add up to what matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub matched: u32,
+    /// Sent by the replay: delivered, failed, waiting, or withdrawn since.
+    pub sent: u32,
+    /// Delivered.
+    pub delivered: u32,
+    /// Failed again.
+    pub failed: u32,
+    /// Sent, and on their way.
+    pub waiting: u32,
+    /// Passed over: they had been sent, delivered or purged meanwhile.
+    pub skipped: u32,
+    /// Withdrawn: canceled, with the replay or by themselves.
+    pub withdrawn: u32,
+    /// Still to be sent.
+    pub remaining: u32,
+}
+
 impl Replay {
-    /// How many are still to be sent.
-    pub fn remaining(&self) -> u32 {
-        if self.state.is_ended() { 0 } else { self.matched.saturating_sub(self.sent + self.skipped) }
+    /// Where all of its deliveries are.
+    pub fn tally(&self) -> Tally {
+        let Self { delivered, failed, skipped, .. } = *self;
+        let waiting = self.waiting.total();
+        // The numbers are read one after the other while it goes on.
+        let sent = self.sent.max(delivered + failed + waiting);
+        let matched = self.matched.max(sent + skipped);
+        let left = matched - sent - skipped;
+        let (remaining, unsent) = if self.state.is_ended() { (0, left) } else { (left, 0) };
+        let withdrawn = sent - delivered - failed - waiting + unsent;
+        Tally { matched, sent, delivered, failed, waiting, skipped, withdrawn, remaining }
     }
 }
 
@@ -142,6 +197,40 @@ mod tests {
     use super::*;
     use crate::entropy::SeededEntropy as Seeded;
     use crate::ids::IdSource;
+
+    proptest::proptest! {
+        /// Whatever is read while a replay goes on, its numbers add up.
+        #[test]
+        fn the_numbers_of_a_replay_add_up(numbers: [u16; 8], state in 0_i64..5) {
+            let [matched, sent, skipped, delivered, failed, queued, retrying, held] = numbers.map(u32::from);
+            let (source, now) = (IdSource::new(), Timestamp::from_secs(1_000));
+            let replay = Replay {
+                id: ReplayId::next(&source, now, &Seeded::new(1)),
+                project: ProjectId::next(&source, now, &Seeded::new(2)),
+                tenant: TenantId::next(&source, now, &Seeded::new(3)),
+                endpoint: EndpointId::next(&source, now, &Seeded::new(4)),
+                mode: ReplayMode::All,
+                filter: ReplayFilter::default(),
+                rate_per_second: 1,
+                max: 1,
+                reason: String::new(),
+                state: ReplayState::from_code(state).expect("a state"),
+                detail: None,
+                matched,
+                sent,
+                skipped,
+                delivered,
+                failed,
+                waiting: Waiting { queued, retrying, held, held_by: None },
+                created_at: now,
+                updated_at: now,
+            };
+            let tally = replay.tally();
+            let all = tally.delivered + tally.failed + tally.waiting + tally.skipped + tally.withdrawn + tally.remaining;
+            proptest::prop_assert_eq!(tally.matched, all);
+            proptest::prop_assert!(tally.remaining == 0 || !replay.state.is_ended());
+        }
+    }
 
     #[test]
     fn the_delivery_of_a_missed_event_is_always_the_same_and_follows_the_event() {

@@ -82,6 +82,49 @@ impl Scenario {
         }
     }
 
+    /// How many calls it makes.
+    pub fn calls(self) -> usize {
+        match self {
+            Self::Duplicate | Self::OutOfOrder => 2,
+            Self::Delayed | Self::BadSignature | Self::OldTimestamp => 1,
+        }
+    }
+
+    /// What came of it, from the statuses that the calls were answered with;
+    /// `None` for a call that was not answered. What the receiver then did only
+    /// its owner sees.
+    ///
+    /// # Errors
+    /// Why the receiver is not safe.
+    pub fn judge(self, answers: &[Option<u16>]) -> Result<&'static str, String> {
+        let wants_refusal = matches!(self, Self::BadSignature | Self::OldTimestamp);
+        for (n, answer) in answers.iter().enumerate() {
+            let call = n + 1;
+            match answer {
+                None => return Err(format!("call {call} was not answered")),
+                Some(200..=299) if wants_refusal => {
+                    return Err(format!(
+                        "call {call} was taken, and should have been refused with 400 or 401"
+                    ));
+                }
+                Some(400 | 401 | 403) if wants_refusal => {}
+                Some(200..=299) => {}
+                Some(status) if wants_refusal => {
+                    return Err(format!("call {call} was answered {status}, not 400 or 401"));
+                }
+                Some(status) => return Err(format!("call {call} was answered {status}, not 2xx")),
+            }
+        }
+        Ok(match self {
+            Self::Duplicate => "both calls were taken; see for yourself that it acted once",
+            Self::OutOfOrder => {
+                "both calls were taken; see for yourself that it kept what the later one says"
+            }
+            Self::Delayed => "the call was taken",
+            Self::BadSignature | Self::OldTimestamp => "the call was refused",
+        })
+    }
+
     /// The scenario of a test event, if it has one.
     pub fn of(event: &Event) -> Option<Self> {
         event.labels.get(LABEL).filter(|_| event.test)?.parse().ok()
@@ -115,5 +158,28 @@ impl FromStr for Scenario {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_passes_that_takes_what_is_right_and_refuses_what_is_not() {
+        for (scenario, answers, passes) in [
+            (Scenario::Duplicate, vec![Some(204), Some(200)], true),
+            (Scenario::Duplicate, vec![Some(204), Some(409)], false),
+            (Scenario::OutOfOrder, vec![Some(204), None], false),
+            (Scenario::Delayed, vec![Some(200)], true),
+            (Scenario::Delayed, vec![Some(400)], false),
+            (Scenario::BadSignature, vec![Some(401)], true),
+            (Scenario::BadSignature, vec![Some(200)], false),
+            (Scenario::OldTimestamp, vec![Some(400)], true),
+            (Scenario::OldTimestamp, vec![Some(500)], false),
+            (Scenario::OldTimestamp, vec![None], false),
+        ] {
+            assert_eq!(scenario.judge(&answers).is_ok(), passes, "{scenario} {answers:?}");
+        }
     }
 }

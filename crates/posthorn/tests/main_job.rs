@@ -162,7 +162,7 @@ async fn a_rotated_secret_and_the_old_one_both_sign_during_the_overlap() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_replayed_to_where_the_endpoint_is_now() {
+async fn a_delivery_goes_on_and_is_replayed_to_where_the_endpoint_is_now() {
     let program = start().await;
     let api = program.api();
     let (old, new) =
@@ -172,21 +172,22 @@ async fn a_delivery_is_replayed_to_where_the_endpoint_is_now() {
     let event = api.publish("acme", "order.paid", "ord_1").await;
     let delivery = api.delivery_with_status(&event, "retrying").await;
     let path = format!("/v1/tenants/acme/endpoints/{endpoint}");
+    // What failed at the old place is tried at the new one at once.
     api.patch(&path, json!({ "url": new.url() })).await.expect(200);
-    let replay = format!("/v1/deliveries/{}/replay", delivery["id"].as_str().unwrap());
-    api.post(&replay, json!({})).await.expect(202);
     let request = new.wait_for(1).await.remove(0);
-    verify(&secret, &request);
-    assert_eq!(request.body, old.received()[0].body);
-    assert_eq!(request.header("posthorn-retry-reason"), "replay");
+    assert_eq!(request.header("posthorn-retry-reason"), "http_5xx");
+    let replay = format!("/v1/deliveries/{}/replay", delivery["id"].as_str().unwrap());
     api.delivery_with_status(&event, "delivered").await;
     api.post(&replay, json!({})).await.problem(409, "conflict");
     api.post(&replay, json!({ "force": true })).await.expect(202);
-    new.wait_for(2).await;
+    let request = new.wait_for(2).await.remove(1);
+    verify(&secret, &request);
+    assert_eq!(request.body, old.received()[0].body);
+    assert_eq!(request.header("posthorn-retry-reason"), "replay");
     let delivered = api.delivery_with_status(&event, "delivered").await;
     let attempts = api.attempts_of(&delivered).await;
     let triggers: Vec<_> = attempts.iter().map(|attempt| attempt["trigger"].as_str().unwrap()).collect();
-    assert_eq!(triggers, ["automatic", "manual", "manual"]);
+    assert_eq!(triggers, ["automatic", "automatic", "manual"]);
     api.patch(&path, json!({ "status": "paused" })).await.expect(200);
     api.post(&replay, json!({ "force": true })).await.problem(409, "conflict");
 }

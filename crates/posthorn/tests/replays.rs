@@ -166,6 +166,79 @@ async fn a_canceled_replay_sends_no_more_and_one_whose_endpoint_is_paused_waits(
     assert!(listed["next_cursor"].is_string());
 }
 
+/// The numbers of a replay, which always add up.
+#[track_caller]
+fn tally(replay: &Value) -> [u64; 6] {
+    let parts = ["delivered", "failed", "waiting", "skipped", "withdrawn", "remaining"];
+    let parts = parts.map(|name| replay[name].as_u64().unwrap_or_else(|| panic!("{name}: {replay}")));
+    assert_eq!(replay["matched"], parts.iter().sum::<u64>(), "{replay}");
+    let waits: u64 = replay["waiting_for"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    assert_eq!(waits, parts[2], "{replay}");
+    parts
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_replay_add_up_while_it_is_held_beside_others_and_when_it_is_canceled() {
+    let program = start().await;
+    let (receiver, refuses) = refusing().await;
+    let endpoint = endpoint_with_failures(&program, &receiver, 20).await;
+    let api = program.api();
+    let path = format!("/v1/tenants/acme/endpoints/{endpoint}");
+    let wish =
+        |rate: u32| json!({ "mode": "failed", "filter": { "endpoint": endpoint }, "rate_per_second": rate });
+    // Two that want the same: what one sends, the other passes over.
+    let first = api.post("/v1/replays", wish(1)).await.text("/id");
+    let second = api.post("/v1/replays", wish(1_000)).await;
+    assert_eq!(second.expect(202)["matched"], 20);
+    let [.., remaining] = tally(&second.expect(202));
+    assert_eq!(remaining, 20);
+    let all_sent = testkit::until("the second has sent everything", || async {
+        let stands = api.get(&format!("/v1/replays/{}", second.text("/id"))).await.expect(200).clone();
+        tally(&stands);
+        (stands["remaining"] == 0).then_some(stands)
+    })
+    .await;
+    let (sent, skipped) = (all_sent["sent"].as_u64().unwrap(), all_sent["skipped"].as_u64().unwrap());
+    assert_eq!(sent + skipped, 20, "{all_sent}");
+    assert!(skipped <= 2, "{all_sent}");
+    // Paused, what was sent and not delivered waits for that.
+    api.patch(&path, json!({ "status": "paused" })).await.expect(200);
+    refuses.store(false, Ordering::SeqCst);
+    let paused = api.get(&format!("/v1/replays/{first}")).await.expect(200);
+    let waiting = tally(&paused)[2];
+    if waiting > 0 {
+        assert_eq!(paused["waiting_for"], json!({ "paused": waiting }));
+    }
+    for id in [first, second.text("/id")] {
+        let canceled = api.post(&format!("/v1/replays/{id}/cancel"), json!({})).await;
+        if canceled.status == 200 {
+            let [.., remaining] = tally(&canceled.json());
+            assert_eq!(remaining, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_canceled_replay_withdraws_what_has_not_gone_out() {
+    let program = start().await;
+    let (receiver, refuses) = refusing().await;
+    let endpoint = endpoint_with_failures(&program, &receiver, 12).await;
+    refuses.store(false, Ordering::SeqCst);
+    let api = program.api();
+    let path = format!("/v1/tenants/acme/endpoints/{endpoint}");
+    // One call a second: all are sent by the replay at once, and wait for the limit.
+    api.patch(&path, json!({ "rate_limit_per_second": 1 })).await.expect(200);
+    let wish = json!({ "mode": "failed", "filter": { "endpoint": endpoint }, "rate_per_second": 1000 });
+    let id = api.post("/v1/replays", wish).await.text("/id");
+    receiver.wait_for(13).await;
+    let canceled = api.post(&format!("/v1/replays/{id}/cancel"), json!({})).await.expect(200).clone();
+    let [.., waiting, _, withdrawn, remaining] = tally(&canceled);
+    assert_eq!(remaining, 0);
+    assert!(withdrawn >= 8 && waiting <= 2, "{canceled}");
+    let withdrawn_ones = api.get(&format!("/v1/deliveries?replay={id}&status=canceled")).await.expect(200);
+    assert!(!withdrawn_ones["data"].as_array().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_replay_that_makes_no_sense_is_refused_and_changes_nothing() {
     let program = start().await;

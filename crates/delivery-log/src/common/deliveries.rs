@@ -62,20 +62,25 @@ async fn replay_if_allowed(
     let Some(delivery) = find(connection, view, id, now).await? else {
         return Ok(Outcome::Refused((Replayed::NotFound, None)));
     };
+    if delivery.test {
+        return Ok(Outcome::Refused((Replayed::Test, None)));
+    }
     if is_enabled(connection, delivery.endpoint).await? != Some(true) {
         return Ok(Outcome::Refused((Replayed::EndpointNotEnabled, None)));
     }
     if delivery.status == DeliveryStatus::Delivered && !force {
         return Ok(Outcome::Refused((Replayed::AlreadyDelivered, None)));
     }
-    if !replay(connection, &delivery, Trigger::Manual, now).await? {
+    if !replay(connection, &delivery, Trigger::Manual, now, now).await? {
         return Ok(Outcome::Refused((Replayed::NotFound, None)));
     }
-    Ok(Outcome::Done((Replayed::Due, Some(delivery.endpoint))))
+    let after = Box::new(find(connection, view, id, now).await?.unwrap_or(delivery));
+    let endpoint = after.endpoint;
+    Ok(Outcome::DoneTo(after.clone(), (Replayed::Due(after), Some(endpoint))))
 }
 
 /// Withdraws a delivery that waits; gives the endpoint whose lane is to be told.
-async fn cancel_if_waiting(
+pub(super) async fn cancel_if_waiting(
     connection: &mut Connection,
     view: View,
     id: DeliveryId,
@@ -89,7 +94,9 @@ async fn cancel_if_waiting(
         return Ok(Outcome::Refused((Canceled::AlreadyEnded, None)));
     }
     cancel(connection, &delivery, now).await?;
-    Ok(Outcome::Done((Canceled::Done, Some(delivery.endpoint))))
+    let after = Box::new(find(connection, view, id, now).await?.unwrap_or(delivery));
+    let endpoint = after.endpoint;
+    Ok(Outcome::DoneTo(after.clone(), (Canceled::Done(after), Some(endpoint))))
 }
 
 /// No retry is put off for longer: a day of `Retry-After`, and jitter.

@@ -163,9 +163,9 @@ struct Sealed {
 
 /// What an update changed that others have to know.
 struct Updated {
-    /// The URL or the credentials are others: what it answered before says
-    /// nothing any more.
-    moved: bool,
+    /// The URL or the credentials are others, or it was disabled: what it
+    /// answered before says nothing any more.
+    is_fresh: bool,
 }
 
 async fn update(
@@ -175,12 +175,13 @@ async fn update(
     expected: Timestamp,
 ) -> sqlx::Result<Option<Updated>> {
     let version = next_version(connection).await?;
-    let before =
-        sqlx::query("SELECT url FROM endpoints WHERE id = $1 AND updated_at = $2 AND deleted_at IS NULL")
-            .bind(new.id.0)
-            .bind(expected.as_micros())
-            .fetch_optional(&mut *connection)
-            .await?;
+    let before = sqlx::query(
+        "SELECT url, status FROM endpoints WHERE id = $1 AND updated_at = $2 AND deleted_at IS NULL",
+    )
+    .bind(new.id.0)
+    .bind(expected.as_micros())
+    .fetch_optional(&mut *connection)
+    .await?;
     let Some(before) = before else { return Ok(None) };
     sqlx::query(
         "UPDATE endpoints SET url = $1, description = $2, subscriptions = $3, payload = $4, timeout_ms = $5, \
@@ -206,13 +207,16 @@ async fn update(
     .bind(subscribed_at_text(new))
     .execute(&mut *connection)
     .await?;
-    let moved = sealed.changed || before.try_get::<&str, _>(0)? != new.url.as_str();
-    if moved {
+    let was_disabled = before.try_get::<&str, _>(1)? == EndpointStatus::Disabled.as_str();
+    let is_fresh = sealed.changed
+        || before.try_get::<&str, _>(0)? != new.url.as_str()
+        || (was_disabled && new.status != EndpointStatus::Disabled);
+    if is_fresh {
         lane_rows::lift_hold(connection, new.id).await?;
     }
     // What was held may go now.
     lanes::wake(connection, &[new.id], new.updated_at).await?;
-    Ok(Some(Updated { moved }))
+    Ok(Some(Updated { is_fresh }))
 }
 
 fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
@@ -222,6 +226,30 @@ fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
         sql.push(" AND tenant = ").push_bind(own.0);
     }
     sql
+}
+
+/// So many failed deliveries are made due in one transaction,
+const TRIED_AT_ONCE: i64 = 1_000;
+/// and so many times.
+const TRIED_TIMES: usize = 100;
+
+impl Store {
+    /// Makes what failed at an endpoint and waits for its next try due now: the
+    /// first hundred thousand, the rest keeps to its schedule.
+    async fn try_now(&self, endpoint: EndpointId) -> Result<()> {
+        let now = self.shared.surroundings.now().as_micros();
+        for _ in 0..TRIED_TIMES {
+            let made_due = self.edit(move |connection| {
+                let statement =
+                    sqlx::query(statements::TRY_NOW).bind(endpoint.0).bind(now).bind(TRIED_AT_ONCE);
+                async move { statement.execute(connection).await.map(|done| done.rows_affected()) }.boxed()
+            });
+            if made_due.await? < TRIED_AT_ONCE as u64 {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -289,10 +317,12 @@ impl Endpoints for Store {
         let updated = self
             .edit(move |connection| async move { update(connection, &new, sealed, expected).await }.boxed())
             .await?;
-        let hand_off = self.shared.hand_off.get();
         match &updated {
-            Some(Updated { moved: true }) => hand_off.lift_hold(endpoint.id),
-            Some(Updated { moved: false }) => hand_off.wake(&[endpoint.id]),
+            Some(Updated { is_fresh: true }) => {
+                self.try_now(endpoint.id).await?;
+                self.shared.hand_off.get().lift_hold(endpoint.id);
+            }
+            Some(Updated { is_fresh: false }) => self.shared.hand_off.get().wake(&[endpoint.id]),
             None => {}
         }
         Ok(updated.is_some())
@@ -397,6 +427,7 @@ impl Endpoints for Store {
             .boxed()
         })
         .await?;
+        self.try_now(id).await?;
         self.shared.hand_off.get().lift_hold(id);
         Ok(())
     }

@@ -4,7 +4,10 @@ use sqlx::QueryBuilder;
 
 use model::clock::Timestamp;
 use model::delivery::VisibleStatus;
+use model::event::Label;
+use model::event_type::Pattern;
 
+use super::rows::{self, SPACED_AFTER};
 use super::{Db, statements};
 use crate::View;
 use crate::deliveries::DeliveryFilter;
@@ -33,15 +36,29 @@ fn occurred(sql: &mut QueryBuilder<Db>, after: Option<Timestamp>, before: Option
     }
 }
 
+fn typed(sql: &mut QueryBuilder<Db>, event_type: Option<&Pattern>, label: Option<&Label>) {
+    match event_type {
+        None => {}
+        Some(Pattern::Exact(name)) => drop(sql.push(" AND e.type = ").push_bind(name.as_str().to_owned())),
+        Some(Pattern::Below(prefix)) => {
+            sql.push(" AND substr(e.type, 1, ").push_bind(prefix.len() as i32);
+            sql.push(") = ").push_bind(prefix.clone());
+        }
+    }
+    if let Some(Label { name, value }) = label {
+        // As it stands in the list of pairs; within a text its quotes would be escaped.
+        let pair = rows::to_json(&(name, value));
+        sql.push(" AND ").push(statements::PLACE_IN).push("(e.labels, ").push_bind(pair).push(") > 0");
+    }
+}
+
 /// Conditions on events `e`.
 pub(super) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilter) {
     sql.push(" WHERE e.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
         sql.push(" AND e.tenant = ").push_bind(tenant.0);
     }
-    if let Some(event_type) = &filter.event_type {
-        sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());
-    }
+    typed(sql, filter.event_type.as_ref(), filter.label.as_ref());
     if let Some(subject) = &filter.subject {
         sql.push(" AND e.subject = ").push_bind(subject.as_str().to_owned());
     }
@@ -61,9 +78,7 @@ pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &Delive
     if let Some(event) = filter.event {
         statements::of_event(sql, view, event);
     }
-    if let Some(event_type) = &filter.event_type {
-        sql.push(" AND e.type = ").push_bind(event_type.as_str().to_owned());
-    }
+    typed(sql, filter.event_type.as_ref(), filter.label.as_ref());
     if let Some(subject) = &filter.subject {
         sql.push(" AND e.subject = ").push_bind(subject.as_str().to_owned());
     }
@@ -77,6 +92,10 @@ pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &Delive
         sql.push(" AND d.last_status = ").push_bind(i64::from(http_status));
     }
     occurred(sql, filter.occurred_after, filter.occurred_before);
+    if filter.undelivered {
+        // All but what arrived (2) and what was withdrawn (4, or its endpoint is gone).
+        sql.push(" AND (d.status = 3 OR (d.status < 2 AND ep.deleted_at IS NULL))");
+    }
     statuses(sql, &filter.statuses, now);
 }
 
@@ -87,8 +106,10 @@ fn statuses(sql: &mut QueryBuilder<Db>, wanted: &[VisibleStatus], now: Timestamp
     // 3 is Trigger::Test, which passes holds.
     let held = format!(
         "(d.trigger <> 3 AND (ep.status <> 'enabled' OR t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL \
-         OR {} OR coalesce(l.hold_until, 0) > ",
-        statements::BEHIND
+         OR {behind} OR ({limited} AND d.due_at <= {}) OR coalesce(l.hold_until, 0) > ",
+        now.minus(SPACED_AFTER).as_micros(),
+        behind = statements::BEHIND,
+        limited = statements::LIMITED,
     );
     let live = "ep.deleted_at IS NULL AND ";
     sql.push(" AND (");

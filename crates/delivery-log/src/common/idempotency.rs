@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::Row as _;
 
+use model::delivery::Delivery;
 use model::ids::{EventId, ProjectId};
 use uuid::Uuid;
 
@@ -18,6 +19,8 @@ use crate::idempotency::{Claim, FirstAnswer, KeptAnswer, Once, Performed};
 pub(super) enum Outcome<T> {
     /// It was done, and its answer is kept.
     Done(T),
+    /// It was done to a delivery that stands so now, and its answer is kept.
+    DoneTo(Box<Delivery>, T),
     /// It was refused. Refusals are not remembered.
     Refused(T),
 }
@@ -51,7 +54,11 @@ impl Store {
                 }
                 match work(&mut *connection).await? {
                     Outcome::Done(result) => {
-                        keep(connection, &shared, project, once).await?;
+                        keep(connection, &shared, project, once, None).await?;
+                        Ok(Performed::First(result))
+                    }
+                    Outcome::DoneTo(delivery, result) => {
+                        keep(connection, &shared, project, once, Some(&delivery)).await?;
                         Ok(Performed::First(result))
                     }
                     Outcome::Refused(result) => Ok(Performed::First(result)),
@@ -147,10 +154,13 @@ async fn keep(
     shared: &Shared,
     project: ProjectId,
     once: Option<&Once>,
+    done_to: Option<&Delivery>,
 ) -> sqlx::Result<()> {
-    let Some(Once { claim, answer }) = once else { return Ok(()) };
+    let Some(Once { claim, answer, show }) = once else { return Ok(()) };
     let row = row_name(project, claim.key.as_str());
-    let sealed = shared.vault.seal(answer.body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
+    let shown = show.zip(done_to).map(|(show, delivery)| show(delivery));
+    let body = shown.as_ref().unwrap_or(&answer.body);
+    let sealed = shared.vault.seal(body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
     sqlx::query(
         "INSERT INTO idempotency_keys (project, key, fingerprint, status, location, sealed_body, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project, key) DO UPDATE SET \

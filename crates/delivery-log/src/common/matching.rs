@@ -61,7 +61,7 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
     };
     let entry = shared.configuration.event_type(publish.project, &publish.event_type);
     // Read once, and only if a filter looks at it.
-    let data = LazyCell::new(|| serde_json::from_slice(publish.data.as_bytes()).ok());
+    let data = LazyCell::new(|| publish.data.to_value());
     for live in endpoints {
         let candidate = || Candidate {
             event_type: &publish.event_type,

@@ -138,10 +138,20 @@ impl Quarantine for Store {
         Ok(Page::from_overfull(read, page.limit, |one: &Quarantined| one.id.0))
     }
 
-    async fn drop_quarantined(&self, view: View, id: QuarantineId) -> Result<bool> {
-        let now = self.shared.surroundings.now();
-        self.edit(move |connection| {
-            set(connection, view, id, "state = 0", QuarantineState::Dropped, None, now).boxed()
+    async fn drop_quarantined(
+        &self,
+        view: View,
+        id: QuarantineId,
+        now: Timestamp,
+        once: Option<Once>,
+    ) -> Result<Performed<bool>> {
+        self.edit_once(view.project, once, move |connection| {
+            async move {
+                let done =
+                    set(connection, view, id, "state = 0", QuarantineState::Dropped, None, now).await?;
+                Ok(if done { Outcome::Done(true) } else { Outcome::Refused(false) })
+            }
+            .boxed()
         })
         .await
     }
@@ -155,11 +165,23 @@ impl Quarantine for Store {
         .await
     }
 
-    async fn end_release(&self, view: View, id: QuarantineId, became: Option<EventId>) -> Result<()> {
-        let now = self.shared.surroundings.now();
+    async fn end_release(
+        &self,
+        view: View,
+        id: QuarantineId,
+        became: Option<EventId>,
+        now: Timestamp,
+        once: Option<Once>,
+    ) -> Result<()> {
         let state = if became.is_some() { QuarantineState::Released } else { QuarantineState::Held };
-        self.edit(move |connection| {
-            set(connection, view, id, "state = 1 AND event IS NULL", state, became, now).boxed()
+        self.edit_once(view.project, once, move |connection| {
+            async move {
+                let waits = "state = 1 AND event IS NULL";
+                let done = set(connection, view, id, waits, state, became, now).await?;
+                // What waits again may be released by the same request.
+                Ok(if done && became.is_some() { Outcome::Done(()) } else { Outcome::Refused(()) })
+            }
+            .boxed()
         })
         .await
         .map(|_| ())

@@ -18,15 +18,16 @@ use model::attempt::Trigger;
 use model::calls::Ordering;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
-use model::delivery::{Delivery, VisibleStatus};
+use model::delivery::{Delivery, HeldBy, VisibleStatus};
 use model::event::{Event, EventData};
-use model::event_type::EventType;
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
 use model::payload::PayloadForm;
-use model::replay::{MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, missing_delivery};
+use model::replay::{
+    MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting, missing_delivery,
+};
 
-use super::deliveries::is_enabled;
+use super::deliveries::{cancel_if_waiting, is_enabled};
 use super::events::{older_data, select_events};
 use super::idempotency::Outcome;
 use super::matching::{downgraded, would_get};
@@ -66,6 +67,7 @@ fn replay(row: &Row) -> sqlx::Result<Replay> {
         skipped: count(row, "skipped")?,
         delivered: count(row, "delivered")?,
         failed: count(row, "failed")?,
+        waiting: Waiting::default(),
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -83,7 +85,8 @@ fn parsed_filter<T>(text: Option<&String>, parse: impl Fn(&str) -> Option<T>) ->
 fn common(wanted: &ReplayFilter) -> sqlx::Result<EventFilter> {
     Ok(EventFilter {
         tenant: None,
-        event_type: parsed_filter(wanted.event_type.as_ref(), |text| EventType::parse(text).ok())?,
+        event_type: parsed_filter(wanted.event_type.as_ref(), |text| text.parse().ok())?,
+        label: parsed_filter(wanted.label.as_ref(), |text| text.parse().ok())?,
         subject: parsed_filter(wanted.subject.as_ref(), |text| Subject::parse(text).ok())?,
         occurred_after: wanted.occurred_after.map(Timestamp::from_micros),
         occurred_before: wanted.occurred_before.map(Timestamp::from_micros),
@@ -99,17 +102,20 @@ fn published(sql: &mut QueryBuilder<Db>, replay: &Replay) {
     if let Some(after) = replay.filter.published_after {
         sql.push(" AND e.created_at >= ").push_bind(after);
     }
-    // What comes after the replay is delivered without it.
-    sql.push(" AND e.created_at <= ").push_bind(replay.created_at.as_micros());
+    // What comes after the replay is delivered without it, and tests say
+    // nothing to the receiver's data.
+    sql.push(" AND e.created_at <= ").push_bind(replay.created_at.as_micros()).push(" AND NOT e.test");
 }
 
 /// Appends the conditions of a replay of deliveries.
 fn deliveries(sql: &mut QueryBuilder<Db>, replay: &Replay, now: Timestamp) -> sqlx::Result<()> {
-    let EventFilter { event_type, subject, occurred_after, occurred_before, .. } = common(&replay.filter)?;
+    let EventFilter { event_type, label, subject, occurred_after, occurred_before, .. } =
+        common(&replay.filter)?;
     let error_class = replay.filter.error_class.as_ref();
     let wanted = DeliveryFilter {
         endpoint: Some(replay.endpoint),
         event_type,
+        label,
         subject,
         occurred_after,
         occurred_before,
@@ -156,7 +162,6 @@ async fn next_events(
     let view = view_of(replay);
     let mut sql = select_events(view, &common(&replay.filter)?);
     published(&mut sql, replay);
-    sql.push(" AND NOT e.test");
     statements::page(&mut sql, Listed::Events, view, ascending(after, limit));
     let rows = sql.build().fetch_all(&mut *connection).await?;
     let events = rows.iter().map(rows::event).collect::<sqlx::Result<Vec<_>>>()?;
@@ -191,7 +196,7 @@ async fn is_wanted(
     let mut data = None;
     if live.endpoint.calls.filter.as_ref().is_some_and(model::filter::Filter::reads_data) {
         let bytes = read_data(connection, view, event.id).await?;
-        data = bytes.and_then(|data| serde_json::from_slice(data.as_bytes()).ok());
+        data = bytes.and_then(|data| data.to_value());
     }
     let data = LazyCell::new(|| data);
     Ok(would_get(live, entry, event, &data).ok())
@@ -285,25 +290,39 @@ async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::Result<bool>
 }
 
 /// What has become of the deliveries of a replay.
+#[derive(Debug, Clone, Copy, Default)]
 struct Ends {
     delivered: u32,
     failed: u32,
-    waiting: bool,
+    queued: u32,
+    retrying: u32,
 }
 
 async fn ends(connection: &mut Connection, id: ReplayId) -> sqlx::Result<Ends> {
     let rows = sqlx::query(statements::STATUSES_OF_REPLAY).bind(id.0).fetch_all(connection).await?;
-    let mut ends = Ends { delivered: 0, failed: 0, waiting: false };
+    let mut ends = Ends::default();
     for row in &rows {
         let many = count(row, "many")?;
         match count(row, "status")? {
+            0 => ends.queued += many,
+            1 => ends.retrying += many,
             2 => ends.delivered += many,
             3 => ends.failed += many,
-            4 => {}
-            _ => ends.waiting = true,
+            _ => {}
         }
     }
     Ok(ends)
+}
+
+/// What holds everything that waits for an endpoint.
+async fn held_by(
+    connection: &mut Connection,
+    endpoint: EndpointId,
+    now: Timestamp,
+) -> sqlx::Result<Option<HeldBy>> {
+    let row = sqlx::query(statements::HOLD_OF_ENDPOINT).bind(endpoint.0).fetch_optional(connection).await?;
+    let hold = row.map(|row| rows::hold_of_endpoint(&row, now)).transpose()?.flatten();
+    Ok(hold.map(|hold| hold.by))
 }
 
 /// A part that is being sent.
@@ -317,14 +336,33 @@ struct Part<'a> {
     skipped: u32,
 }
 
+/// Deliveries of a replay are due at moments so far apart: timers for each of
+/// many would cost more than they are worth.
+const STEP: Duration = Duration::from_millis(20);
+
+/// What a delivery is sent for when it is sent again. One that waits is hurried
+/// by a replay of many, and stays what it was: if that is canceled, it goes on.
+pub(super) fn replayed_by(delivery: &Delivery, trigger: Trigger) -> Trigger {
+    match delivery.status.is_waiting() && trigger == Trigger::Replay {
+        true => delivery.trigger,
+        false => trigger,
+    }
+}
+
 impl Part<'_> {
+    /// When the next one is due, by the pace of the replay.
+    fn due(&self) -> Timestamp {
+        let spaced = Duration::from_secs(1) * self.sent / self.replay.rate_per_second.max(1);
+        self.now.plus(STEP * (spaced.as_millis() / STEP.as_millis()) as u32)
+    }
+
     /// Sends again what was delivered or failed. Gives where it ended, if that
     /// was not the end of all.
     async fn send_again(&mut self, after: Option<Uuid>, room: u32) -> sqlx::Result<Option<Uuid>> {
         let page = next_deliveries(self.connection, self.replay, after, room, self.now).await?;
         for delivery in &page.rows {
             lock_delivery(self.connection, delivery.id).await?;
-            match moves::replay(self.connection, delivery, Trigger::Replay, self.now).await? {
+            match moves::replay(self.connection, delivery, Trigger::Replay, self.due(), self.now).await? {
                 true => self.note(delivery.id).await?,
                 false => self.skipped += 1,
             }
@@ -396,7 +434,7 @@ impl Part<'_> {
             form: &form,
             order: ordered.then(|| (event.ordering_key.as_str(), event.sequence)),
         };
-        moves::add(self.connection, &new, self.now).await?;
+        moves::add(self.connection, &new, self.due(), self.now).await?;
         Ok(Some(id))
     }
 
@@ -481,7 +519,8 @@ async fn advance(
     let progress = match (all_sent, enabled, live) {
         (true, _, _) => {
             let ends = ends(connection, id).await?;
-            let state = if ends.waiting { ReplayState::Running } else { ReplayState::Completed };
+            let is_waiting = ends.queued + ends.retrying > 0;
+            let state = if is_waiting { ReplayState::Running } else { ReplayState::Completed };
             Progress {
                 state,
                 detail: None,
@@ -519,22 +558,66 @@ async fn send_part(
         ReplayMode::Missing => part.send_missing(position, room).await?,
         ReplayMode::Failed | ReplayMode::All => part.send_again(position, room).await?,
     };
-    let (sent, skipped) = (part.sent, part.skipped);
+    let (sent, mut skipped) = (part.sent, part.skipped);
     let all_sent = next.is_none() || stands.sent + sent >= stands.max;
+    if all_sent {
+        // What had matched and does so no longer: somebody else has sent it.
+        skipped = stands.matched.saturating_sub(stands.sent + stands.skipped + sent).max(skipped);
+    }
     let wait = Duration::from_secs_f64(f64::from(sent) / f64::from(stands.rate_per_second.max(1)));
     let state = ReplayState::Running;
     Ok(Progress { state, detail: None, position: next, all_sent, sent, skipped, ends: None, wait })
 }
 
+/// So many deliveries are withdrawn in one transaction.
+const WITHDRAWN_AT_ONCE: i64 = 250;
+
 impl Store {
+    /// Withdraws what a replay has sent and what has not gone out, in pieces:
+    /// others are not kept waiting.
+    async fn withdraw(&self, view: View, replay: ReplayId) -> Result<()> {
+        loop {
+            let now = self.shared.surroundings.now();
+            let piece = self.edit(move |connection| {
+                async move {
+                    let unsent: Vec<Uuid> = sqlx::query_scalar(statements::UNSENT_OF_REPLAY)
+                        .bind(replay.0)
+                        .bind(WITHDRAWN_AT_ONCE)
+                        .fetch_all(&mut *connection)
+                        .await?;
+                    let mut withdrawn = Vec::with_capacity(unsent.len());
+                    for id in unsent.into_iter().map(DeliveryId) {
+                        let canceled = cancel_if_waiting(connection, view, id, now).await?;
+                        if let Outcome::DoneTo(_, (_, Some(endpoint))) = canceled {
+                            withdrawn.push((endpoint, id));
+                        }
+                    }
+                    Ok(withdrawn)
+                }
+                .boxed()
+            });
+            let withdrawn = piece.await?;
+            if withdrawn.is_empty() {
+                return Ok(());
+            }
+            let hand_off = self.shared.hand_off.get();
+            withdrawn.iter().for_each(|(endpoint, id)| hand_off.withdraw(*endpoint, *id));
+        }
+    }
+
     /// A replay that has not ended, with what has become of its deliveries.
     async fn with_ends(&self, stands: Replay) -> sqlx::Result<Replay> {
         if stands.state == ReplayState::Completed {
             return Ok(stands);
         }
         let mut reader = self.readers.acquire().await?;
-        let ends = ends(&mut reader, stands.id).await?;
-        Ok(Replay { delivered: ends.delivered, failed: ends.failed, ..stands })
+        let Ends { delivered, failed, queued, retrying } = ends(&mut reader, stands.id).await?;
+        let held_by = held_by(&mut reader, stands.endpoint, self.shared.surroundings.now()).await?;
+        let waiting = match held_by {
+            Some(_) => Waiting { held: queued + retrying, held_by, ..Waiting::default() },
+            None => Waiting { queued, retrying, ..Waiting::default() },
+        };
+        Ok(Replay { delivered, failed, waiting, ..stands })
     }
 }
 
@@ -592,7 +675,7 @@ impl Replays for Store {
 
     async fn set_replay(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
         let now = self.shared.surroundings.now();
-        self.edit(move |connection| {
+        let set = self.edit(move |connection| {
             async move {
                 let mut sql = visible(view);
                 sql.push(" AND id = ").push_bind(id.0).push(statements::FOR_UPDATE);
@@ -622,8 +705,12 @@ impl Replays for Store {
                 Ok(ReplaySet::Done)
             }
             .boxed()
-        })
-        .await
+        });
+        let set = set.await?;
+        if set == ReplaySet::Done && state == ReplayState::Canceled {
+            self.withdraw(view, id).await?;
+        }
+        Ok(set)
     }
 
     async fn due_replays(&self, now: Timestamp, limit: u32) -> Result<Vec<ReplayId>> {

@@ -1,6 +1,7 @@
 //! How values stand in columns, and back.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -15,9 +16,13 @@ use model::names::{OrderingKey, Subject, TenantHandle};
 use model::payload::PayloadForm;
 use model::retry::NextReason;
 
-use super::Row;
 use super::columns::int;
+use super::{Row, lane_rows};
 use crate::events::{StoredEvent, Unmatched};
+
+/// A delivery that is due for so long at an endpoint with a limit of calls is
+/// seen as held by it.
+pub(super) const SPACED_AFTER: Duration = Duration::from_secs(1);
 
 /// A column whose value should not be there.
 pub(super) fn broken(column: &'static str, cause: impl std::fmt::Display) -> sqlx::Error {
@@ -190,6 +195,9 @@ pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
     let held = waiting && trigger != Trigger::Test;
     let last_error = int(row, "last_error")?;
     let created_at = time(row, "created_at")?;
+    // A test stands before all that is held, at the beginning of time.
+    let due = time_option(row, "due_at")?.map(|due| due.max(created_at));
+    let hold = if held { hold(row, due, now)? } else { None };
     Ok(Delivery {
         id: DeliveryId(uuid(row, "id")?),
         project: ProjectId(uuid(row, "project")?),
@@ -200,15 +208,21 @@ pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
         event_type: parsed(row, "type", EventType::parse)?,
         subject: parsed(row, "subject", Subject::parse)?,
         occurred_at: time(row, "occurred_at")?,
+        test: flag(row, "test")?,
         payload: form(row)?,
         status,
-        hold: if held { hold(row, now)? } else { None },
+        hold,
+        endpoint_failed: match hold {
+            Some(_) => lane_rows::health(row)?.failing.and_then(|failing| failing.last()),
+            None => None,
+        },
         attempts: count(row, "attempts")?,
         trigger,
-        next_attempt_at: if waiting {
-            time_option(row, "due_at")?.map(|due| due.max(created_at))
-        } else {
-            None
+        next_attempt_at: match hold {
+            Some(Hold { until: None, .. }) => None,
+            _ if !waiting => None,
+            Some(Hold { until: Some(until), .. }) => due.map(|due| due.max(until)),
+            None => due,
         },
         last_error: last_error.and_then(ErrorClass::from_code),
         last_http_status: status_option(row, "last_status")?,
@@ -217,15 +231,27 @@ pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
     })
 }
 
-fn hold(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
+/// What holds a delivery that waits. One that is due for some time, at an
+/// endpoint with a limit of calls, waits for its turn.
+fn hold(row: &Row, due: Option<Timestamp>, now: Timestamp) -> sqlx::Result<Option<Hold>> {
+    if let Some(hold) = hold_of_endpoint(row, now)? {
+        return Ok(Some(hold));
+    }
+    if flag(row, "behind")? {
+        return Ok(Some(Hold { by: HeldBy::Order, until: None }));
+    }
+    let spaced = flag(row, "limited")? && due.is_some_and(|due| due <= now.minus(SPACED_AFTER));
+    Ok(spaced.then_some(Hold { by: HeldBy::RateLimit, until: None }))
+}
+
+/// What holds all that waits for an endpoint.
+pub(super) fn hold_of_endpoint(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
     if row.try_get::<&str, _>("endpoint_status")? != "enabled" || flag(row, "paused")? {
         return Ok(Some(Hold { by: HeldBy::Paused, until: None }));
     }
-    if let Some(until) = time_option(row, "hold_until")?.filter(|until| *until > now) {
-        let by = int(row, "hold_by")?.and_then(HeldBy::from_code).unwrap_or(HeldBy::RateLimit);
-        return Ok(Some(Hold { by, until: Some(until) }));
-    }
-    Ok(flag(row, "behind")?.then_some(Hold { by: HeldBy::Order, until: None }))
+    let Some(until) = time_option(row, "hold_until")?.filter(|until| *until > now) else { return Ok(None) };
+    let by = int(row, "hold_by")?.and_then(HeldBy::from_code).unwrap_or(HeldBy::RateLimit);
+    Ok(Some(Hold { by, until: Some(until) }))
 }
 
 pub(super) fn attempt(row: &Row) -> sqlx::Result<Attempt> {

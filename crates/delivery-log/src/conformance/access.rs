@@ -151,6 +151,7 @@ pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
             fingerprint: [fingerprint; 32],
             expires_at: scene.now().plus(Duration::from_secs(60)),
         },
+        show: None,
         answer: KeptAnswer {
             status: 201,
             location: Some("/v1/tenants/beta".to_owned()),

@@ -55,7 +55,8 @@ pub(super) async fn a_late_attempt_is_logged_and_changes_no_state(scene: Scene) 
     let id = scene.publish_one("ord_1").await;
     let lane = scene.take_lane().await;
     let ready = scene.claim(lane.epoch, 10).await;
-    let Performed::First(Canceled::Done) = scene.store.cancel(scene.view(), id, None).await.expect("cancels")
+    let Performed::First(Canceled::Done(_)) =
+        scene.store.cancel(scene.view(), id, None).await.expect("cancels")
     else {
         panic!("canceled");
     };
@@ -74,7 +75,7 @@ pub(super) async fn a_failed_delivery_is_replayed_on_a_fresh_schedule(scene: Sce
     assert_eq!(read(&scene, id).await.status, FAILED);
     assert!(scene.claim(lane.epoch, 10).await.is_empty());
     scene.advance(3600);
-    assert_eq!(replay(&scene, id, false).await, Replayed::Due);
+    assert!(matches!(replay(&scene, id, false).await, Replayed::Due(_)));
     let ready = scene.claim(lane.epoch, 10).await;
     assert_eq!(ready.len(), 1);
     assert_eq!((ready[0].id, ready[0].attempts, ready[0].trigger), (id, 1, Trigger::Manual));
@@ -85,8 +86,8 @@ pub(super) async fn a_failed_delivery_is_replayed_on_a_fresh_schedule(scene: Sce
 pub(super) async fn a_delivered_one_is_replayed_only_by_force(scene: Scene) {
     let lane = scene.take_lane().await;
     let id = scene.deliver(lane.epoch, "ord_1", 200, DeliveryStatus::Delivered).await;
-    assert_eq!(replay(&scene, id, false).await, Replayed::AlreadyDelivered);
-    assert_eq!(replay(&scene, id, true).await, Replayed::Due);
+    assert!(matches!(replay(&scene, id, false).await, Replayed::AlreadyDelivered));
+    assert!(matches!(replay(&scene, id, true).await, Replayed::Due(_)));
     assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);
 }
 
@@ -96,7 +97,7 @@ pub(super) async fn a_paused_endpoint_holds_its_deliveries_and_refuses_replays(s
     let held = read(&scene, id).await;
     assert_eq!(held.visible_status(), VisibleStatus::Held);
     assert_eq!(held.hold.map(|hold| (hold.by, hold.until)), Some((HeldBy::Paused, None)));
-    assert_eq!(replay(&scene, id, false).await, Replayed::EndpointNotEnabled);
+    assert!(matches!(replay(&scene, id, false).await, Replayed::EndpointNotEnabled));
     // New events wait there too.
     let newer = scene.publish_one("ord_2").await;
     assert_eq!(read(&scene, newer).await.visible_status(), VisibleStatus::Held);
@@ -111,12 +112,12 @@ pub(super) async fn a_paused_endpoint_holds_its_deliveries_and_refuses_replays(s
 pub(super) async fn a_canceled_delivery_is_never_claimed(scene: Scene) {
     let id = scene.publish_one("ord_1").await;
     let canceled = scene.store.cancel(scene.view(), id, None).await;
-    assert!(matches!(canceled, Ok(Performed::First(Canceled::Done))), "{canceled:?}");
+    assert!(matches!(canceled, Ok(Performed::First(Canceled::Done(_)))), "{canceled:?}");
     let lane = scene.take_lane().await;
     assert!(scene.claim(lane.epoch, 10).await.is_empty());
     let again = scene.store.cancel(scene.view(), id, None).await;
     assert!(matches!(again, Ok(Performed::First(Canceled::AlreadyEnded))), "{again:?}");
-    assert_eq!(replay(&scene, id, false).await, Replayed::Due);
+    assert!(matches!(replay(&scene, id, false).await, Replayed::Due(_)));
     assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);
 }
 
@@ -158,7 +159,7 @@ pub(super) async fn what_waits_for_a_deleted_endpoint_is_canceled(scene: Scene) 
     assert_eq!(scene.store.settle_held(scene.now(), 100).await.expect("settles"), 1);
     assert_eq!(read(&scene, id).await.status, DeliveryStatus::Canceled);
     assert_eq!(scene.store.settle_held(scene.now(), 100).await.expect("settles"), 0);
-    assert_eq!(replay(&scene, id, true).await, Replayed::EndpointNotEnabled);
+    assert!(matches!(replay(&scene, id, true).await, Replayed::EndpointNotEnabled));
 }
 
 pub(super) async fn what_was_held_for_too_long_expires(scene: Scene) {

@@ -3,21 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::attempt::{ErrorClass, Trigger};
 use model::calls::{CallOptions, Ordering};
-use model::delivery::{DeliveryStatus, HeldBy};
-use model::endpoint::{ClientCertificate, Credentials};
+use model::delivery::{DeliveryStatus, Failure, HeldBy, Hold, VisibleStatus};
+use model::endpoint::{ClientCertificate, Credentials, EndpointStatus};
+use model::entropy::NoJitter;
 use model::filter::Filter;
+use model::health::{Ended, Health};
 use model::ids::DeliveryId;
 use model::names::OrderingKey;
+use model::replay::{Replay, ReplayFilter, ReplayMode, ReplayState, Waiting};
 use model::retry::{MAX_POLICIES, RetryPolicy};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::scene::Scene;
+use crate::deliveries::{DeliveryFilter, Finished};
 use crate::events::{Publish, Published};
 use crate::idempotency::Performed;
 use crate::lanes::{Cursor, LOOKED_AT};
 use crate::policies::{NamedPolicy, PolicyRemoved, PolicySaved};
+use crate::surroundings::next_id;
 
 async fn publish(scene: &Scene, key: &str, subject: &str) -> DeliveryId {
     let ordering_key = Some(OrderingKey::parse(key).expect("a key"));
@@ -215,4 +222,137 @@ pub(super) async fn what_waits_is_given_the_time_of_a_jump_again(scene: Scene) {
     let ready = scene.claim(lane.epoch, 10).await;
     let since = |id| ready.iter().find(|ready| ready.id == id).map(|ready| ready.spent.since);
     assert_eq!((since(id), since(young)), (Some(scene.now()), Some(scene.now())));
+}
+
+pub(super) async fn what_failed_is_due_when_the_endpoint_is_reset_moved_or_enabled_again(scene: Scene) {
+    let waiting = scene.publish_one("ord_1").await;
+    let lane = scene.take_lane().await;
+    for way in ["reset", "moved", "enabled", "only described"] {
+        let ready = scene.claim(lane.epoch, 10).await;
+        let [ready] = ready.as_slice() else { panic!("one is due: {}", ready.len()) };
+        scene.store.finish(scene.finished(ready, 500, DeliveryStatus::Retrying)).await.expect("finishes");
+        assert!(scene.claim(lane.epoch, 10).await.is_empty(), "it waits for its next try");
+        match way {
+            "reset" => scene.store.reset_endpoint(scene.endpoint.id).await.expect("resets"),
+            "moved" => {
+                let url = "https://other.example/hook".parse().expect("a URL");
+                scene.change_endpoint(|endpoint| endpoint.url = url).await;
+            }
+            "enabled" => {
+                scene.set_status(EndpointStatus::Disabled).await;
+                scene.set_status(EndpointStatus::Enabled).await;
+            }
+            _ => scene.change_endpoint(|endpoint| endpoint.description = "the same".to_owned()).await,
+        }
+    }
+    assert!(scene.claim(lane.epoch, 10).await.is_empty(), "another description is no reason");
+    let delivery = scene.store.find_delivery(scene.view(), waiting).await.expect("reads").expect("is there");
+    assert_eq!((delivery.status, delivery.attempts), (DeliveryStatus::Retrying, 4));
+}
+
+pub(super) async fn what_a_limit_of_calls_spaces_is_seen_as_held_by_it(scene: Scene) {
+    scene.change_endpoint(|endpoint| endpoint.calls.rate_limit = std::num::NonZeroU32::new(1)).await;
+    let waiting = scene.publish_one("ord_1").await;
+    let read =
+        async || scene.store.find_delivery(scene.view(), waiting).await.expect("reads").expect("is there");
+    assert_eq!(read().await.hold, None, "it may be on its way already");
+    scene.advance(2);
+    let held = read().await;
+    assert_eq!(held.hold, Some(Hold { by: HeldBy::RateLimit, until: None }));
+    assert_eq!(held.next_attempt_at, None, "nobody knows when its turn is");
+    let listed = |status| DeliveryFilter { statuses: vec![status], ..Default::default() };
+    let count = async |filter| {
+        scene
+            .store
+            .list_deliveries(scene.view(), &filter, Default::default())
+            .await
+            .expect("lists")
+            .rows
+            .len()
+    };
+    assert_eq!(
+        (count(listed(VisibleStatus::Held)).await, count(listed(VisibleStatus::Queued)).await),
+        (1, 0)
+    );
+}
+
+pub(super) async fn a_held_delivery_says_until_when_and_what_the_endpoint_answered(scene: Scene) {
+    let first = scene.publish_one("ord_1").await;
+    let second = scene.publish_one("ord_2").await;
+    let lane = scene.take_lane().await;
+    let ready = scene.claim(lane.epoch, 1).await;
+    let mut health = Health::default();
+    for n in 0..5 {
+        let ended = Ended {
+            delivery: DeliveryId(Uuid::from_u128(n)),
+            event: ready[0].event.id,
+            trigger: Trigger::Automatic,
+            error_class: ErrorClass::Http5xx,
+            http_status: Some(503),
+            rejected: false,
+            hold_until: None,
+            under_way: 0,
+            at: scene.now(),
+        };
+        health.learn(&ended, &NoJitter);
+    }
+    let until = health.breaker.held_until().expect("it is open");
+    let failed = scene.finished(&ready[0], 503, DeliveryStatus::Retrying);
+    let failed = Finished { health: Some(health), ..Finished::clone(&failed) };
+    scene.store.finish(Arc::new(failed)).await.expect("finishes");
+    let held = scene.store.find_delivery(scene.view(), second).await.expect("reads").expect("is there");
+    assert_eq!((held.attempts, held.hold), (0, Some(Hold { by: HeldBy::Breaker, until: Some(until) })));
+    assert_eq!(held.next_attempt_at, Some(until), "not in the past");
+    assert_eq!(held.endpoint_failed, Some((ErrorClass::Http5xx, Some(503))));
+    // Everything that has not arrived is one list, held or not.
+    let undelivered = DeliveryFilter { undelivered: true, ..Default::default() };
+    let list = async || {
+        let page = scene.store.list_deliveries(scene.view(), &undelivered, Default::default()).await;
+        page.expect("lists").rows.iter().map(|delivery| delivery.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [second, first]);
+    scene.store.cancel(scene.view(), second, None).await.expect("cancels");
+    assert_eq!(list().await, [first], "what was withdrawn is not missing");
+}
+
+pub(super) async fn the_rate_of_a_replay_is_a_pace(scene: Scene) {
+    let lane = scene.take_lane().await;
+    let mut failed = Vec::new();
+    for n in 0..5 {
+        failed.push(scene.publish_one(&format!("ord_{n}")).await);
+        let ready = scene.claim(lane.epoch, 1).await;
+        let gone = DeliveryStatus::Failed(Failure::Permanent);
+        scene.store.finish(scene.finished(&ready[0], 400, gone)).await.expect("finishes");
+    }
+    let replay = Replay {
+        id: next_id!(model::ids::ReplayId, scene.surroundings),
+        project: scene.project.id,
+        tenant: scene.tenant.id,
+        endpoint: scene.endpoint.id,
+        mode: ReplayMode::Failed,
+        filter: ReplayFilter::default(),
+        rate_per_second: 10,
+        max: 100,
+        reason: String::new(),
+        state: ReplayState::Running,
+        detail: None,
+        matched: 5,
+        sent: 0,
+        skipped: 0,
+        delivered: 0,
+        failed: 0,
+        waiting: Waiting::default(),
+        created_at: scene.now(),
+        updated_at: scene.now(),
+    };
+    scene.store.create_replay(&replay, None).await.expect("is made");
+    scene.store.advance_replay(replay.id).await.expect("goes on");
+    let mut due = Vec::new();
+    for id in failed {
+        let delivery = scene.store.find_delivery(scene.view(), id).await.expect("reads").expect("is there");
+        due.push(delivery.next_attempt_at.expect("is due").since(scene.now()).as_millis());
+    }
+    assert_eq!(due, [0, 100, 200, 300, 400]);
+    let stands = scene.store.find_replay(scene.view(), replay.id).await.expect("reads").expect("is there");
+    assert_eq!(stands.waiting, Waiting { queued: 5, ..Waiting::default() });
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use model::endpoint::EndpointStatus;
-use model::event_type::EventType;
+use model::event::{Label, Labels};
+use model::event_type::{EventType, Pattern};
 use model::names::{IdempotencyKey, Subject};
 use uuid::Uuid;
 
 use super::scene::{Scene, event_of_type};
 use crate::View;
-use crate::events::{EventFilter, Published, Unmatched};
+use crate::events::{EventFilter, Publish, Published, Unmatched};
 use crate::idempotency::{Claim, KeySpace, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
 
@@ -155,12 +156,27 @@ pub(super) async fn lists_of_events_are_filtered_and_paged_in_both_orders(scene:
         scene.store.list_events(scene.view(), &filter, Default::default()).await.expect("lists").rows.len()
     };
     let sent = EventType::parse("order.sent").expect("a type");
-    assert_eq!(count(EventFilter { event_type: Some(sent), ..Default::default() }).await, 3);
+    assert_eq!(count(EventFilter { event_type: Some(Pattern::Exact(sent)), ..Default::default() }).await, 3);
+    for (pattern, many) in [("order.*", 7), ("*", 7), ("order.sent.*", 0), ("order_.*", 0), ("ord.*", 0)] {
+        let event_type = Some(pattern.parse::<Pattern>().expect("a pattern"));
+        assert_eq!(count(EventFilter { event_type, ..Default::default() }).await, many, "{pattern}");
+    }
     let subject = Subject::parse("ord_0").expect("a subject");
     assert_eq!(count(EventFilter { subject: Some(subject), ..Default::default() }).await, 2);
     let now = Some(scene.now());
     assert_eq!(count(EventFilter { occurred_after: now, ..Default::default() }).await, 1);
     assert_eq!(count(EventFilter { occurred_before: now, ..Default::default() }).await, 6);
+    for (subject, labels) in
+        [("eu", [("zone", "eu"), ("a", "b")]), ("odd", [("x", "\"],[\"zone\",\"eu"), ("zo", "ne:eu")])]
+    {
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let labels = Labels::parse(labels).expect("labels");
+        scene.store.publish(Publish { labels, ..scene.event(subject) }).await.expect("publishes");
+    }
+    for (label, many) in [("zone:eu", 1), ("a:b", 1), ("zone:e", 0), ("a:", 0), ("zo:ne:eu", 1)] {
+        let label = Some(label.parse::<Label>().expect("a label"));
+        assert_eq!(count(EventFilter { label, ..Default::default() }).await, many);
+    }
 }
 
 pub(super) async fn what_belongs_to_others_is_not_found(scene: Scene) {

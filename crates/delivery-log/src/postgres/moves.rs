@@ -8,6 +8,7 @@ use model::delivery::{Delivery, DeliveryStatus};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
 use model::payload::PayloadForm;
 
+use super::replays::replayed_by;
 use super::{lanes, rows};
 
 /// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
@@ -16,8 +17,10 @@ pub(super) async fn replay(
     connection: &mut PgConnection,
     delivery: &Delivery,
     trigger: Trigger,
+    due: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
+    let trigger = replayed_by(delivery, trigger);
     let kept = sqlx::query("SELECT 1 FROM events WHERE id = $1 FOR KEY SHARE").bind(delivery.event.0);
     if kept.fetch_optional(&mut *connection).await?.is_none() {
         return Ok(false);
@@ -25,14 +28,14 @@ pub(super) async fn replay(
     let sql = match delivery.status.is_waiting() {
         // What is in an owner's hands is due already, and may be under way.
         true => {
-            "UPDATE waiting SET due_at = $2, trigger = $3, updated_at = $2 WHERE id = $1 AND claimed IS NULL"
+            "UPDATE waiting SET due_at = $4, trigger = $3, updated_at = $2 WHERE id = $1 AND claimed IS NULL"
         }
         false => {
             "WITH ended AS (DELETE FROM deliveries WHERE id = $1 RETURNING *) \
              INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
              updated_at, attempts, tries, rejections, status, trigger, last_error, last_status, payload, public_url, \
              order_key, order_sequence) \
-             SELECT id, project, tenant, endpoint, event, $2, $2, created_at, $2, attempts, 0, 0, 0, $3, \
+             SELECT id, project, tenant, endpoint, event, $4, $2, created_at, $2, attempts, 0, 0, 0, $3, \
              last_error, last_status, payload, public_url, order_key, order_sequence FROM ended"
         }
     };
@@ -40,6 +43,7 @@ pub(super) async fn replay(
         .bind(delivery.id.0)
         .bind(now.as_micros())
         .bind(trigger.code() as i16)
+        .bind(due.as_micros())
         .execute(&mut *connection)
         .await?;
     lanes::wake(connection, &[delivery.endpoint], now).await?;
@@ -57,12 +61,17 @@ pub(super) struct Missed<'a> {
     pub(super) order: Option<(&'a str, u64)>,
 }
 
-/// Adds it, due now.
-pub(super) async fn add(connection: &mut PgConnection, new: &Missed<'_>, now: Timestamp) -> sqlx::Result<()> {
+/// Adds it, due at `due`.
+pub(super) async fn add(
+    connection: &mut PgConnection,
+    new: &Missed<'_>,
+    due: Timestamp,
+    now: Timestamp,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
          updated_at, attempts, tries, rejections, status, trigger, payload, public_url, order_key, order_sequence) \
-         SELECT $1, project, tenant, $2, id, $3, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
+         SELECT $1, project, tenant, $2, id, $11, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
          FROM events WHERE id = $9 AND project = $10 FOR KEY SHARE",
     )
     .bind(new.id.0)
@@ -75,6 +84,7 @@ pub(super) async fn add(connection: &mut PgConnection, new: &Missed<'_>, now: Ti
     .bind(new.order.map(|(_, sequence)| sequence as i64))
     .bind(new.event.0)
     .bind(new.project.0)
+    .bind(due.as_micros())
     .execute(&mut *connection)
     .await?;
     lanes::wake(connection, &[new.endpoint], now).await

@@ -9,23 +9,26 @@ use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
 use model::payload::PayloadForm;
 
 use super::lanes;
+use super::replays::replayed_by;
 
-/// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
-/// Tells whether the delivery is still there: with one writer, it is.
+/// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due
+/// then too, and stays what it was under a replay of many. Tells whether the delivery is still there: with one writer, it is.
 pub(super) async fn replay(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
     trigger: Trigger,
+    due: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
+    let trigger = replayed_by(delivery, trigger);
     let sql = match delivery.status.is_waiting() {
         // What is in an owner's hands is due already, and may be under way.
         true => {
-            "UPDATE deliveries SET due_at = ?1, trigger = ?2, updated_at = ?1 \
+            "UPDATE deliveries SET due_at = ?5, trigger = ?2, updated_at = ?1 \
              WHERE project = ?3 AND id = ?4 AND claimed IS NULL"
         }
         false => {
-            "UPDATE deliveries SET status = 0, failure = NULL, due_at = ?1, claimed = NULL, tries = 0, \
+            "UPDATE deliveries SET status = 0, failure = NULL, due_at = ?5, claimed = NULL, tries = 0, \
              rejections = 0, schedule_since = ?1, trigger = ?2, updated_at = ?1 WHERE project = ?3 AND id = ?4"
         }
     };
@@ -34,6 +37,7 @@ pub(super) async fn replay(
         .bind(trigger.code())
         .bind(delivery.project.0)
         .bind(delivery.id.0)
+        .bind(due.as_micros())
         .execute(&mut *connection)
         .await?;
     lanes::wake(connection, &[delivery.endpoint], now).await?;
@@ -51,16 +55,17 @@ pub(super) struct Missed<'a> {
     pub(super) order: Option<(&'a str, u64)>,
 }
 
-/// Adds it, due now.
+/// Adds it, due at `due`.
 pub(super) async fn add(
     connection: &mut SqliteConnection,
     new: &Missed<'_>,
+    due: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO deliveries (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
          updated_at, attempts, tries, rejections, status, trigger, payload, public_url, order_key, order_sequence) \
-         SELECT $1, project, tenant, $2, position, $3, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
+         SELECT $1, project, tenant, $2, position, $11, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
          FROM events WHERE id = $9 AND project = $10",
     )
     .bind(new.id.0)
@@ -73,6 +78,7 @@ pub(super) async fn add(
     .bind(new.order.map(|(_, sequence)| sequence as i64))
     .bind(new.event.0)
     .bind(new.project.0)
+    .bind(due.as_micros())
     .execute(&mut *connection)
     .await?;
     lanes::wake(connection, &[new.endpoint], now).await

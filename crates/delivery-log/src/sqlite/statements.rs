@@ -33,14 +33,26 @@ pub(super) use behind;
 /// The same, in conditions on deliveries `d`.
 pub(super) const BEHIND: &str = behind!("d");
 
+/// Whether an endpoint `ep` has a limit of calls.
+macro_rules! limited {
+    () => {
+        "json_extract(ep.options, '$.rate_limit') IS NOT NULL"
+    };
+}
+
+/// The same, in conditions on endpoints `ep`.
+pub(super) const LIMITED: &str = limited!();
+
 /// A delivery with all that says how it stands, for `rows::delivery`.
 pub(super) const DELIVERIES: &str = concat!(
     "SELECT d.project, d.id, d.tenant, d.endpoint, d.payload, \
     d.public_url, d.status, d.failure, d.due_at, d.attempts, d.trigger, d.last_error, d.last_status, \
-    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, t.handle, \
-    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until, l.hold_by, \
+    d.created_at, d.updated_at, e.id AS event_id, e.type, e.subject, e.occurred_at, e.test, t.handle, \
+    ep.status AS endpoint_status, ep.deleted_at AS endpoint_deleted_at, l.hold_until, l.hold_by, l.health, \
     CASE WHEN t.paused_at IS NULL AND p.paused_at IS NULL THEN 0 ELSE 1 END AS paused, \
     CASE WHEN ",
+    limited!(),
+    " THEN 1 ELSE 0 END AS limited, CASE WHEN ",
     behind!("d"),
     " THEN 1 ELSE 0 END AS behind \
     FROM deliveries d \
@@ -51,20 +63,30 @@ pub(super) const DELIVERIES: &str = concat!(
     LEFT JOIN lanes l ON l.endpoint = d.endpoint"
 );
 
+/// What may hold all that waits for an endpoint, for `rows::hold_of_endpoint`.
+pub(super) const HOLD_OF_ENDPOINT: &str = "SELECT ep.status AS endpoint_status, l.hold_until, l.hold_by, \
+    CASE WHEN t.paused_at IS NULL AND p.paused_at IS NULL THEN 0 ELSE 1 END AS paused \
+    FROM endpoints ep JOIN tenants t ON t.id = ep.tenant JOIN projects p ON p.id = ep.project \
+    LEFT JOIN lanes l ON l.endpoint = ep.id WHERE ep.id = $1";
+
 /// How much an endpoint got of an event type since a time.
 pub(super) const USAGE: &str = "SELECT count(*) AS many, max(u.created_at) AS last_at FROM (\
     SELECT d.created_at FROM deliveries d JOIN events e ON e.position = d.event \
     WHERE d.project = $1 AND d.endpoint = $2 AND e.type = $3 AND d.created_at >= $4 \
     ORDER BY d.position DESC LIMIT $5) u";
 
-/// The attempts of late of an endpoint, the newest first.
+/// The attempts of late of an endpoint, the newest first, without tests (3).
 pub(super) const RECENT_ATTEMPTS: &str = "SELECT a.started_at, a.total_us, a.error_class, a.http_status, \
     a.error_detail \
     FROM (SELECT id FROM deliveries WHERE endpoint = $1 ORDER BY position DESC LIMIT $2) d \
-    JOIN attempts a ON a.delivery = d.id ORDER BY a.started_at DESC LIMIT $2";
+    JOIN attempts a ON a.delivery = d.id AND a.trigger <> 3 ORDER BY a.started_at DESC LIMIT $2";
 
 /// How many deliveries wait for an endpoint, up to a number.
 pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE endpoint = $1 AND due_at IS NOT NULL LIMIT $2) counted";
+
+/// Some of what failed and waits for its next try is due now.
+pub(super) const TRY_NOW: &str = "UPDATE deliveries SET due_at = $2 WHERE position IN (SELECT position \
+    FROM deliveries WHERE endpoint = $1 AND claimed IS NULL AND due_at > $2 AND attempts > 0 LIMIT $3)";
 
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \
@@ -94,6 +116,14 @@ pub(super) const LOCK_DUE_REPLAY: &str =
 pub(super) const STATUSES_OF_REPLAY: &str = "SELECT d.status, count(*) AS many FROM replayed r \
     JOIN replays j ON j.id = r.replay JOIN deliveries d ON d.project = j.project AND d.id = r.delivery \
     WHERE r.replay = $1 GROUP BY d.status";
+
+/// What a replay (trigger 1) has sent and what has not been called for since.
+pub(super) const UNSENT_OF_REPLAY: &str = "SELECT d.id FROM replayed r JOIN replays j ON j.id = r.replay \
+    JOIN deliveries d ON d.project = j.project AND d.id = r.delivery \
+    WHERE r.replay = $1 AND d.status = 0 AND d.trigger = 1 LIMIT $2";
+
+/// The function that gives the place of a text within another; 0 for none.
+pub(super) const PLACE_IN: &str = "instr";
 
 /// Which events from `first` to `last` have a delivery to an endpoint.
 pub(super) fn events_at(

@@ -17,7 +17,7 @@ use super::{CLAIM, Kind, Standing, Terms};
 use crate::limits::InFlightLimit;
 
 /// How many rounds of calls are claimed at a time.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 /// So many tests may be under way beyond the limit.
 const TESTS_BESIDE: usize = 4;
 
@@ -326,7 +326,9 @@ impl Lane {
         self.under_way -= 1;
         self.unrecorded += 1;
         self.last_busy = ended.at;
-        self.limit.learn(ended.error_class, took);
+        if ended.trigger != Trigger::Test {
+            self.limit.learn(ended.error_class, took);
+        }
         let was_clean = self.health.is_clean();
         let findings = self.health.learn(&Ended { under_way: self.under_way, ..*ended }, entropy);
         if findings.contains(&Finding::BreakerClosed) {

@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     }
     let expected = key.updated_at;
     incoming.check_if_match(expected)?;
-    let wanted: RotateKey = text.parse()?;
+    let wanted: RotateKey = text.parse_if_any()?;
     let overlap_until = api.now().plus(overlap(wanted.overlap_seconds)?);
     let token = ApiToken::generate(api.surroundings.entropy.as_ref());
     let after = ApiKey { updated_at: api.change_time(expected), ..key };

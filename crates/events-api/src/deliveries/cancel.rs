@@ -2,14 +2,13 @@
 
 use actix_web::{HttpResponse, web};
 use delivery_log::deliveries::Canceled;
-use delivery_log::idempotency::Performed;
 use model::access::Scope;
+use model::delivery::Delivery;
 
-use super::{accepted, missing, parse_id};
+use super::{Begun, begin, missing, parse_id, settle};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::{Prepared, repeated};
+use crate::incoming::Incoming;
 use crate::problem::{Code, Problem};
 
 /// Withdraws a delivery that waits. A call that is under way is not cut.
@@ -24,34 +23,15 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
-    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
-    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
-        return Ok(answer);
-    }
-    let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
-    incoming.check_if_match(before.updated_at)?;
-    let kept = serde_json::json!({ "id": id.to_string(), "status": "canceled" });
-    let prepared = Prepared::new(
-        &api,
-        (&incoming, &caller, None),
-        &text,
-        202,
-        Some(format!("/v1/deliveries/{id}")),
-        &kept,
-    )?;
-    let canceled = api.store.cancel(caller.view(), id, prepared.once()).await?;
-    match canceled {
-        Performed::First(canceled) => {
-            check(canceled)?;
-            accepted(&api, &caller, id, false).await
-        }
-        repeated => prepared.settle(repeated, check),
+    match begin(&api, &caller, id, &mut incoming).await? {
+        Begun::Repeated(answer) => Ok(answer),
+        Begun::New(_, once) => settle(api.store.cancel(caller.view(), id, once).await?, check),
     }
 }
 
-fn check(canceled: Canceled) -> Result<(), Problem> {
+fn check(canceled: Canceled) -> Result<Box<Delivery>, Problem> {
     match canceled {
-        Canceled::Done => Ok(()),
+        Canceled::Done(delivery) => Ok(delivery),
         Canceled::AlreadyEnded => {
             Err(Problem::new(Code::Conflict, "it has been delivered, has failed, or was canceled before"))
         }

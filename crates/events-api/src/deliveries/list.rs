@@ -5,7 +5,8 @@ use delivery_log::deliveries::DeliveryFilter;
 use model::access::Scope;
 use model::attempt::ErrorClass;
 use model::delivery::VisibleStatus;
-use model::event_type::EventType;
+use model::event::Label;
+use model::event_type::Pattern;
 use model::ids::{EndpointId, ReplayId};
 use model::names::{Subject, TenantHandle};
 
@@ -20,8 +21,10 @@ use crate::query::Query;
 /// Lists deliveries, newest first.
 #[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
-        ("tenant" = Option<String>, Query), ("endpoint" = Option<String>, Query), ("type" = Option<String>, Query),
-        ("subject" = Option<String>, Query), ("status" = Option<String>, Query), ("replay" = Option<String>, Query),
+        ("tenant" = Option<String>, Query), ("endpoint" = Option<String>, Query), ("type" = Option<String>, Query, description = "A type, or all below a name: `order.*`"),
+        ("label" = Option<String>, Query, description = "`region:eu`"),
+        ("subject" = Option<String>, Query), ("status" = Option<String>, Query),
+        ("undelivered" = Option<bool>, Query, description = "`true`: all that has not arrived and was not withdrawn"), ("replay" = Option<String>, Query),
         ("error_class" = Option<String>, Query), ("http_status" = Option<u16>, Query),
         ("occurred_after" = Option<String>, Query), ("occurred_before" = Option<String>, Query)),
     responses((status = 200, body = api_types::DeliveryPage)))]
@@ -31,22 +34,24 @@ pub(crate) async fn handle(
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesRead).await?;
-    let mut query = Query::parse(incoming.query())?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
     let tenant = query.take("tenant", TenantHandle::parse);
     let mut filter = DeliveryFilter {
         tenant: None,
         endpoint: query.take("endpoint", str::parse::<EndpointId>),
         event: None,
-        event_type: query.take("type", EventType::parse),
+        event_type: query.take("type", str::parse::<Pattern>),
+        label: query.take("label", str::parse::<Label>),
         subject: query.take("subject", Subject::parse),
         replay: query.take("replay", str::parse::<ReplayId>),
         statuses: query.several("status", str::parse::<VisibleStatus>),
+        undelivered: query.flag("undelivered"),
         error_class: query.take("error_class", str::parse::<ErrorClass>),
         http_status: query.take("http_status", str::parse::<u16>),
         occurred_after: query.time("occurred_after"),
         occurred_before: query.time("occurred_before"),
     };
-    let request = query.list(incoming.query(), &[])?;
+    let request = query.list(&[])?;
     if let Some(handle) = tenant {
         filter.tenant = Some(api.tenant(&caller, handle.as_str()).await?.id);
     }

@@ -37,7 +37,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesRead).await?;
     let id = parse_id(&path)?;
-    let request = Query::parse(incoming.query())?.list_in(Order::Ascending, incoming.query(), &[])?;
+    let request = Query::parse(incoming.path(), incoming.query())?.list_in(Order::Ascending, &[])?;
     let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     Ok(rows.into_answer(incoming.path()))
 }
 
-fn present(attempt: Attempt) -> api_types::Attempt {
+pub(crate) fn present(attempt: Attempt) -> api_types::Attempt {
     let milliseconds = |span: Duration| span.as_micros() as f64 / 1_000.0;
     let http_status = attempt.http_status();
     let (headers, body, truncated) = match attempt.answer {

@@ -3,14 +3,13 @@
 use actix_web::{HttpResponse, web};
 use api_types::ReplayRequest;
 use delivery_log::deliveries::Replayed;
-use delivery_log::idempotency::Performed;
 use model::access::Scope;
+use model::delivery::Delivery;
 
-use super::{accepted, missing, parse_id};
+use super::{Begun, begin, missing, parse_id, settle};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::once::{Prepared, repeated};
+use crate::incoming::Incoming;
 use crate::problem::{Code, Problem};
 
 /// Sends the same delivery again: the same event id and bytes, to the
@@ -26,39 +25,23 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
-    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
-    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
-        return Ok(answer);
-    }
-    let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
-    incoming.check_if_match(before.updated_at)?;
-    let wanted: ReplayRequest = text.parse()?;
-    let kept = serde_json::json!({ "id": id.to_string(), "status": "queued" });
-    let prepared = Prepared::new(
-        &api,
-        (&incoming, &caller, None),
-        &text,
-        202,
-        Some(format!("/v1/deliveries/{id}")),
-        &kept,
-    )?;
-    let replayed = api.store.replay(caller.view(), id, wanted.force, prepared.once()).await?;
-    match replayed {
-        Performed::First(replayed) => {
-            check(replayed)?;
-            accepted(&api, &caller, id, false).await
+    match begin(&api, &caller, id, &mut incoming).await? {
+        Begun::Repeated(answer) => Ok(answer),
+        Begun::New(text, once) => {
+            let wanted: ReplayRequest = text.parse_if_any()?;
+            settle(api.store.replay(caller.view(), id, wanted.force, once).await?, check)
         }
-        repeated => prepared.settle(repeated, check),
     }
 }
 
-fn check(replayed: Replayed) -> Result<(), Problem> {
+fn check(replayed: Replayed) -> Result<Box<Delivery>, Problem> {
     let conflict = |detail: &str| Err(Problem::new(Code::Conflict, detail));
     match replayed {
-        Replayed::Due => Ok(()),
+        Replayed::Due(delivery) => Ok(delivery),
         Replayed::AlreadyDelivered => {
             conflict("it was delivered; send {\"force\":true} to send it again all the same")
         }
+        Replayed::Test => conflict("it is a test; POST …/{endpoint}/test sends another one"),
         Replayed::EndpointNotEnabled => {
             conflict("its endpoint is paused, disabled or deleted; enable the endpoint first")
         }

@@ -63,7 +63,7 @@ async fn try_on_last(
     for stored in page.rows.into_iter().filter(|stored| !stored.event.test) {
         let event = stored.event;
         let data = api.store.read_data(caller.view(), event.id).await?;
-        let data = data.and_then(|data| serde_json::from_slice(data.as_bytes()).ok());
+        let data = data.and_then(|data| data.to_value());
         let candidate = Candidate {
             event_type: &event.event_type,
             subject: &event.subject,

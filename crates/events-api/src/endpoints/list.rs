@@ -35,7 +35,7 @@ pub(crate) async fn show(
     tenant: &Tenant,
     incoming: &Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let request = Query::parse(incoming.path(), incoming.query())?.list(&[])?;
     let found = api.store.list_endpoints(caller.view(), tenant.id, request.page).await?;
     Ok(page::answer(incoming.path(), &request, found.map(|secret| present(api, tenant, &secret.endpoint))))
 }

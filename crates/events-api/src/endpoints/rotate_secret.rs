@@ -40,7 +40,7 @@ pub(crate) async fn handle(
         return Ok(answer);
     }
     incoming.check_if_match(before.endpoint.updated_at)?;
-    let wanted: RotateSecret = text.parse()?;
+    let wanted: RotateSecret = text.parse_if_any()?;
     let secret = choose_secret(&api, wanted.secret.as_deref())?;
     let overlap = overlap(wanted.overlap_seconds)?;
     let expected = before.endpoint.updated_at;

@@ -1,33 +1,46 @@
 //! `POST /v1/tenants/{tenant}/endpoints/{endpoint}/test`
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
-use api_types::{ScenarioAnswer, TestRequest};
+use api_types::{ScenarioAnswer, TestAnswer, TestRequest};
 use delivery_log::events::{Publish, Published};
+use delivery_log::page::{Order, PageRequest};
 use model::access::Scope;
+use model::attempt::Attempt;
 use model::endpoint::Endpoint;
 use model::event::{EventData, OlderData};
 use model::event_type::EventType;
 use model::ids::DeliveryId;
 use model::names::Subject;
 use model::scenario::{DELAY, Scenario};
+use tokio::time::Instant;
 
 use super::find;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::deliveries;
+use crate::deliveries::list_attempts::present;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::problem::Problem;
+use crate::query::Query;
 
+/// How long a caller may wait for what the receiver answers, in seconds.
+const MAX_WAIT_SECS: u64 = 30;
+/// How often the log is asked meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The type of a test, unless one is named.
 const TEST_TYPE: &str = "posthorn.test";
 /// What a test carries.
 const TEST_DATA: &str = r#"{"message":"This is a test of your endpoint."}"#;
 
 /// Calls the endpoint with a test event, also while it is paused: once, or as
-/// a scenario says that proves how safe the receiver is.
+/// a scenario says that proves how safe the receiver is. With `wait`, the
+/// answer says what came of it.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)), request_body = TestRequest,
-    responses((status = 202, body = api_types::Delivery)))]
+    params(("tenant" = String, Path), ("endpoint" = String, Path),
+        ("wait" = Option<u64>, Query, description = "For how many seconds to wait for the receiver's answer, 1 to 30")),
+    request_body = TestRequest, responses((status = 202, body = TestAnswer)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -38,8 +51,19 @@ pub(crate) async fn handle(
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
+    let wait = query.take("wait", |value| match value.parse::<u64>() {
+        Ok(secs) if (1..=MAX_WAIT_SECS).contains(&secs) => Ok(Duration::from_secs(secs)),
+        _ => Err(format!("must be a number of seconds from 1 to {MAX_WAIT_SECS}")),
+    });
+    query.finish()?;
+    if wait.is_some() {
+        // The answer shows what the receiver says.
+        caller.require(Scope::DeliveriesRead)?;
+    }
+    let wait = wait.unwrap_or_default();
     let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
-    let wanted: TestRequest = text.parse()?;
+    let wanted: TestRequest = text.parse_if_any()?;
     let event_type = EventType::parse(wanted.event_type.as_deref().unwrap_or(TEST_TYPE))
         .map_err(|error| Problem::invalid("/type", "invalid_value", error))?;
     let scenario = wanted.scenario.as_deref().map(str::parse::<Scenario>).transpose();
@@ -63,7 +87,12 @@ pub(crate) async fn handle(
     };
     let Some(scenario) = scenario else {
         let (delivery, repeated) = publish(&api, &caller, plain).await?;
-        return deliveries::accepted(&api, &caller, delivery, repeated).await;
+        if wait.is_zero() {
+            return deliveries::accepted(&api, &caller, delivery, repeated).await;
+        }
+        let attempt = attempts_within(&api, &caller, &[delivery], 1, wait).await?.pop();
+        let delivery = deliveries::show(&api, &caller, delivery).await?;
+        return Ok(HttpResponse::Accepted().json(TestAnswer { delivery, attempt: attempt.map(present) }));
     };
     let mut sent = Vec::new();
     if scenario == Scenario::OutOfOrder {
@@ -73,13 +102,53 @@ pub(crate) async fn handle(
         sent.push(publish(&api, &caller, first).await?.0);
     }
     sent.insert(0, publish(&api, &caller, plain).await?.0);
+    let attempts = attempts_within(&api, &caller, &sent, scenario.calls(), wait).await?;
+    let answers: Vec<Option<u16>> = attempts.iter().map(Attempt::http_status).collect();
+    let (result, why) = match (attempts.len() >= scenario.calls()).then(|| scenario.judge(&answers)) {
+        None => ("pending", None),
+        Some(Ok(why)) => ("passed", Some(why.to_owned())),
+        Some(Err(why)) => ("failed", Some(why)),
+    };
     let mut shown = Vec::with_capacity(sent.len());
     for id in sent {
         shown.push(deliveries::show(&api, &caller, id).await?);
     }
     let (sends, expects) = (scenario.sends().to_owned(), scenario.expects().to_owned());
-    let answer = ScenarioAnswer { scenario: scenario.to_string(), sends, expects, deliveries: shown };
+    let answer = ScenarioAnswer {
+        scenario: scenario.to_string(),
+        sends,
+        expects,
+        result: result.to_owned(),
+        why,
+        deliveries: shown,
+        attempts: attempts.into_iter().map(present).collect(),
+    };
     Ok(HttpResponse::Accepted().json(answer))
+}
+
+/// The attempts of deliveries, when there are so many, or when the time is over.
+/// Whoever sends them may be another process: the log is asked.
+async fn attempts_within(
+    api: &Api,
+    caller: &Caller,
+    deliveries: &[DeliveryId],
+    many: usize,
+    wait: Duration,
+) -> Result<Vec<Attempt>, Problem> {
+    let until = Instant::now() + wait;
+    let page = PageRequest { limit: 2, after: None, order: Order::Ascending };
+    while !wait.is_zero() {
+        let mut attempts = Vec::new();
+        for delivery in deliveries {
+            let found = api.store.list_attempts(caller.view(), *delivery, page).await?;
+            attempts.extend(found.into_iter().flat_map(|page| page.rows));
+        }
+        if attempts.len() >= many || Instant::now() >= until {
+            return Ok(attempts);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(Vec::new())
 }
 
 /// What a test carries: the example of the version that the endpoint would get.

@@ -40,9 +40,14 @@ pub(crate) async fn change(
 ) -> Result<HttpResponse, Problem> {
     let before = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(before.updated_at)?;
-    let patch = with_plain_names(incoming.text(api, caller, BODY_LIMIT).await?.parse()?);
+    let mut patch = with_plain_names(incoming.text(api, caller, BODY_LIMIT).await?.parse()?);
     let given = Given::in_patch(&patch);
-    let wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
+    // A filter is one value: what is left of the old one would mean something else.
+    let filter = patch.as_object_mut().and_then(|patch| patch.remove("filter"));
+    let mut wanted: EndpointRequest = patch::apply_value(&build::request_for(&before), patch)?;
+    if let Some(filter) = filter {
+        wanted.filter = Some(filter).filter(|filter| !filter.is_null());
+    }
     if wanted.secret.is_some() {
         return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
     }

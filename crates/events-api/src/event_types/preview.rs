@@ -8,6 +8,7 @@ use delivery_log::events::{EventFilter, StoredEvent};
 use delivery_log::page::{Order, PageRequest};
 use model::access::Scope;
 use model::catalogue::EventTypeEntry;
+use model::event_type::Pattern;
 use model::names::TenantHandle;
 
 use super::{find_version, raw};
@@ -34,14 +35,18 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventsRead).await?;
     caller.require(Scope::EventTypesRead)?;
     let (entry, number) = find_version(&api, &caller, &path).await?;
-    let mut query = Query::parse(incoming.query())?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
     let tenant = query.take("tenant", TenantHandle::parse);
     query.finish()?;
     let tenant = match tenant {
         Some(handle) => Some(api.tenant(&caller, handle.as_str()).await?.id),
         None => None,
     };
-    let filter = EventFilter { tenant, event_type: Some(entry.name.clone()), ..EventFilter::default() };
+    let filter = EventFilter {
+        tenant,
+        event_type: Some(Pattern::Exact(entry.name.clone())),
+        ..EventFilter::default()
+    };
     let newest = PageRequest { limit: LAST, after: None, order: Order::Descending };
     let page = api.store.list_events(caller.view(), &filter, newest).await?;
     let mut data = Vec::with_capacity(page.rows.len());

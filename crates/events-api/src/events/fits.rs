@@ -45,8 +45,14 @@ pub(super) fn fit(
         }
         return Ok(plain(wanted.unwrap_or(1)));
     };
-    let Some(version) = published_version(&entry, wanted)? else { return Ok(plain(wanted.unwrap_or(1))) };
-    let mut fitting = plain(version.number);
+    let version = published_version(&entry, wanted)?;
+    let mut fitting = plain(version.map_or(wanted.unwrap_or(1), |version| version.number));
+    let bytes = data.as_bytes().len();
+    if let Some(budget) = entry.size_budget.filter(|budget| bytes > *budget as usize) {
+        let detail = format!("has {bytes} bytes; {event_type} should have at most {budget}");
+        fitting.warn("/data", "over_budget", detail);
+    }
+    let Some(version) = version else { return Ok(fitting) };
     if version.status == VersionStatus::Deprecated {
         let end = version.sunset_at.map(|at| format!(" and goes at {at}")).unwrap_or_default();
         fitting.warn(
@@ -55,13 +61,8 @@ pub(super) fn fit(
             format!("version {} is deprecated{end}", version.number),
         );
     }
-    let bytes = data.as_bytes().len();
-    if let Some(budget) = entry.size_budget.filter(|budget| bytes > *budget as usize) {
-        let detail = format!("has {bytes} bytes; {event_type} should have at most {budget}");
-        fitting.warn("/data", "over_budget", detail);
-    }
-    let value = serde_json::from_slice(data.as_bytes())
-        .map_err(|error| Problem::invalid("/data", "invalid_json", error))?;
+    let not_json = || Problem::invalid("/data", "invalid_json", "is not JSON");
+    let value = data.to_value().ok_or_else(not_json)?;
     if let Err(faults) = version.schema.validate(&value, bytes) {
         fitting.faults = faults.into_iter().map(|fault| below_data(fault, "")).collect();
         return Ok(fitting);

@@ -28,7 +28,7 @@ pub(crate) async fn handle(
     let missing = || Problem::not_found("event");
     let id = path.parse().map_err(|_| missing())?;
     let stored = api.store.find_event(caller.view(), id).await?.ok_or_else(missing)?;
-    let mut query = Query::parse(incoming.query())?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
     let version = query.take("schema_version", str::parse::<u32>);
     query.finish()?;
     let version = version.filter(|version| *version != stored.event.schema_version);

@@ -3,7 +3,8 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::events::EventFilter;
 use model::access::Scope;
-use model::event_type::EventType;
+use model::event::Label;
+use model::event_type::Pattern;
 use model::names::{Subject, TenantHandle};
 
 use super::present;
@@ -19,7 +20,8 @@ use crate::query::Query;
 /// the data, for a reader with `payloads:read`.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
-        ("expand" = Option<String>, Query), ("tenant" = Option<String>, Query), ("type" = Option<String>, Query),
+        ("expand" = Option<String>, Query), ("tenant" = Option<String>, Query), ("type" = Option<String>, Query, description = "A type, or all below a name: `order.*`"),
+        ("label" = Option<String>, Query, description = "`region:eu`"),
         ("subject" = Option<String>, Query), ("occurred_after" = Option<String>, Query),
         ("occurred_before" = Option<String>, Query)),
     responses((status = 200, body = api_types::EventPage)))]
@@ -29,16 +31,17 @@ pub(crate) async fn handle(
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsRead).await?;
-    let mut query = Query::parse(incoming.query())?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
     let tenant = query.take("tenant", TenantHandle::parse);
     let mut filter = EventFilter {
         tenant: None,
-        event_type: query.take("type", EventType::parse),
+        event_type: query.take("type", str::parse::<Pattern>),
+        label: query.take("label", str::parse::<Label>),
         subject: query.take("subject", Subject::parse),
         occurred_after: query.time("occurred_after"),
         occurred_before: query.time("occurred_before"),
     };
-    let request = query.list(incoming.query(), &["data"])?;
+    let request = query.list(&["data"])?;
     if let Some(handle) = tenant {
         filter.tenant = Some(api.tenant(&caller, handle.as_str()).await?.id);
     }

@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::DeliveriesRead).await?;
     let missing = || Problem::not_found("event");
     let id = path.parse().map_err(|_| missing())?;
-    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let request = Query::parse(incoming.path(), incoming.query())?.list(&[])?;
     api.store.find_event(caller.view(), id).await?.ok_or_else(missing)?;
     let found = api.store.deliveries_of_event(caller.view(), id, request.page).await?;
     Ok(page::answer(incoming.path(), &request, found.map(|delivery| deliveries::present(&delivery))))

@@ -26,7 +26,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventsWrite).await?;
     incoming.expect_no_if_match()?;
     let text = incoming.text(&api, &caller, api.settings.max_data_bytes + AROUND_DATA).await?;
-    let wanted: PublishRequest = text.parse()?;
+    let wanted: PublishRequest = text.parse_flat()?;
     let submitted = submit(&api, &caller, &wanted, incoming.idempotency_key()?, Fate::AsSet).await?;
     let mut response = HttpResponse::Accepted();
     let kind = if submitted.answer.sequence.is_some() { "events" } else { "quarantine" };

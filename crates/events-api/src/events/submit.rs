@@ -229,7 +229,11 @@ async fn refuse_or_keep(
     let answer = PublishAnswer { id: held.id.to_string(), status, sequence: None, warnings };
     let once = publish.claim.map(|claim| {
         let location = Some(format!("/v1/quarantine/{}", held.id));
-        Once { claim, answer: KeptAnswer { status: 202, location, body: outgoing::to_json(&answer) } }
+        Once {
+            claim,
+            answer: KeptAnswer { status: 202, location, body: outgoing::to_json(&answer) },
+            show: None,
+        }
     });
     match api.store.keep_in_quarantine(&held, once).await? {
         Performed::First(QuarantineKept::Done) => Ok(Submitted { event: None, answer, repeated: false }),

@@ -1,13 +1,16 @@
 //! `POST /v1/quarantine/{id}/drop`
 
 use actix_web::{HttpResponse, web};
+use delivery_log::idempotency::Performed;
+use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
+use model::quarantine::QuarantineState;
 
 use super::{ended, find, present};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::incoming::Incoming;
-use crate::outgoing;
+use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::once::{Prepared, repeated};
 use crate::problem::Problem;
 
 /// Gives up an event in quarantine. It is never delivered.
@@ -17,15 +20,22 @@ pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
-    incoming: Incoming,
+    mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
+        return Ok(answer);
+    }
     let before = find(&api, &caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
-    let done = api.store.drop_quarantined(caller.view(), before.id).await?;
-    let after = find(&api, &caller, &path).await?;
-    match done {
-        true => Ok(outgoing::one(&present(&api, &caller, &after), after.updated_at)),
-        false => Err(ended(&after)),
+    let now = api.change_time(before.updated_at);
+    let after = Quarantined { state: QuarantineState::Dropped, updated_at: now, ..before };
+    let body = present(&api, &caller, &after);
+    let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
+    let dropped = api.store.drop_quarantined(caller.view(), after.id, now, prepared.once()).await?;
+    if let Performed::First(false) = dropped {
+        return Err(ended(&find(&api, &caller, &path).await?));
     }
+    prepared.settle(dropped, |_| Ok(()))
 }

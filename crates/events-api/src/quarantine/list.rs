@@ -27,11 +27,11 @@ pub(crate) async fn handle(
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsRead).await?;
-    let mut query = Query::parse(incoming.query())?;
+    let mut query = Query::parse(incoming.path(), incoming.query())?;
     let state = query.take("state", |text| {
         text.parse::<QuarantineState>().map_err(|_| "must be held, released or dropped")
     });
-    let request = query.list(incoming.query(), &[])?;
+    let request = query.list(&[])?;
     let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {

@@ -2,10 +2,12 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{PublishRequest, ReleaseRequest};
+use delivery_log::idempotency::Performed;
 use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
 use model::clock::Timestamp;
 use model::names::IdempotencyKey;
+use model::quarantine::QuarantineState;
 use serde_json::value::RawValue;
 
 use super::{ended, find, missing, present};
@@ -13,7 +15,7 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::events::submit::{Fate, submit};
 use crate::incoming::{BODY_LIMIT, Incoming};
-use crate::outgoing;
+use crate::once::{Prepared, repeated};
 use crate::problem::{Code, Problem};
 
 /// Publishes an event that waited in quarantine, with corrected data if it is
@@ -28,8 +30,11 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsWrite).await?;
-    let wanted: ReleaseRequest =
-        incoming.text(&api, &caller, api.settings.max_data_bytes + BODY_LIMIT).await?.parse()?;
+    let text = incoming.text(&api, &caller, api.settings.max_data_bytes + BODY_LIMIT).await?;
+    if let Some(answer) = repeated(&api, (&incoming, &caller, None), &text).await? {
+        return Ok(answer);
+    }
+    let wanted: ReleaseRequest = text.parse_if_any()?;
     let before = find(&api, &caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
     let request = request(&api, &before, wanted)?;
@@ -42,10 +47,13 @@ pub(crate) async fn handle(
         .map_err(|_| Problem::new(Code::Internal, "an id is a key"))?;
     let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await;
     let event = submitted.as_ref().ok().and_then(|submitted| submitted.event);
-    api.store.end_release(caller.view(), before.id, event).await?;
+    let now = api.change_time(before.updated_at);
+    let after = Quarantined { state: QuarantineState::Released, became: event, updated_at: now, ..before };
+    let body = present(&api, &caller, &after);
+    let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
+    api.store.end_release(caller.view(), after.id, event, now, prepared.once()).await?;
     submitted?.event.ok_or_else(missing)?;
-    let after = find(&api, &caller, &path).await?;
-    Ok(outgoing::one(&present(&api, &caller, &after), after.updated_at))
+    prepared.settle(Performed::First(()), Ok)
 }
 
 /// The event as it was published.

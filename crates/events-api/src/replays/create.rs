@@ -7,11 +7,12 @@ use model::access::Scope;
 use model::attempt::ErrorClass;
 use model::clock::Timestamp;
 use model::endpoint::{Endpoint, EndpointStatus};
-use model::event_type::EventType;
+use model::event::Label;
+use model::event_type::Pattern;
 use model::ids::{EndpointId, ReplayId};
 use model::names::Subject;
 use model::replay::{
-    DEFAULT_RATE, MAX_LOOKED_AT, MAX_SENT, RATES, Replay, ReplayFilter, ReplayMode, ReplayState,
+    DEFAULT_RATE, MAX_LOOKED_AT, MAX_SENT, RATES, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting,
 };
 
 use super::present;
@@ -135,6 +136,7 @@ fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, 
         skipped: 0,
         delivered: 0,
         failed: 0,
+        waiting: Waiting::default(),
         created_at: now,
         updated_at: now,
     })
@@ -143,7 +145,10 @@ fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, 
 fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) -> ReplayFilter {
     let given = &wanted.filter;
     if let Some(text) = &given.event_type {
-        faults.check("/filter/type", EventType::parse(text));
+        faults.check("/filter/type", text.parse::<Pattern>());
+    }
+    if let Some(text) = &given.label {
+        faults.check("/filter/label", text.parse::<Label>());
     }
     if let Some(text) = &given.subject {
         faults.check("/filter/subject", Subject::parse(text));
@@ -165,6 +170,7 @@ fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) ->
     let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
     ReplayFilter {
         event_type: given.event_type.clone(),
+        label: given.label.clone(),
         subject: given.subject.clone(),
         error_class: given.error_class.clone(),
         http_status: given.http_status,

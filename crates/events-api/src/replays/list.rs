@@ -21,7 +21,7 @@ pub(crate) async fn handle(
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesRead).await?;
-    let request = Query::parse(incoming.query())?.list(incoming.query(), &[])?;
+    let request = Query::parse(incoming.path(), incoming.query())?.list(&[])?;
     let found = api.store.list_replays(caller.view(), request.page).await?;
     Ok(page::answer(incoming.path(), &request, found.map(|replay| present(&replay))))
 }
