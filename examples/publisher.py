@@ -4,7 +4,9 @@
     POSTHORN_API_KEY=phk_… python3 examples/publisher.py acme ord_1
 
 What matters: the idempotency key comes from the caller's own outbox, so that
-a request that got no answer can be sent again without making two events.
+a request that got no answer can be sent again without making two events. It
+begins with the service and the table: two services that both use the numbers
+of their rows would otherwise meet.
 """
 
 import json
@@ -51,7 +53,7 @@ def main():
         sys.exit(f"usage: {sys.argv[0]} TENANT SUBJECT")
     tenant, subject = sys.argv[1:]
     event = {"tenant": tenant, "type": "order.paid", "subject": subject, "data": {"currency": "EUR"}}
-    answer = publish(event, idempotency_key=f"order-{subject}-paid")
+    answer = publish(event, idempotency_key=f"shop-orders-{subject}-paid")
     print(answer["status"], answer["id"])
 
 

@@ -343,6 +343,24 @@ async fn a_kept_connection_that_was_closed_costs_no_try() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_is_reset_by_the_next_call_costs_no_try_and_stands_in_the_log() {
+    let program = start().await;
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::AnswerAndResetNext).await;
+    assert_delivered(&first_attempt(&api, "acme", &receiver.url()).await, "the first");
+    // Each connection takes one call, and is reset by the next.
+    let attempt = attempt_for(&api, "acme").await;
+    assert_delivered(&attempt, "the second");
+    assert_eq!(attempt["number"], 1);
+    let detail = attempt["error_detail"].as_str().unwrap();
+    assert!(detail.contains("was made again at once"), "{detail}");
+    // A fresh one that is reset has been heard, as far as anybody can know.
+    let resetting = Receiver::always(Behaviour::Reset).await;
+    let attempt = first_attempt(&api, "reset", &resetting.url()).await;
+    assert_eq!((&attempt["error_class"], resetting.received().len()), (&json!("reset"), 1), "{attempt}");
+}
+
+#[tokio::test]
 async fn answers_that_are_compressed_or_no_text_can_be_read_in_the_log() {
     let program = start().await;
     let api = program.api();

@@ -59,6 +59,8 @@ pub enum Behaviour {
     RawAndHang(Vec<u8>),
     /// Answers 204, and closes the connection before the next request.
     AnswerAndClose,
+    /// Answers 204, and resets the connection when the next request comes.
+    AnswerAndResetNext,
     /// Announces an answer (103) for ever, as fast as that is taken.
     Announce,
 }
@@ -208,6 +210,12 @@ async fn act(stream: &mut TcpStream, behaviour: Behaviour) -> std::io::Result<bo
             stream.write_all(&bytes).await?;
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await?;
+            return Ok(false);
+        }
+        Behaviour::AnswerAndResetNext => {
+            answer(stream, 204, "").await?;
+            // With a byte of the next request unread, closing is a reset.
+            stream.readable().await?;
             return Ok(false);
         }
         Behaviour::AnswerAndClose => {

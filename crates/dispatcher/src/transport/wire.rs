@@ -244,6 +244,17 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_lives_as_long_as_its_record_within_bounds() {
+        for (record_secs, lives_secs) in [(0, 10), (60, 60), (86_400, 300)] {
+            let info = WireInfo::new(None, Instant::now() + Duration::from_secs(record_secs));
+            tokio::time::advance(Duration::from_secs(lives_secs)).await;
+            assert!(!info.is_old(), "a record of {record_secs} s");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(info.is_old(), "a record of {record_secs} s");
+        }
+    }
+
     #[tokio::test]
     async fn a_task_that_reads_without_a_pause_lets_others_go_on() {
         let (mut wire, mut far, _) = fresh().await;
