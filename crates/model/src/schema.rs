@@ -12,6 +12,7 @@ mod cost;
 mod document;
 mod reasoning;
 mod sensitive;
+mod telling;
 
 use std::sync::{Arc, OnceLock};
 
@@ -164,11 +165,7 @@ impl Schema {
         if !self.cost.allows_telling(data, bytes) {
             return only("does not satisfy its schema, and is too large to tell where");
         }
-        let fault = |error: jsonschema::ValidationError<'_>| {
-            // The value may be nobody's business.
-            Fault::new(error.instance_path().to_string(), error.masked_with("the value").to_string())
-        };
-        let mut faults: Vec<Fault> = validator.iter_errors(data).take(TOLD).map(fault).collect();
+        let mut faults = telling::faults(validator.iter_errors(data), TOLD);
         if faults.is_empty() {
             faults.push(Fault::new("", "does not satisfy its schema"));
         }
