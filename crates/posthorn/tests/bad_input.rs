@@ -270,7 +270,7 @@ async fn unknown_urls_and_methods_are_problems_too() {
     api.get("/v1/nothing").await.problem(404, "not_found");
     let wrong = api.delete("/v1/events").await;
     wrong.problem(405, "method_not_allowed");
-    assert_eq!(wrong.header("allow"), Some("GET, POST"));
+    assert_eq!(wrong.header("allow"), Some("GET, HEAD, POST"));
     let named = api.send(api.request("GET", "/v1/nothing").header("x-request-id", "abc-1.2_3")).await;
     assert_eq!(named.header("x-request-id"), Some("abc-1.2_3"));
     let unusable = api.send(api.request("GET", "/healthz").header("x-request-id", "a b")).await;

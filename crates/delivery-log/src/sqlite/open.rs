@@ -1,8 +1,8 @@
 //! Opening the file: one owner, the right SQLite, the right schema, the right
 //! master key, and nothing left in a dead process's hands.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -201,12 +201,42 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        make_private(folder, path);
     }
     let file = File::options().create(true).read(true).append(true).mode(0o600).open(path).map_err(failed)?;
+    keep_from_others(path, 0o600);
     match file.try_lock() {
         Ok(()) => Ok(Lock { file, is_ours: true }),
         Err(TryLockError::WouldBlock) => Ok(Lock { file, is_ours: false }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Keeps others from a folder that was there, if there is nothing in it but the
+/// database and what belongs to it: a folder for other things is somebody's.
+fn make_private(folder: &Path, database: &Path) {
+    let Some(name) = database.file_name().map(|name| name.to_string_lossy().into_owned()) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let is_ours = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| {
+            let entry = entry.file_name().to_string_lossy().into_owned();
+            entry.starts_with(&name) || entry == MASTER_KEY
+        })
+    };
+    if entries.take(MOST_OF_OURS + 1).all(is_ours) {
+        keep_from_others(folder, 0o700);
+    }
+}
+
+/// The name of the file with the master key, which is made beside the database.
+const MASTER_KEY: &str = "master.key";
+/// More files than belong to a database.
+const MOST_OF_OURS: usize = 16;
+
+/// Takes the rights of others away, where that is ours to do.
+fn keep_from_others(path: &Path, mode: u32) {
+    if let Err(error) = std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+        tracing::warn!(path = %path.display(), %error, "others may be able to read the database");
     }
 }
 
@@ -276,4 +306,34 @@ async fn open_vault(
     }
     sqlx::query("COMMIT").execute(connection).await?;
     Ok(Vault::open(master, &keys).map_err(OpenError::MasterKey)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("is there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_database_is_its_owners_alone_also_in_a_folder_that_was_there() {
+        let parent = tempfile::TempDir::new().expect("a folder");
+        let made = |name: &str, other: Option<&str>| {
+            let folder = parent.path().join(name);
+            std::fs::create_dir(&folder).expect("is made");
+            for file in ["posthorn.db", MASTER_KEY].into_iter().chain(other) {
+                std::fs::write(folder.join(file), "").expect("is written");
+                let open = Permissions::from_mode(0o644);
+                std::fs::set_permissions(folder.join(file), open).expect("is set");
+            }
+            std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("is set");
+            lock(&folder.join("posthorn.db")).expect("is locked");
+            (mode(&folder), mode(&folder.join("posthorn.db")))
+        };
+        assert_eq!(made("own", None), (0o700, 0o600));
+        assert_eq!(made("shared", Some("report.txt")), (0o755, 0o600), "somebody else's file is in it");
+        lock(&parent.path().join("new/posthorn.db")).expect("is locked");
+        assert_eq!(mode(&parent.path().join("new")), 0o700);
+    }
 }
