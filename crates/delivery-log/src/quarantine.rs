@@ -93,7 +93,7 @@ pub trait Quarantine: Send + Sync {
         became: Option<EventId>,
         now: Timestamp,
         once: Option<Once>,
-    ) -> Result<()>;
+    ) -> Result<Performed<()>>;
 
     /// Forgets what is older than its project keeps events; at most `limit`.
     /// Gives how many those were.

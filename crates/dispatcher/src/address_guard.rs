@@ -27,9 +27,11 @@ use model::address::{BlockedTarget, TargetPolicy};
 
 /// How long a name may take to be looked up.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// How long to wait for addresses of the other kind, when those of one kind
-/// are there (RFC 8305, section 3).
-const OTHER_KIND: Duration = Duration::from_millis(50);
+/// How long to wait for addresses of IPv6, when those of IPv4 are there (RFC
+/// 8305, section 3),
+const IPV6_TOO: Duration = Duration::from_millis(50);
+/// and the other way round.
+const IPV4_TOO: Duration = Duration::from_secs(2);
 /// For how long an address is used at most, whatever its record says. What is
 /// not there is asked for again each time: whoever has just made the record
 /// waits for it.
@@ -137,30 +139,19 @@ impl Names {
         let (v6, v4) = (self.v6.lookup_ip(name.clone()), self.v4.lookup_ip(name));
         let (v6, v4) = match select(pin!(v6), pin!(v4)).await {
             Either::Left((v6, asking)) => {
-                let v4 = other(v6.is_ok(), asking).await;
-                (v6, v4)
+                // Those of IPv4 may be the only ones that lead anywhere from here.
+                let patience = if v6.is_ok() { IPV4_TOO } else { LOOK_UP };
+                (v6, timeout(patience, asking).await.unwrap_or(Err(NetError::Timeout)))
             }
             Either::Right((v4, asking)) => {
-                let v6 = other(v4.is_ok(), asking).await;
-                (v6, v4)
+                let patience = if v4.is_ok() { IPV6_TOO } else { LOOK_UP };
+                (timeout(patience, asking).await.unwrap_or(Err(NetError::Timeout)), v4)
             }
         };
         match (v6, v4) {
             (Err(v6), Err(v4)) => Err(if matches!(v4, NetError::Timeout) { v6 } else { v4 }),
             (v6, v4) => Ok(v6.into_iter().chain(v4).collect()),
         }
-    }
-}
-
-/// The answer for the other kind of address: where there are some already, it
-/// is not waited for any longer than a moment.
-async fn other(
-    are_there: bool,
-    asking: impl Future<Output = Result<LookupIp, NetError>>,
-) -> Result<LookupIp, NetError> {
-    match are_there {
-        true => timeout(OTHER_KIND, asking).await.unwrap_or(Err(NetError::Timeout)),
-        false => asking.await,
     }
 }
 

@@ -195,8 +195,8 @@ impl Incoming {
     }
 
     /// Whether the caller takes it that the thing is there already.
-    pub(crate) fn check_if_none_match(&self) -> Result<(), Problem> {
-        preconditions::check_if_none_match(&self.request)
+    pub(crate) fn check_if_none_match(&self, updated_at: Timestamp) -> Result<(), Problem> {
+        preconditions::check_if_none_match(&self.request, updated_at)
     }
 
     /// The query of the URL.

@@ -7,9 +7,23 @@ use delivery_log::idempotency::KeptAnswer;
 use model::clock::Timestamp;
 use serde::Serialize;
 
-/// The strong `ETag` of a thing that last changed then.
-pub(crate) fn etag(updated_at: Timestamp) -> String {
-    format!("\"{:x}\"", updated_at.as_micros())
+use crate::incoming::fingerprint;
+
+/// The strong `ETag` of an answer about a thing that last changed then. Part of
+/// what an answer shows is derived when it is read, and depends on who reads: so
+/// it has a second half, which says nothing about the state of the thing.
+fn etag(updated_at: Timestamp, body: &str) -> String {
+    let shown = fingerprint(&[body]);
+    format!(
+        "\"{}-{:08x}\"",
+        state_tag(updated_at),
+        u32::from_be_bytes([shown[0], shown[1], shown[2], shown[3]])
+    )
+}
+
+/// The first half of an `ETag`: the state that a change is made to.
+pub(crate) fn state_tag(updated_at: Timestamp) -> String {
+    format!("{:x}", updated_at.as_micros())
 }
 
 /// The JSON of an answer.
@@ -19,7 +33,12 @@ pub(crate) fn to_json(body: &impl Serialize) -> String {
 
 /// 200 with a thing that last changed then.
 pub(crate) fn one(body: &impl Serialize, updated_at: Timestamp) -> HttpResponse {
-    HttpResponse::Ok().insert_header((ETAG, etag(updated_at))).insert_header(private()).json(body)
+    let body = to_json(body);
+    HttpResponse::Ok()
+        .insert_header((ETAG, etag(updated_at, &body)))
+        .insert_header(private())
+        .content_type("application/json")
+        .body(body)
 }
 
 /// 200 with something that has no state of its own.
@@ -41,7 +60,7 @@ pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp
         response.insert_header((LOCATION, location));
     }
     if let Some(updated_at) = etag_of {
-        response.insert_header((ETAG, etag(updated_at)));
+        response.insert_header((ETAG, etag(updated_at, &answer.body)));
     }
     if repeated {
         response.insert_header(("idempotency-replayed", "true"));

@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use model::clock::Timestamp;
 
-use crate::outgoing::etag;
+use crate::outgoing::state_tag;
 use crate::problem::{Code, Problem};
 
 /// The states on which a request is to be done.
@@ -59,9 +59,16 @@ fn parse(value: &HeaderValue) -> Option<IfMatch> {
 pub(crate) fn check_if_match(request: &HttpRequest, updated_at: Timestamp) -> Result<(), Problem> {
     match condition(request)? {
         None | Some(IfMatch::Any) => Ok(()),
-        Some(IfMatch::Tags(tags)) if tags.contains(&etag(updated_at)) => Ok(()),
+        Some(IfMatch::Tags(tags)) if tags.iter().any(|tag| names(tag, updated_at)) => Ok(()),
         Some(IfMatch::Tags(_)) => Err(Problem::changed_meanwhile()),
     }
+}
+
+/// Whether a tag is of the state in which the thing last changed then, whatever
+/// else its answer showed.
+fn names(tag: &str, updated_at: Timestamp) -> bool {
+    let state = tag.trim_matches('"');
+    state.split_once('-').map_or(state, |(state, _)| state) == state_tag(updated_at)
 }
 
 /// Checks that the caller expects no state, where there is none to be named.
@@ -86,12 +93,17 @@ pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     })
 }
 
-/// Checks that the thing may be there already: with `If-None-Match: *` it must
-/// not (RFC 9110, section 13.1.2).
-pub(crate) fn check_if_none_match(request: &HttpRequest) -> Result<(), Problem> {
-    let mut values = request.headers().get_all(IF_NONE_MATCH);
-    if values.any(|value| value.as_bytes() == b"*") {
-        let detail = "the header If-None-Match says that there is nothing here yet, and there is";
+/// Checks that the thing that is there already may be overwritten: with
+/// `If-None-Match` it may not be there, or not be in that state (RFC 9110,
+/// section 13.1.2).
+pub(crate) fn check_if_none_match(request: &HttpRequest, updated_at: Timestamp) -> Result<(), Problem> {
+    let excluded =
+        request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok()).any(|text| {
+            let mut tags = text.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+            text.trim() == "*" || tags.any(|tag| names(tag, updated_at))
+        });
+    if excluded {
+        let detail = "the header If-None-Match excludes the state that is there";
         return Err(Problem::new(Code::PreconditionFailed, detail));
     }
     Ok(())

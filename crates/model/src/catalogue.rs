@@ -5,8 +5,6 @@ mod save;
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::clock::Timestamp;
 use crate::coded::names;
 use crate::downgrade::{AtSunset, Downgrade};
@@ -211,8 +209,8 @@ impl EventTypeEntry {
         let text = self.lowered(data, from, to)?;
         let missing = || Fault { pointer: String::new(), detail: format!("has no version {to}") };
         let target = self.version(to).ok_or_else(|| vec![missing()])?;
-        let value: Value = serde_json::from_str(&text)
-            .map_err(|error| vec![Fault { pointer: String::new(), detail: error.to_string() }])?;
+        let not_json = || vec![Fault { pointer: String::new(), detail: "is not JSON".to_owned() }];
+        let value = crate::json::to_value(text.as_bytes()).ok_or_else(not_json)?;
         target.schema.validate(&value, text.len())?;
         Ok(text)
     }

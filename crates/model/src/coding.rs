@@ -2,6 +2,10 @@
 
 use std::io::Read;
 
+/// The greatest window of a Zstandard frame, in bytes: what every decoder should
+/// take (RFC 8878, section 3.1.1.1.2).
+const MAX_WINDOW: u64 = 8 * 1024 * 1024;
+
 /// A coding that is understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
@@ -49,10 +53,15 @@ impl Coding {
                 framed
             }
             Self::Brotli => read(brotli_decompressor::Decompressor::new(coded, 4_096), limit),
-            Self::Zstd => match ruzstd::decoding::StreamingDecoder::new(coded) {
-                Ok(decoder) => read(decoder, limit),
-                Err(_) => Decoded { bytes: Vec::new(), is_broken: true },
-            },
+            Self::Zstd => {
+                let mut frames = ruzstd::decoding::FrameDecoder::new();
+                // A frame says how far back it looks, and so much is in memory first.
+                frames.set_max_window_size(MAX_WINDOW);
+                match ruzstd::decoding::StreamingDecoder::new_with_decoder(coded, frames) {
+                    Ok(decoder) => read(decoder, limit),
+                    Err(_) => Decoded { bytes: Vec::new(), is_broken: true },
+                }
+            }
         }
     }
 }
@@ -108,6 +117,9 @@ mod tests {
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(bomb.len() < 20_000);
         assert_eq!(Coding::Gzip.decode(&bomb, 100).bytes.len(), 100);
+        // A frame that wants 128 MiB to look back in, and one block of zeros.
+        let wide = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x03, 0x00, 0x10, 0x00];
+        assert_eq!(Coding::Zstd.decode(&wide, 100), Decoded { bytes: Vec::new(), is_broken: true });
     }
 
     #[test]

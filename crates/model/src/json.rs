@@ -62,7 +62,7 @@ pub fn to_value(bytes: &[u8]) -> Option<serde_json::Value> {
 enum Unreadable {
     /// The replacement character.
     Replaced,
-    /// The escape itself, spelled out: different ones stay different.
+    /// A sign that no text has, and the number: different ones stay different.
     Spelled,
 }
 
@@ -113,7 +113,7 @@ fn escape_at(text: &str, how: Unreadable) -> (usize, Option<String>) {
     match (first, second) {
         (0xd800..=0xdbff, Some(0xdc00..=0xdfff)) => (12, None),
         (0xd800..=0xdfff, _) => {
-            let spelled = || format!("\\{}", &text[..6]);
+            let spelled = || format!("\u{ffff}{first:04x}");
             (6, Some(if how == Unreadable::Replaced { "\u{fffd}".to_owned() } else { spelled() }))
         }
         _ => (6, None),
@@ -286,7 +286,8 @@ mod tests {
             assert_eq!(check(text), Ok(()), "{text}");
             assert_eq!(to_value(text.as_bytes()), Some(seen), "{text}");
         }
-        let twice = check(r#"{"a":1e400,"b":{"\ud800":1,"\ud800":2}}"#);
+        assert_eq!(check(r#"{"\ud800":1,"\\ud800":2}"#), Ok(()), "the second is a text");
+        let twice = check(r#"{"a":1e400,"b":{"\ud800":1,"\uD800":2}}"#);
         assert!(matches!(twice, Err(InvalidJson::Refused { .. })), "{twice:?}");
         let deep = format!("{}1e400{}", "[".repeat(65), "]".repeat(65));
         assert!(matches!(check(&deep), Err(InvalidJson::Refused { .. })));

@@ -23,7 +23,7 @@ use crate::idempotency::{Once, Performed};
 use crate::page::{Order, Page, PageRequest};
 use crate::{Result, View};
 
-async fn find(
+pub(super) async fn find(
     connection: &mut Connection,
     view: View,
     id: DeliveryId,
@@ -80,7 +80,7 @@ async fn replay_if_allowed(
 }
 
 /// Withdraws a delivery that waits; gives the endpoint whose lane is to be told.
-pub(super) async fn cancel_if_waiting(
+async fn cancel_if_waiting(
     connection: &mut Connection,
     view: View,
     id: DeliveryId,

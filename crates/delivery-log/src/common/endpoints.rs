@@ -248,6 +248,7 @@ impl Store {
                 break;
             }
         }
+        self.shared.hand_off.get().wake(&[endpoint]);
         Ok(())
     }
 }
@@ -319,8 +320,8 @@ impl Endpoints for Store {
             .await?;
         match &updated {
             Some(Updated { is_fresh: true }) => {
-                self.try_now(endpoint.id).await?;
                 self.shared.hand_off.get().lift_hold(endpoint.id);
+                self.try_now(endpoint.id).await?;
             }
             Some(Updated { is_fresh: false }) => self.shared.hand_off.get().wake(&[endpoint.id]),
             None => {}
@@ -427,8 +428,8 @@ impl Endpoints for Store {
             .boxed()
         })
         .await?;
-        self.try_now(id).await?;
         self.shared.hand_off.get().lift_hold(id);
+        self.try_now(id).await?;
         Ok(())
     }
 

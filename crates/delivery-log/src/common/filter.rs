@@ -94,7 +94,7 @@ pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &Delive
     occurred(sql, filter.occurred_after, filter.occurred_before);
     if filter.undelivered {
         // All but what arrived (2) and what was withdrawn (4, or its endpoint is gone).
-        sql.push(" AND (d.status = 3 OR (d.status < 2 AND ep.deleted_at IS NULL))");
+        sql.push(" AND NOT e.test AND (d.status = 3 OR (d.status < 2 AND ep.deleted_at IS NULL))");
     }
     statuses(sql, &filter.statuses, now);
 }

@@ -172,7 +172,7 @@ impl Quarantine for Store {
         became: Option<EventId>,
         now: Timestamp,
         once: Option<Once>,
-    ) -> Result<()> {
+    ) -> Result<Performed<()>> {
         let state = if became.is_some() { QuarantineState::Released } else { QuarantineState::Held };
         self.edit_once(view.project, once, move |connection| {
             async move {
@@ -184,7 +184,6 @@ impl Quarantine for Store {
             .boxed()
         })
         .await
-        .map(|_| ())
     }
 
     async fn forget_quarantined(&self, now: Timestamp, limit: u32) -> Result<u64> {

@@ -18,7 +18,7 @@ use model::attempt::Trigger;
 use model::calls::Ordering;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
-use model::delivery::{Delivery, HeldBy, VisibleStatus};
+use model::delivery::{Delivery, DeliveryStatus, Failure, HeldBy, VisibleStatus};
 use model::event::{Event, EventData};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
@@ -27,7 +27,7 @@ use model::replay::{
     MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting, missing_delivery,
 };
 
-use super::deliveries::{cancel_if_waiting, is_enabled};
+use super::deliveries::{find, is_enabled};
 use super::events::{older_data, select_events};
 use super::idempotency::Outcome;
 use super::matching::{downgraded, would_get};
@@ -349,6 +349,32 @@ pub(super) fn replayed_by(delivery: &Delivery, trigger: Trigger) -> Trigger {
     }
 }
 
+/// How a delivery stood before it was sent again and did not go out: by its
+/// last attempt, because the store knows no more. One without attempts never was.
+fn before_replay(delivery: &Delivery) -> DeliveryStatus {
+    match (delivery.attempts, delivery.last_http_status) {
+        (0, _) => DeliveryStatus::Canceled,
+        (_, Some(200..=299)) => DeliveryStatus::Delivered,
+        (_, Some(400 | 413 | 415 | 422)) => DeliveryStatus::Failed(Failure::Permanent),
+        _ => DeliveryStatus::Failed(Failure::Exhausted),
+    }
+}
+
+/// The replay has not sent a delivery after all.
+async fn unsend(connection: &mut Connection, replay: ReplayId, delivery: DeliveryId) -> sqlx::Result<()> {
+    let gone = sqlx::query("DELETE FROM replayed WHERE replay = $1 AND delivery = $2")
+        .bind(replay.0)
+        .bind(delivery.0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE replays SET sent = sent - $2 WHERE id = $1")
+        .bind(replay.0)
+        .bind(gone.rows_affected() as i64)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
 impl Part<'_> {
     /// When the next one is due, by the pace of the replay.
     fn due(&self) -> Timestamp {
@@ -574,7 +600,7 @@ const WITHDRAWN_AT_ONCE: i64 = 250;
 
 impl Store {
     /// Withdraws what a replay has sent and what has not gone out, in pieces:
-    /// others are not kept waiting.
+    /// others are not kept waiting. What had ended before stands as it stood.
     async fn withdraw(&self, view: View, replay: ReplayId) -> Result<()> {
         loop {
             let now = self.shared.surroundings.now();
@@ -587,9 +613,12 @@ impl Store {
                         .await?;
                     let mut withdrawn = Vec::with_capacity(unsent.len());
                     for id in unsent.into_iter().map(DeliveryId) {
-                        let canceled = cancel_if_waiting(connection, view, id, now).await?;
-                        if let Outcome::DoneTo(_, (_, Some(endpoint))) = canceled {
-                            withdrawn.push((endpoint, id));
+                        lock_delivery(connection, id).await?;
+                        let Some(delivery) = find(connection, view, id, now).await? else { continue };
+                        if delivery.status.is_waiting() {
+                            moves::end(connection, &delivery, before_replay(&delivery), now).await?;
+                            unsend(connection, replay, id).await?;
+                            withdrawn.push((delivery.endpoint, id));
                         }
                     }
                     Ok(withdrawn)

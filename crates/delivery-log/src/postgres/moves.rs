@@ -96,11 +96,21 @@ pub(super) async fn cancel(
     delivery: &Delivery,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    end(connection, &[delivery.id], DeliveryStatus::Canceled, now).await.map(|_| ())
+    end(connection, delivery, DeliveryStatus::Canceled, now).await
+}
+
+/// Ends a delivery that waits, whoever has it in hand.
+pub(super) async fn end(
+    connection: &mut PgConnection,
+    delivery: &Delivery,
+    status: DeliveryStatus,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    end_all(connection, &[delivery.id], status, now).await.map(|_| ())
 }
 
 /// Ends deliveries that wait, whoever has them in hand. Gives how many those were.
-pub(super) async fn end(
+pub(super) async fn end_all(
     connection: &mut PgConnection,
     deliveries: &[DeliveryId],
     status: DeliveryStatus,

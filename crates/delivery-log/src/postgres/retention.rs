@@ -34,7 +34,7 @@ pub(super) async fn settle_held(store: &PostgresStore, since: Timestamp, limit: 
                         .fetch_all(&mut *connection)
                         .await?;
                     let found: Vec<DeliveryId> = found.into_iter().map(DeliveryId).collect();
-                    settled += moves::end(connection, &found, status, now).await?;
+                    settled += moves::end_all(connection, &found, status, now).await?;
                 }
                 Ok(settled)
             }

@@ -121,9 +121,12 @@ pub(super) const STATUSES_OF_REPLAY: &str = "SELECT status, count(*) AS many FRO
     SELECT w.status FROM replayed r JOIN waiting w ON w.id = r.delivery WHERE r.replay = $1 UNION ALL \
     SELECT d.status FROM replayed r JOIN deliveries d ON d.id = r.delivery WHERE r.replay = $1) s GROUP BY status";
 
-/// What a replay (trigger 1) has sent and what has not been called for since.
+/// What a replay (trigger 1) has sent, what has not been called for since, and
+/// what no later replay has sent, too.
 pub(super) const UNSENT_OF_REPLAY: &str = "SELECT w.id FROM replayed r JOIN waiting w ON w.id = r.delivery \
-    WHERE r.replay = $1 AND w.status = 0 AND w.trigger = 1 LIMIT $2 FOR UPDATE OF w";
+    WHERE r.replay = $1 AND w.status = 0 AND w.trigger = 1 AND NOT EXISTS (SELECT 1 FROM replays later \
+    JOIN replayed o ON o.replay = later.id AND o.delivery = r.delivery \
+    WHERE later.endpoint = w.endpoint AND later.id > r.replay) LIMIT $2 FOR UPDATE OF w";
 
 /// The function that gives the place of a text within another; 0 for none.
 pub(super) const PLACE_IN: &str = "strpos";
@@ -168,7 +171,7 @@ pub(super) fn page(sql: &mut QueryBuilder<Postgres>, list: Listed, _: View, page
 
 /// Some of what failed and waits for its next try is due now.
 pub(super) const TRY_NOW: &str = "UPDATE waiting SET due_at = $2 WHERE id IN (SELECT id FROM waiting \
-    WHERE endpoint = $1 AND claimed IS NULL AND due_at > $2 AND attempts > 0 LIMIT $3 FOR UPDATE)";
+    WHERE endpoint = $1 AND claimed IS NULL AND due_at > $2 AND attempts > 0 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)";
 
 /// The schedules of what waits began later than it seems.
 pub(super) const START_LATER: &str = "UPDATE waiting SET schedule_since = schedule_since + $1 \

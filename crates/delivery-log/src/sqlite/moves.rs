@@ -4,12 +4,12 @@ use sqlx::SqliteConnection;
 
 use model::attempt::Trigger;
 use model::clock::Timestamp;
-use model::delivery::Delivery;
+use model::delivery::{Delivery, DeliveryStatus};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
 use model::payload::PayloadForm;
 
-use super::lanes;
 use super::replays::replayed_by;
+use super::{lanes, rows};
 
 /// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due
 /// then too, and stays what it was under a replay of many. Tells whether the delivery is still there: with one writer, it is.
@@ -84,20 +84,34 @@ pub(super) async fn add(
     lanes::wake(connection, &[new.endpoint], now).await
 }
 
+/// Withdraws a delivery that waits.
 pub(super) async fn cancel(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
     now: Timestamp,
 ) -> sqlx::Result<()> {
+    end(connection, delivery, DeliveryStatus::Canceled, now).await
+}
+
+/// Ends a delivery that waits, whoever has it in hand.
+pub(super) async fn end(
+    connection: &mut SqliteConnection,
+    delivery: &Delivery,
+    status: DeliveryStatus,
+    now: Timestamp,
+) -> sqlx::Result<()> {
+    let (status, failure) = rows::status_to_codes(status);
     // The number of an attempt that is under way is not given out again.
     sqlx::query(
-        "UPDATE deliveries SET status = 4, failure = NULL, due_at = NULL, \
+        "UPDATE deliveries SET status = ?4, failure = ?5, due_at = NULL, \
          attempts = attempts + (claimed IS NOT NULL), claimed = NULL, updated_at = ?1 \
          WHERE project = ?2 AND id = ?3",
     )
     .bind(now.as_micros())
     .bind(delivery.project.0)
     .bind(delivery.id.0)
+    .bind(status)
+    .bind(failure)
     .execute(connection)
     .await
     .map(|_| ())

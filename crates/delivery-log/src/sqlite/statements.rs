@@ -86,7 +86,7 @@ pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM deli
 
 /// Some of what failed and waits for its next try is due now.
 pub(super) const TRY_NOW: &str = "UPDATE deliveries SET due_at = $2 WHERE position IN (SELECT position \
-    FROM deliveries WHERE endpoint = $1 AND claimed IS NULL AND due_at > $2 AND attempts > 0 LIMIT $3)";
+    FROM deliveries WHERE endpoint = $1 AND claimed IS NULL AND due_at > $2 AND attempts > 0 ORDER BY due_at LIMIT $3)";
 
 /// The publisher's bytes of an event that the view may see.
 pub(super) const READ_DATA: &str = "SELECT p.data FROM events e JOIN payloads p ON p.event = e.position \
@@ -117,10 +117,13 @@ pub(super) const STATUSES_OF_REPLAY: &str = "SELECT d.status, count(*) AS many F
     JOIN replays j ON j.id = r.replay JOIN deliveries d ON d.project = j.project AND d.id = r.delivery \
     WHERE r.replay = $1 GROUP BY d.status";
 
-/// What a replay (trigger 1) has sent and what has not been called for since.
+/// What a replay (trigger 1) has sent, what has not been called for since, and
+/// what no later replay has sent, too.
 pub(super) const UNSENT_OF_REPLAY: &str = "SELECT d.id FROM replayed r JOIN replays j ON j.id = r.replay \
     JOIN deliveries d ON d.project = j.project AND d.id = r.delivery \
-    WHERE r.replay = $1 AND d.status = 0 AND d.trigger = 1 LIMIT $2";
+    WHERE r.replay = $1 AND d.status = 0 AND d.trigger = 1 AND NOT EXISTS (SELECT 1 FROM replays later \
+    JOIN replayed o ON o.replay = later.id AND o.delivery = r.delivery \
+    WHERE later.endpoint = d.endpoint AND later.id > r.replay) LIMIT $2";
 
 /// The function that gives the place of a text within another; 0 for none.
 pub(super) const PLACE_IN: &str = "instr";

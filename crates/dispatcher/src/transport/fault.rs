@@ -141,7 +141,7 @@ fn before_the_answer(error: &(dyn Error + 'static)) -> &'static str {
     }
 }
 
-fn unearned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Unearned> {
+pub(super) fn unearned<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Unearned> {
     causes(error).find_map(|cause| {
         // What an I/O error wraps is not among its sources.
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

@@ -12,7 +12,7 @@ use h2::Reason;
 use hyper_util::client::legacy::connect::CaptureConnection;
 
 use super::connector::ConnectError;
-use super::fault::find;
+use super::fault::{find, unearned};
 use super::wire::WireInfo;
 
 /// How a call is made again.
@@ -50,14 +50,19 @@ impl Repeat {
         if find::<ConnectError>(error).is_some() {
             return None;
         }
-        if let Some(error) = find::<h2::Error>(error).filter(|error| error.is_remote()) {
+        if let Some(error) = find::<h2::Error>(error).filter(|error| !error.is_io()) {
             return match error.reason() {
+                // What we refused ourselves was an answer.
+                _ if !error.is_remote() => None,
                 Some(Reason::HTTP_1_1_REQUIRED) => Some(Self::OverHttp1),
                 Some(Reason::REFUSED_STREAM) => Some(Self::Refused),
                 // Told to those calls alone that the receiver has not begun with.
                 _ if error.is_go_away() => Some(Self::Refused),
                 _ => None,
             };
+        }
+        if unearned(error).is_some() {
+            return None;
         }
         let broken = find::<hyper::Error>(error)?;
         let heard = broken.is_parse() || wire.is_some_and(WireInfo::is_heard);

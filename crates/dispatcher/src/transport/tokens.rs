@@ -158,6 +158,9 @@ async fn ask(client: &HttpClient, endpoint: &Endpoint, oauth: &OauthClient) -> R
     let status = response.status();
     if let Some(wire) = response.extensions().get::<WireInfo>() {
         wire.answered();
+        if wire.is_old() {
+            watch.poison();
+        }
     }
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(|_| {

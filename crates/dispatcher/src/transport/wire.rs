@@ -83,6 +83,7 @@ impl WireInfo {
         self.earn();
         self.progress.has_answered.store(true, Ordering::Relaxed);
         self.progress.is_listening.store(false, Ordering::Relaxed);
+        *self.answer() = StatusLine::default();
         self.progress.is_calling.store(false, Ordering::Relaxed);
     }
 

@@ -27,8 +27,9 @@ use crate::query::Query;
 
 /// How long a caller may wait for what the receiver answers, in seconds.
 const MAX_WAIT_SECS: u64 = 30;
-/// How often the log is asked meanwhile.
+/// How long it is waited before the log is asked again, at first and at last.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOK_RARELY: Duration = Duration::from_millis(400);
 /// The type of a test, unless one is named.
 const TEST_TYPE: &str = "posthorn.test";
 /// What a test carries.
@@ -91,8 +92,9 @@ pub(crate) async fn handle(
             return deliveries::accepted(&api, &caller, delivery, repeated).await;
         }
         let attempt = attempts_within(&api, &caller, &[delivery], 1, wait).await?.pop();
+        let attempt = attempt.map(|attempt| for_caller(&caller, attempt));
         let delivery = deliveries::show(&api, &caller, delivery).await?;
-        return Ok(HttpResponse::Accepted().json(TestAnswer { delivery, attempt: attempt.map(present) }));
+        return Ok(HttpResponse::Accepted().json(TestAnswer { delivery, attempt }));
     };
     let mut sent = Vec::new();
     if scenario == Scenario::OutOfOrder {
@@ -121,9 +123,21 @@ pub(crate) async fn handle(
         result: result.to_owned(),
         why,
         deliveries: shown,
-        attempts: attempts.into_iter().map(present).collect(),
+        attempts: attempts.into_iter().map(|attempt| for_caller(&caller, attempt)).collect(),
     };
     Ok(HttpResponse::Accepted().json(answer))
+}
+
+/// An attempt for a caller: receivers echo what they got, so that their answers
+/// are payload.
+fn for_caller(caller: &Caller, attempt: Attempt) -> api_types::Attempt {
+    let mut attempt = present(attempt);
+    if !caller.may(Scope::PayloadsRead) {
+        attempt.response_headers.clear();
+        attempt.response_body = None;
+        attempt.response_body_encoding = None;
+    }
+    attempt
 }
 
 /// The attempts of deliveries, when there are so many, or when the time is over.
@@ -137,6 +151,7 @@ async fn attempts_within(
 ) -> Result<Vec<Attempt>, Problem> {
     let until = Instant::now() + wait;
     let page = PageRequest { limit: 2, after: None, order: Order::Ascending };
+    let mut pause = LOOK_AGAIN;
     while !wait.is_zero() {
         let mut attempts = Vec::new();
         for delivery in deliveries {
@@ -146,7 +161,9 @@ async fn attempts_within(
         if attempts.len() >= many || Instant::now() >= until {
             return Ok(attempts);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(pause).await;
+        // Most answers come soon; those that do not are not asked for as often.
+        pause = (pause * 2).min(LOOK_RARELY);
     }
     Ok(Vec::new())
 }

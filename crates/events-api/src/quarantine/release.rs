@@ -51,9 +51,13 @@ pub(crate) async fn handle(
     let after = Quarantined { state: QuarantineState::Released, became: event, updated_at: now, ..before };
     let body = present(&api, &caller, &after);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
-    api.store.end_release(caller.view(), after.id, event, now, prepared.once()).await?;
+    let ended = api.store.end_release(caller.view(), after.id, event, now, prepared.once()).await?;
+    if let Performed::KeyReused = ended {
+        // Another request took the key meanwhile; what was published is released all the same.
+        api.store.end_release(caller.view(), after.id, event, now, None).await?;
+    }
     submitted?.event.ok_or_else(missing)?;
-    prepared.settle(Performed::First(()), Ok)
+    prepared.settle(ended, Ok)
 }
 
 /// The event as it was published.

@@ -36,7 +36,7 @@ pub(crate) async fn resume(
     set(&api, credentials, &path, &incoming, ReplayState::Running).await
 }
 
-/// Ends a replay. What was sent goes its way.
+/// Ends a replay, and withdraws what it has sent and what has not gone out.
 #[utoipa::path(post, path = "/v1/replays/{replay}/cancel", tag = "replays", params(("replay" = String, Path)),
     responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
 pub(crate) async fn cancel(

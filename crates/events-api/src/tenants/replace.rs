@@ -36,7 +36,7 @@ pub(crate) async fn handle(
             _ => Err(Problem::new(Code::Conflict, "the tenant was made this very moment; try again")),
         };
     };
-    incoming.check_if_none_match()?;
+    incoming.check_if_none_match(before.updated_at)?;
     incoming.check_if_match(before.updated_at)?;
     let after = Tenant {
         id: before.id,
