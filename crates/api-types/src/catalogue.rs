@@ -309,6 +309,10 @@ pub struct ApplyStep {
     pub version: Option<u32>,
     /// What a new version is to the one before.
     pub relation: Option<String>,
+    /// What breaks for receivers of the version before, where there is no
+    /// downgrade.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<SchemaBreak>,
 }
 
 /// An event that waits because its data does not fit its schema.

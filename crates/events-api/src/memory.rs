@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use delivery_log::idempotency::Principal;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Caller;
 use crate::problem::{Code, Problem};
@@ -21,7 +22,7 @@ const ONE: usize = ALL / 8;
 /// What is not counted: most requests and answers are small.
 pub(crate) const SMALL: usize = 16 * 1024;
 /// What a handler takes while it gathers what is large.
-pub(crate) const HEAVY: usize = 2 * crate::page::PAGE_BYTES;
+const HEAVY: usize = 2 * crate::page::PAGE_BYTES;
 
 /// Who holds memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +43,26 @@ impl Holder {
 
 /// The memory of all requests.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Arc<Mutex<Held>>);
+pub(crate) struct Memory(Arc<Mutex<Held>>, Turns);
+
+/// Whose turn it is to gather what is large: one after the other, in the order
+/// in which they came. It is work for the processor, which others need for
+/// publishing; more at a time would only take it from them.
+#[derive(Debug)]
+struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// What a handler has while it gathers what is large.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    _share: Share,
+    _turn: Option<OwnedSemaphorePermit>,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -70,6 +90,14 @@ impl Memory {
         let mut share = Share { held: Arc::clone(&self.0), holder, bytes: 0 };
         share.grow(bytes)?;
         Ok(share)
+    }
+
+    /// Takes what gathering something large needs, and waits for a turn.
+    pub(crate) async fn gather(&self, holder: Holder) -> Result<Gathering, Problem> {
+        let share = self.take(holder, HEAVY)?;
+        // It is never closed.
+        let turn = Arc::clone(&self.1.0).acquire_owned().await.ok();
+        Ok(Gathering { _share: share, _turn: turn })
     }
 }
 

@@ -473,7 +473,13 @@ async fn a_folder_of_schemas_is_checked_applied_and_exported() {
     );
     write("invoice.paid/1.json", &total("integer").to_string());
     write("invoice.paid/2.json", &total("string").to_string());
-    assert_eq!(catalogue(&["check", at]).await.0, Some(1), "a new version that breaks, without a downgrade");
+    let (code, printed) = catalogue(&["check", at]).await;
+    assert_eq!(code, Some(1), "a new version that breaks, without a downgrade");
+    assert!(printed.contains("/properties/total: type changed from integer to string"), "{printed}");
+    assert!(printed.contains("Write invoice.paid/2.downgrade.json"), "{printed}");
+    let (_, json) = catalogue(&["check", at, "--json"]).await;
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(plan["steps"][0]["breaks"][0]["pointer"], "/properties/total", "{plan}");
     assert_eq!(catalogue(&["check", at, "--allow-breaking"]).await.0, Some(0));
     write("invoice.paid/4.json", "{}");
     let (code, printed) = catalogue(&["check", at]).await;

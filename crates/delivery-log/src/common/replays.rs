@@ -634,6 +634,42 @@ impl Store {
         }
     }
 
+    async fn set_state(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
+        let now = self.shared.surroundings.now();
+        self.edit(move |connection| {
+            async move {
+                let mut sql = visible(view);
+                sql.push(" AND id = ").push_bind(id.0).push(statements::FOR_UPDATE);
+                let row = sql.build().fetch_optional(&mut *connection).await?;
+                let Some(stands) = row.as_ref().map(replay).transpose()? else {
+                    return Ok(ReplaySet::NotFound);
+                };
+                if stands.state.is_ended() {
+                    return Ok(if stands.state == state {
+                        ReplaySet::Done
+                    } else {
+                        ReplaySet::Ended(stands.state)
+                    });
+                }
+                let ends = ends(connection, id).await?;
+                sqlx::query(
+                    "UPDATE replays SET state = $2, detail = NULL, next_at = $3, updated_at = $3, \
+                     delivered = $4, failed = $5 WHERE id = $1",
+                )
+                .bind(id.0)
+                .bind(state.code())
+                .bind(now.as_micros())
+                .bind(i64::from(ends.delivered))
+                .bind(i64::from(ends.failed))
+                .execute(connection)
+                .await?;
+                Ok(ReplaySet::Done)
+            }
+            .boxed()
+        })
+        .await
+    }
+
     /// A replay that has not ended, with what has become of its deliveries.
     async fn with_ends(&self, stands: Replay) -> sqlx::Result<Replay> {
         if stands.state == ReplayState::Completed {
@@ -703,43 +739,16 @@ impl Replays for Store {
     }
 
     async fn set_replay(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
-        let now = self.shared.surroundings.now();
-        let set = self.edit(move |connection| {
-            async move {
-                let mut sql = visible(view);
-                sql.push(" AND id = ").push_bind(id.0).push(statements::FOR_UPDATE);
-                let row = sql.build().fetch_optional(&mut *connection).await?;
-                let Some(stands) = row.as_ref().map(replay).transpose()? else {
-                    return Ok(ReplaySet::NotFound);
-                };
-                if stands.state.is_ended() {
-                    return Ok(if stands.state == state {
-                        ReplaySet::Done
-                    } else {
-                        ReplaySet::Ended(stands.state)
-                    });
-                }
-                let ends = ends(connection, id).await?;
-                sqlx::query(
-                    "UPDATE replays SET state = $2, detail = NULL, next_at = $3, updated_at = $3, \
-                     delivered = $4, failed = $5 WHERE id = $1",
-                )
-                .bind(id.0)
-                .bind(state.code())
-                .bind(now.as_micros())
-                .bind(i64::from(ends.delivered))
-                .bind(i64::from(ends.failed))
-                .execute(connection)
-                .await?;
-                Ok(ReplaySet::Done)
+        if state == ReplayState::Canceled {
+            // Nothing more is sent while it is withdrawn. If this process dies
+            // meanwhile, it is paused, and can be canceled again.
+            match self.set_state(view, id, ReplayState::Paused).await? {
+                ReplaySet::Done => self.withdraw(view, id).await?,
+                ReplaySet::Ended(ReplayState::Canceled) => return Ok(ReplaySet::Done),
+                refused => return Ok(refused),
             }
-            .boxed()
-        });
-        let set = set.await?;
-        if set == ReplaySet::Done && state == ReplayState::Canceled {
-            self.withdraw(view, id).await?;
         }
-        Ok(set)
+        self.set_state(view, id, state).await
     }
 
     async fn due_replays(&self, now: Timestamp, limit: u32) -> Result<Vec<ReplayId>> {

@@ -10,6 +10,7 @@ use super::reasoning::apart;
 use super::{Change, Changed, Plan, change, may_change, plan, wanted_type};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::event_types::check::shown;
 use crate::incoming::Incoming;
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
@@ -82,6 +83,10 @@ fn steps(saved: &Saved) -> Vec<ApplyStep> {
             .filter(|_| action == "create")
             .and_then(|number| entry.version(number))
             .map(|version| version.relation.to_string()),
+        breaks: version
+            .and_then(|number| saved.breaks.get(&number))
+            .map(|breaks| breaks.iter().cloned().map(shown).collect())
+            .unwrap_or_default(),
     };
     let of_type = saved.type_changed.then(|| step(if saved.is_new { "create" } else { "change" }, None));
     let created = saved.created.iter().map(|number| step("create", Some(*number)));

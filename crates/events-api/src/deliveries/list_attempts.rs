@@ -13,9 +13,9 @@ use model::attempt::{Attempt, HeaderList};
 
 use super::{missing, parse_id};
 use crate::api::Api;
-use crate::auth::Credentials;
+use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
-use crate::memory::{HEAVY, Holder};
+use crate::memory::Holder;
 use crate::page::Rows;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -24,7 +24,8 @@ use crate::query::Query;
 const PIECE: u32 = 16;
 
 /// Lists the attempts of a delivery, in their order unless another is asked
-/// for: the last stop of an event.
+/// for: the last stop of an event. What the receiver answered is shown to
+/// callers with `payloads:read`, because receivers echo what they got.
 #[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "deliveries",
     params(("delivery" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
         ("order" = Option<String>, Query)),
@@ -38,16 +39,28 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::DeliveriesRead).await?;
     let id = parse_id(&path)?;
     let request = Query::parse(incoming.path(), incoming.query())?.list_in(Order::Ascending, &[])?;
-    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let _gathering = api.memory.gather(Holder::of(&caller)).await?;
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {
         let page = api.store.list_attempts(caller.view(), id, piece).await?.ok_or_else(missing)?;
-        rows.add_page(page.map(present));
+        rows.add_page(page.map(|attempt| for_caller(&caller, attempt)));
     }
     Ok(rows.into_answer(incoming.path()))
 }
 
-pub(crate) fn present(attempt: Attempt) -> api_types::Attempt {
+/// An attempt for a caller: receivers echo what they got, so that their answers
+/// are payload.
+pub(crate) fn for_caller(caller: &Caller, attempt: Attempt) -> api_types::Attempt {
+    let mut attempt = present(attempt);
+    if !caller.may(Scope::PayloadsRead) {
+        attempt.response_headers.clear();
+        attempt.response_body = None;
+        attempt.response_body_encoding = None;
+    }
+    attempt
+}
+
+fn present(attempt: Attempt) -> api_types::Attempt {
     let milliseconds = |span: Duration| span.as_micros() as f64 / 1_000.0;
     let http_status = attempt.http_status();
     let (headers, body, truncated) = match attempt.answer {

@@ -20,7 +20,7 @@ use super::find;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::deliveries;
-use crate::deliveries::list_attempts::present;
+use crate::deliveries::list_attempts::for_caller;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::problem::Problem;
 use crate::query::Query;
@@ -126,18 +126,6 @@ pub(crate) async fn handle(
         attempts: attempts.into_iter().map(|attempt| for_caller(&caller, attempt)).collect(),
     };
     Ok(HttpResponse::Accepted().json(answer))
-}
-
-/// An attempt for a caller: receivers echo what they got, so that their answers
-/// are payload.
-fn for_caller(caller: &Caller, attempt: Attempt) -> api_types::Attempt {
-    let mut attempt = present(attempt);
-    if !caller.may(Scope::PayloadsRead) {
-        attempt.response_headers.clear();
-        attempt.response_body = None;
-        attempt.response_body_encoding = None;
-    }
-    attempt
 }
 
 /// The attempts of deliveries, when there are so many, or when the time is over.

@@ -57,6 +57,11 @@ pub(crate) async fn handle(
     }))
 }
 
+/// A break as it is shown.
+pub(crate) fn shown(one: model::schema::Break) -> SchemaBreak {
+    SchemaBreak { certain: one.kind == BreakKind::Breaks, pointer: one.pointer, detail: one.detail }
+}
+
 /// How the schema differs from that of the version that it follows or replaces.
 fn breaks(
     entry: &EventTypeEntry,
@@ -67,10 +72,5 @@ fn breaks(
     let schema = request.schema.as_ref().and_then(|raw| Schema::parse(raw.get(), reasoner).ok());
     let older = entry.version(number).or_else(|| entry.version(number.saturating_sub(1)));
     let (Some(schema), Some(older)) = (schema, older) else { return Vec::new() };
-    let shown = |one: model::schema::Break| SchemaBreak {
-        certain: one.kind == BreakKind::Breaks,
-        pointer: one.pointer,
-        detail: one.detail,
-    };
     older.schema.breaks(&schema, reasoner).into_iter().map(shown).collect()
 }

@@ -11,7 +11,7 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::memory::{HEAVY, Holder};
+use crate::memory::Holder;
 use crate::page::{self, Rows};
 use crate::problem::Problem;
 use crate::query::Query;
@@ -52,7 +52,7 @@ pub(crate) async fn handle(
     if !request.expands("data") {
         return Ok(page::answer(incoming.path(), &request, found.map(|stored| present(&stored, None))));
     }
-    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let _gathering = api.memory.gather(Holder::of(&caller)).await?;
     let mut rows = Rows::new(&request);
     for (stored, cursor) in found.rows.iter().zip(found.cursors) {
         let data = api.store.read_data(caller.view(), stored.event.id).await?;

@@ -8,7 +8,7 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
-use crate::memory::{HEAVY, Holder};
+use crate::memory::Holder;
 use crate::page::Rows;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -32,7 +32,7 @@ pub(crate) async fn handle(
         text.parse::<QuarantineState>().map_err(|_| "must be held, released or dropped")
     });
     let request = query.list(&[])?;
-    let _share = api.memory.take(Holder::of(&caller), HEAVY)?;
+    let _gathering = api.memory.gather(Holder::of(&caller)).await?;
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {
         let page = api.store.list_quarantined(caller.view(), state, piece).await?;

@@ -1,5 +1,6 @@
 //! Changes of the catalogue, checked before they are made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::downgrade::Downgrade;
 use crate::event_type::EventType;
 use crate::ids::ProjectId;
 use crate::json;
-use crate::schema::{Fault, MAX_TEXT, Reasoner, Schema};
+use crate::schema::{Break, Fault, MAX_TEXT, Reasoner, Schema};
 
 /// An event type as it is to be. What is not given stays.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,9 @@ pub struct Saved {
     pub type_changed: bool,
     /// What could not be told, or could be better.
     pub warnings: Vec<Fault>,
+    /// What breaks between a version and the one before, where there is no
+    /// downgrade, by the number of the version.
+    pub breaks: BTreeMap<u32, Vec<Break>>,
 }
 
 /// Checks a change of a type, or a new type. Faults point into the versions by
@@ -101,6 +105,7 @@ pub fn save(
         changed: Vec::new(),
         type_changed,
         warnings: Vec::new(),
+        breaks: BTreeMap::new(),
     };
     for (place, version) in wanted.versions.iter().enumerate() {
         if let Err(found) = saved.version(version, now, reasoner) {
@@ -258,8 +263,12 @@ impl Saved {
             };
         };
         version.relation = match &version.downgrade {
-            None if older.schema.breaks(&version.schema, reasoner).is_empty() => Relation::Compatible,
-            None => Relation::Breaking,
+            None => {
+                let breaks = older.schema.breaks(&version.schema, reasoner);
+                let relation = if breaks.is_empty() { Relation::Compatible } else { Relation::Breaking };
+                self.breaks.insert(version.number, breaks);
+                relation
+            }
             Some(downgrade) => {
                 let examples: Vec<Value> =
                     version.example.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();

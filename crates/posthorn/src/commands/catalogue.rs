@@ -75,6 +75,19 @@ fn show(folder: &Folder, plan: &ApplyPlan, json: bool) -> anyhow::Result<()> {
             (Some(version), Some(relation)) => format!("{}@{version}  {relation}", step.event_type),
         };
         print(&format!("{sign} {what}"))?;
+        for one in &step.breaks {
+            let sure = if one.certain { "" } else { " (perhaps)" };
+            print(&format!("    {}: {}{sure}", one.pointer, one.detail))?;
+        }
+        if let (Some(version), false) = (step.version, step.breaks.is_empty()) {
+            let name = &step.event_type;
+            print(&format!(
+                "    Write {name}/{version}.downgrade.json, which says how data of version {version} becomes data \
+                 of version {}:\n    {{\"steps\":[…]}}, see docs/guides/catalogue.md. Endpoints that are pinned to \
+                 that would get nothing otherwise.",
+                version - 1
+            ))?;
+        }
     }
     for warning in &plan.warnings {
         print(&format!("? {}", warning.detail))?;
