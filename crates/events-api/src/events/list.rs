@@ -48,11 +48,15 @@ pub(crate) async fn handle(
     if request.expands("data") {
         caller.require(Scope::PayloadsRead)?;
     }
+    // Whoever has no room left is told before the store is asked for anything.
+    let _gathering = match request.expands("data") {
+        true => Some(api.memory.gather(Holder::of(&caller)).await?),
+        false => None,
+    };
     let found = api.store.list_events(caller.view(), &filter, request.page).await?;
     if !request.expands("data") {
         return Ok(page::answer(incoming.path(), &request, found.map(|stored| present(&stored, None))));
     }
-    let _gathering = api.memory.gather(Holder::of(&caller)).await?;
     let mut rows = Rows::new(&request);
     for (stored, cursor) in found.rows.iter().zip(found.cursors) {
         let data = api.store.read_data(caller.view(), stored.event.id).await?;
