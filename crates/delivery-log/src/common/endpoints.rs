@@ -234,9 +234,11 @@ const TRIED_AT_ONCE: i64 = 1_000;
 const TRIED_TIMES: usize = 100;
 
 impl Store {
-    /// Makes what failed at an endpoint and waits for its next try due now: the
-    /// first hundred thousand, the rest keeps to its schedule.
+    /// Tells the lane that a hold was lifted, and makes what failed at the
+    /// endpoint and waits for its next try due now: the first hundred thousand,
+    /// the rest keeps to its schedule.
     async fn try_now(&self, endpoint: EndpointId) -> Result<()> {
+        self.shared.hand_off.get().lift_hold(endpoint);
         let now = self.shared.surroundings.now().as_micros();
         for _ in 0..TRIED_TIMES {
             let made_due = self.edit(move |connection| {
@@ -319,10 +321,7 @@ impl Endpoints for Store {
             .edit(move |connection| async move { update(connection, &new, sealed, expected).await }.boxed())
             .await?;
         match &updated {
-            Some(Updated { is_fresh: true }) => {
-                self.shared.hand_off.get().lift_hold(endpoint.id);
-                self.try_now(endpoint.id).await?;
-            }
+            Some(Updated { is_fresh: true }) => self.try_now(endpoint.id).await?,
             Some(Updated { is_fresh: false }) => self.shared.hand_off.get().wake(&[endpoint.id]),
             None => {}
         }
@@ -428,9 +427,7 @@ impl Endpoints for Store {
             .boxed()
         })
         .await?;
-        self.shared.hand_off.get().lift_hold(id);
-        self.try_now(id).await?;
-        Ok(())
+        self.try_now(id).await
     }
 
     async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool> {

@@ -26,9 +26,14 @@ pub(super) enum Outcome<T> {
 }
 
 impl Outcome<bool> {
+    /// Done or refused.
+    pub(super) fn of(done: bool) -> Self {
+        if done { Self::Done(true) } else { Self::Refused(false) }
+    }
+
     /// Done, if a statement changed the row that it was about.
     pub(super) fn of_rows(affected: u64) -> Self {
-        if affected == 1 { Self::Done(true) } else { Self::Refused(false) }
+        Self::of(affected == 1)
     }
 }
 

@@ -149,7 +149,7 @@ impl Quarantine for Store {
             async move {
                 let done =
                     set(connection, view, id, "state = 0", QuarantineState::Dropped, None, now).await?;
-                Ok(if done { Outcome::Done(true) } else { Outcome::Refused(false) })
+                Ok(Outcome::of(done))
             }
             .boxed()
         })

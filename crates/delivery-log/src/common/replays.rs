@@ -709,7 +709,7 @@ impl Replays for Store {
         self.edit_once(new.project, once, move |connection| {
             async move {
                 let created = insert(connection, &new).await?;
-                Ok(if created { Outcome::Done(true) } else { Outcome::Refused(false) })
+                Ok(Outcome::of(created))
             }
             .boxed()
         })

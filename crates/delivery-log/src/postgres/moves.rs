@@ -11,8 +11,9 @@ use model::payload::PayloadForm;
 use super::replays::replayed_by;
 use super::{lanes, rows};
 
-/// Starts a fresh schedule. What waits keeps its schedule and becomes due now.
-/// Tells whether the delivery is still there: it may just have been purged.
+/// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due
+/// then too, and stays what it was under a replay of many. Tells whether the
+/// delivery is still there: it may just have been purged.
 pub(super) async fn replay(
     connection: &mut PgConnection,
     delivery: &Delivery,

@@ -12,7 +12,8 @@ use super::replays::replayed_by;
 use super::{lanes, rows};
 
 /// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due
-/// then too, and stays what it was under a replay of many. Tells whether the delivery is still there: with one writer, it is.
+/// then too, and stays what it was under a replay of many. Tells whether the
+/// delivery is still there: with one writer, it is.
 pub(super) async fn replay(
     connection: &mut SqliteConnection,
     delivery: &Delivery,
