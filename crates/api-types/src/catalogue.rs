@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::Page;
+use crate::words;
 
 /// Tells a field that is null from one that is not there.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
@@ -54,6 +54,7 @@ pub struct VersionRequest {
     pub changelog: Option<String>,
     /// `active`, `deprecated` or `retired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::VersionStatus>)]
     pub status: Option<String>,
     /// When a deprecated version goes.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
@@ -106,8 +107,10 @@ pub struct VersionSummary {
     /// Its number.
     pub number: u32,
     /// `active`, `deprecated` or `retired`.
+    #[schema(value_type = words::VersionStatus)]
     pub status: String,
     /// What it is to the one before: `first`, `compatible`, `downgrade` or `breaking`.
+    #[schema(value_type = words::VersionRelation)]
     pub relation: String,
     /// When it goes.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -131,6 +134,7 @@ pub struct Version {
     /// What changed.
     pub changelog: String,
     /// `active`, `deprecated` or `retired`.
+    #[schema(value_type = words::VersionStatus)]
     pub status: String,
     /// Since when it is deprecated.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -144,6 +148,7 @@ pub struct Version {
     #[schema(value_type = Option<Object>)]
     pub downgrade: Option<Value>,
     /// What it is to the one before: `first`, `compatible`, `downgrade` or `breaking`.
+    #[schema(value_type = words::VersionRelation)]
     pub relation: String,
     /// What could be better, after a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -182,6 +187,7 @@ pub struct VersionCheck {
     /// Whether it would be accepted.
     pub accepted: bool,
     /// What it would be to the version before.
+    #[schema(value_type = Option<words::VersionRelation>)]
     pub relation: Option<String>,
     /// How it differs from the version before, for receivers of that.
     pub breaks: Vec<SchemaBreak>,
@@ -301,6 +307,7 @@ pub struct ApplyPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ApplyStep {
     /// `create` or `change`.
+    #[schema(value_type = words::ApplyAction)]
     pub action: String,
     /// The event type.
     #[serde(rename = "type")]
@@ -308,6 +315,7 @@ pub struct ApplyStep {
     /// The version; none for the type itself.
     pub version: Option<u32>,
     /// What a new version is to the one before.
+    #[schema(value_type = Option<words::VersionRelation>)]
     pub relation: Option<String>,
     /// What breaks for receivers of the version before, where there is no
     /// downgrade.
@@ -330,6 +338,7 @@ pub struct QuarantinedEvent {
     /// What it is about.
     pub subject: String,
     /// `held`, `released` or `dropped`.
+    #[schema(value_type = words::QuarantineState)]
     pub state: String,
     /// The event that it became.
     pub event: Option<String>,
@@ -346,9 +355,6 @@ pub struct QuarantinedEvent {
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
-
-/// Events in quarantine.
-pub type QuarantinePage = Page<QuarantinedEvent>;
 
 /// How to release an event from quarantine.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]

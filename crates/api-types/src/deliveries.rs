@@ -6,7 +6,7 @@ use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Page;
+use crate::words;
 
 /// One event on its way to one endpoint.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -28,15 +28,19 @@ pub struct Delivery {
     #[schema(value_type = String, format = DateTime)]
     pub occurred_at: Timestamp,
     /// `full`, `thin` or `data`, as it was when the event was published.
+    #[schema(value_type = words::PayloadMode)]
     pub payload: String,
     /// `queued`, `retrying`, `held`, `delivered`, `failed` or `canceled`.
+    #[schema(value_type = words::DeliveryStatus)]
     pub status: String,
     /// Why it was given up: `exhausted`, `permanent` or `expired`.
+    #[schema(value_type = Option<words::DeliveryFailure>)]
     pub failure: Option<String>,
     /// What holds it: `paused` (or disabled), `breaker` (the endpoint failed too
     /// often and is probed), `rate_limit` (the receiver asked for time, or the
     /// endpoint's own limit spaces its calls) or `order` (an earlier event of
     /// its key is on its way).
+    #[schema(value_type = Option<words::HeldBy>)]
     pub held_by: Option<String>,
     /// Until when; null until someone lifts it.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -52,6 +56,7 @@ pub struct Delivery {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
     /// How the last attempt ended.
+    #[schema(value_type = Option<words::ErrorClass>)]
     pub error_class: Option<String>,
     /// What the last attempt was answered.
     pub http_status: Option<u16>,
@@ -67,13 +72,11 @@ pub struct Delivery {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EndpointFailed {
     /// How it failed, as in attempts.
+    #[schema(value_type = words::ErrorClass)]
     pub error_class: String,
     /// What it was answered, if it was.
     pub http_status: Option<u16>,
 }
-
-/// Deliveries.
-pub type DeliveryPage = Page<Delivery>;
 
 /// Whether to send again what was delivered.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -94,6 +97,7 @@ pub struct Attempt {
     /// 1, 2, … within the delivery.
     pub number: u32,
     /// `automatic`, `replay`, `manual`, `test` or `probe`.
+    #[schema(value_type = words::AttemptTrigger)]
     pub trigger: String,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
@@ -114,10 +118,12 @@ pub struct Attempt {
     pub response_body: Option<String>,
     /// How it stands there: `text`, or `base64` where it is none (RFC 4648).
     #[serde(default)]
+    #[schema(value_type = Option<words::ResponseBodyEncoding>)]
     pub response_body_encoding: Option<String>,
     /// Whether the answer was longer.
     pub response_truncated: bool,
     /// `none`, or how it failed.
+    #[schema(value_type = words::ErrorClass)]
     pub error_class: String,
     /// What exactly went wrong; also what was odd about a success, and whether
     /// the call was made twice because a first one cannot have been heard.
@@ -126,6 +132,7 @@ pub struct Attempt {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
     /// Why then, or why there is none.
+    #[schema(value_type = words::NextAttemptReason)]
     pub next_attempt_reason: String,
 }
 
@@ -141,6 +148,3 @@ pub struct Milliseconds {
     /// The whole attempt.
     pub total: f64,
 }
-
-/// Attempts of a delivery.
-pub type AttemptPage = Page<Attempt>;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Attempt, Delivery, Metadata, Page, ReplayWish};
+use crate::{Attempt, Delivery, Metadata, ReplayWish, words};
 
 /// An endpoint to be made, or what it is to become.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,7 @@ pub struct EndpointRequest {
     pub event_types: Option<Vec<String>>,
     /// `full`, `thin` or `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::PayloadMode>)]
     pub payload: Option<String>,
     /// Sent with every call; values can be written and not read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -41,6 +42,7 @@ pub struct EndpointRequest {
     pub rate_limit_per_second: Option<u32>,
     /// `none`, or `per_key`: those of one ordering key one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::Ordering>)]
     pub ordering: Option<String>,
     /// Conditions on the events that the event types select.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,12 +50,15 @@ pub struct EndpointRequest {
     pub filter: Option<Value>,
     /// `standard`, or `cloudevents`: CloudEvents 1.0 in structured JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::PayloadFormat>)]
     pub format: Option<String>,
     /// The names of the signature's headers: `standard` or `svix`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::SignatureHeaders>)]
     pub signature_headers: Option<String>,
     /// `hmac` (`v1`), or `ed25519` (`v1a`), which is checked with a public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::Signature>)]
     pub signature: Option<String>,
     /// Where calls get a bearer token from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +68,7 @@ pub struct EndpointRequest {
     pub client_certificate: Option<ClientCertificateRequest>,
     /// `enabled`, `paused` or `disabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::EndpointStatus>)]
     pub status: Option<String>,
     /// The caller's own notes.
     #[serde(default)]
@@ -86,6 +92,7 @@ pub struct OauthRequest {
     /// How we show who we are: `client_secret_basic`, in the header
     /// `authorization` (default), or `client_secret_post`, in the form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::OauthAuthMethod>)]
     pub auth_method: Option<String>,
 }
 
@@ -99,6 +106,7 @@ pub struct Oauth {
     /// What is asked for.
     pub scope: String,
     /// `client_secret_basic` or `client_secret_post`.
+    #[schema(value_type = words::OauthAuthMethod)]
     pub auth_method: String,
 }
 
@@ -126,6 +134,7 @@ pub struct Endpoint {
     /// Names and patterns of the events it gets.
     pub event_types: Vec<String>,
     /// How much of them: `full`, `thin` or `data`.
+    #[schema(value_type = words::PayloadMode)]
     pub payload: String,
     /// Sent with every call; the values are masked.
     pub headers: BTreeMap<String, String>,
@@ -136,21 +145,26 @@ pub struct Endpoint {
     /// Calls a second, at most.
     pub rate_limit_per_second: Option<u32>,
     /// `none` or `per_key`.
+    #[schema(value_type = words::Ordering)]
     pub ordering: String,
     /// Conditions on the events that it gets.
     #[schema(value_type = Option<Object>)]
     pub filter: Option<Value>,
     /// `standard` or `cloudevents`.
+    #[schema(value_type = words::PayloadFormat)]
     pub format: String,
     /// The names of the signature's headers: `standard` or `svix`.
+    #[schema(value_type = words::SignatureHeaders)]
     pub signature_headers: String,
     /// `hmac` or `ed25519`.
+    #[schema(value_type = words::Signature)]
     pub signature: String,
     /// Where calls get a bearer token from.
     pub oauth: Option<Oauth>,
     /// The certificate that calls show, as PEM.
     pub client_certificate: Option<String>,
     /// `enabled`, `paused` or `disabled`.
+    #[schema(value_type = words::EndpointStatus)]
     pub status: String,
     /// Why Posthorn disabled it, if it did.
     pub disabled_reason: Option<String>,
@@ -194,9 +208,6 @@ pub struct EndpointWithSecret {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
 }
-
-/// Endpoints.
-pub type EndpointPage = Page<Endpoint>;
 
 /// With what receivers check the signatures of an endpoint's calls.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -242,6 +253,7 @@ pub struct TestRequest {
     /// What the receiver is tried with: `duplicate`, `out_of_order`, `delayed`, `bad_signature` or
     /// `old_timestamp`; a plain call if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::TestScenario>)]
     pub scenario: Option<String>,
 }
 
@@ -249,6 +261,7 @@ pub struct TestRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioAnswer {
     /// The scenario.
+    #[schema(value_type = words::TestScenario)]
     pub scenario: String,
     /// What is sent.
     pub sends: String,
@@ -256,6 +269,7 @@ pub struct ScenarioAnswer {
     pub expects: String,
     /// `passed`, `failed`, or `pending` while not all calls have ended: ask with
     /// `wait=10` to be told.
+    #[schema(value_type = words::ScenarioResult)]
     pub result: String,
     /// Why it passed or failed.
     pub why: Option<String>,
@@ -276,12 +290,24 @@ pub struct TestAnswer {
     pub attempt: Option<Attempt>,
 }
 
+/// What came of a test.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum TestOutcome {
+    /// Of a scenario.
+    Scenario(Box<ScenarioAnswer>),
+    /// Of a plain call.
+    Call(Box<TestAnswer>),
+}
+
 /// What is known of an endpoint from its answers.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct EndpointHealth {
     /// `closed` (all goes), `open` (all is held) or `half_open` (single probes go).
+    #[schema(value_type = words::BreakerState)]
     pub breaker: String,
     /// Why deliveries are held at the moment: `paused`, `breaker` or `rate_limit`.
+    #[schema(value_type = Option<words::HeldBy>)]
     pub held_by: Option<String>,
     /// Until when, if that is known.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -311,6 +337,7 @@ pub struct EndpointHealth {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LastError {
     /// How it failed.
+    #[schema(value_type = words::ErrorClass)]
     pub error_class: String,
     /// What was answered.
     pub http_status: Option<u16>,
@@ -355,5 +382,6 @@ pub struct FilteredEvent {
     /// Whether the endpoint would have got it.
     pub matches: bool,
     /// Why not: `event_type`, `schema_version` or `filter`.
+    #[schema(value_type = Option<words::NoMatchReason>)]
     pub reason: Option<String>,
 }

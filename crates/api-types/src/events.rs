@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{Page, Problem, Warning};
+use crate::{Problem, Warning, words};
 
 /// An event to be published.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -50,6 +50,7 @@ pub struct PublishAnswer {
     /// Its id, which receivers get as `webhook-id`.
     pub id: String,
     /// `accepted`, or `quarantined` while it waits because its data does not fit its schema.
+    #[schema(value_type = words::PublishStatus)]
     pub status: String,
     /// Its number among the tenant's events; none in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,8 +145,6 @@ pub struct Unmatched {
     /// The endpoint.
     pub endpoint: String,
     /// `event_type`, `schema_version`, `version_retired`, `downgrade_failed`, `filter` or `disabled`.
+    #[schema(value_type = words::NoMatchReason)]
     pub reason: String,
 }
-
-/// Events.
-pub type EventPage = Page<Event>;

@@ -4,7 +4,7 @@ use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Page;
+use crate::words;
 
 /// A key to be made.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -13,6 +13,7 @@ pub struct KeyRequest {
     /// For people.
     pub name: String,
     /// What it may do; no more than the key that makes it.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Vec<String>,
     /// The only tenant that it may see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +44,7 @@ pub struct Key {
     /// For people.
     pub name: String,
     /// What it may do.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Vec<String>,
     /// The only tenant that it may see.
     pub tenant: Option<String>,
@@ -68,6 +70,3 @@ pub struct KeyWithSecret {
     /// `phk_…`, for the header `Authorization: Bearer`.
     pub secret: String,
 }
-
-/// Keys.
-pub type KeyPage = Page<Key>;

@@ -14,31 +14,28 @@ mod problem;
 mod projects;
 mod replays;
 mod tenants;
+pub mod words;
 
 pub use catalogue::{
     ApplyPlan, ApplyRequest, ApplyStep, CutOff, Dependent, Dependents, EventType, EventTypeRequest,
-    EventTypes, Preview, PreviewedEvent, QuarantinePage, QuarantinedEvent, ReleaseRequest, SchemaBreak,
-    Version, VersionCheck, VersionRequest, VersionSummary, Versions, Warning,
+    EventTypes, Preview, PreviewedEvent, QuarantinedEvent, ReleaseRequest, SchemaBreak, Version,
+    VersionCheck, VersionRequest, VersionSummary, Versions, Warning,
 };
-pub use deliveries::{
-    Attempt, AttemptPage, Delivery, DeliveryPage, EndpointFailed, Milliseconds, ReplayRequest,
-};
+pub use deliveries::{Attempt, Delivery, EndpointFailed, Milliseconds, ReplayRequest};
 pub use endpoints::{
-    ClientCertificateRequest, Endpoint, EndpointHealth, EndpointPage, EndpointRequest, EndpointWithSecret,
-    FilterCheck, FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret,
-    ScenarioAnswer, Secret, TestAnswer, TestRequest,
+    ClientCertificateRequest, Endpoint, EndpointHealth, EndpointRequest, EndpointWithSecret, FilterCheck,
+    FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret, ScenarioAnswer,
+    Secret, TestAnswer, TestOutcome, TestRequest,
 };
-pub use events::{
-    BatchAnswer, BatchItem, BatchRequest, Event, EventPage, PublishAnswer, PublishRequest, Unmatched,
-};
-pub use keys::{Key, KeyPage, KeyRequest, KeyWithSecret, RotateKey};
+pub use events::{BatchAnswer, BatchItem, BatchRequest, Event, PublishAnswer, PublishRequest, Unmatched};
+pub use keys::{Key, KeyRequest, KeyWithSecret, RotateKey};
 pub use meta::Meta;
 pub use page::Page;
 pub use policies::{RetryPolicies, RetryPolicy, RetryPolicyRequest};
-pub use problem::{FieldError, Problem};
+pub use problem::{Code as ProblemCode, FieldError, Problem};
 pub use projects::{Project, ProjectChange};
-pub use replays::{Replay, ReplayFilter, ReplayPage, ReplayPlan, ReplayWish};
-pub use tenants::{Tenant, TenantPage, TenantRequest};
+pub use replays::{Replay, ReplayFilter, ReplayPlan, ReplayWish};
+pub use tenants::{Tenant, TenantRequest};
 
 /// A JSON object of the caller's own, kept and given back.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;

@@ -3,6 +3,83 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::words;
+
+model::words!(
+    /// The kinds of problems. A kind never changes its meaning.
+    Code {
+        /// The request is not well-formed: mend what `detail` says.
+        MalformedRequest = "malformed_request",
+        /// Authentication is needed: send an API key that is good.
+        Unauthenticated = "unauthenticated",
+        /// This key may not do that: `detail` names the scope that it lacks.
+        Forbidden = "forbidden",
+        /// There is no such thing, or this key may not see it.
+        NotFound = "not_found",
+        /// This URL does not take this method: `Allow` names those that it takes.
+        MethodNotAllowed = "method_not_allowed",
+        /// The request took too long to arrive: send it again.
+        Timeout = "timeout",
+        /// The request does not fit the present state.
+        Conflict = "conflict",
+        /// The state that `If-Match` names is no longer the present one: read again, and repeat the change.
+        PreconditionFailed = "precondition_failed",
+        /// The request is too large.
+        PayloadTooLarge = "payload_too_large",
+        /// The body must be JSON: send `Content-Type: application/json`.
+        UnsupportedMediaType = "unsupported_media_type",
+        /// Something in the request is not valid: `errors` says where and what.
+        InvalidRequest = "invalid_request",
+        /// This idempotency key was used for another request: use a new one.
+        IdempotencyMismatch = "idempotency_mismatch",
+        /// Something went wrong in Posthorn: send it again, and quote the `request_id` when you ask.
+        Internal = "internal",
+        /// Posthorn cannot do that now: send it again after `Retry-After`.
+        Unavailable = "unavailable",
+    }
+);
+
+impl Code {
+    /// The HTTP status of such problems.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::MalformedRequest => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
+            Self::Conflict => 409,
+            Self::PreconditionFailed => 412,
+            Self::PayloadTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::InvalidRequest | Self::IdempotencyMismatch => 422,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The kind, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "The request is not well-formed",
+            Self::Unauthenticated => "Authentication is needed",
+            Self::Forbidden => "This key may not do that",
+            Self::NotFound => "There is no such thing",
+            Self::MethodNotAllowed => "This URL does not take this method",
+            Self::Timeout => "The request took too long to arrive",
+            Self::Conflict => "The request does not fit the present state",
+            Self::PreconditionFailed => "It was changed meanwhile",
+            Self::PayloadTooLarge => "The request is too large",
+            Self::UnsupportedMediaType => "The body must be JSON",
+            Self::InvalidRequest => "Something in the request is not valid",
+            Self::IdempotencyMismatch => "This idempotency key was used for another request",
+            Self::Internal => "Something went wrong in Posthorn",
+            Self::Unavailable => "Posthorn cannot do that now",
+        }
+    }
+}
+
 /// Why a request was refused, and what to do about it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -16,6 +93,7 @@ pub struct Problem {
     /// What is wrong with this request.
     pub detail: String,
     /// The kind, for programs; it never changes.
+    #[schema(value_type = words::ProblemCode)]
     pub code: String,
     /// Names this request in Posthorn's logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Page;
+use crate::words;
 
 /// Which deliveries, or events, a replay is about. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -26,6 +26,7 @@ pub struct ReplayFilter {
     pub subject: Option<String>,
     /// Whose last attempt ended like this; not with `missing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::ErrorClass>)]
     pub error_class: Option<String>,
     /// Whose last attempt was answered like this; not with `missing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +51,7 @@ pub struct ReplayFilter {
 pub struct ReplayWish {
     /// `failed` (what failed), `missing` (events that the endpoint would get
     /// now and never got) or `all` (whatever became of it).
+    #[schema(value_type = words::ReplayMode)]
     pub mode: String,
     /// What it is about.
     #[serde(default)]
@@ -86,6 +88,7 @@ pub struct Replay {
     /// The endpoint that gets the deliveries.
     pub endpoint: String,
     /// `failed`, `missing` or `all`.
+    #[schema(value_type = words::ReplayMode)]
     pub mode: String,
     /// What it is about.
     pub filter: ReplayFilter,
@@ -96,6 +99,7 @@ pub struct Replay {
     /// Why somebody wanted it.
     pub reason: String,
     /// `running`, `paused`, `completed`, `canceled` or `failed`.
+    #[schema(value_type = words::ReplayState)]
     pub state: String,
     /// Why it paused or failed by itself.
     pub detail: Option<String>,
@@ -129,6 +133,3 @@ pub struct Replay {
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
-
-/// Replays.
-pub type ReplayPage = Page<Replay>;

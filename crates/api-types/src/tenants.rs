@@ -4,7 +4,7 @@ use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Metadata, Page};
+use crate::Metadata;
 
 /// A tenant to be made, or what it is to become.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -47,6 +47,3 @@ pub struct Tenant {
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
-
-/// Tenants.
-pub type TenantPage = Page<Tenant>;

@@ -6,78 +6,11 @@ use model::access::{ApiKey, TokenHash};
 use model::clock::Timestamp;
 use model::ids::{KeyId, ProjectId};
 use model::names::ProjectName;
+use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
-
-/// What happens to an event for a tenant that does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UnknownTenant {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// The tenant is created.
-    Create,
-}
-
-impl UnknownTenant {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Create => "create",
-        }
-    }
-}
-
-/// What happens to an event of a type that is not in the catalogue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UndeclaredTypes {
-    /// It is delivered.
-    #[default]
-    Accept,
-    /// It is refused.
-    Reject,
-}
-
-impl UndeclaredTypes {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-/// What happens to an event whose data does not fit its schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Validation {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// It waits until somebody releases or drops it.
-    Quarantine,
-    /// It is delivered all the same, and the answer has a warning.
-    Warn,
-}
-
-impl Validation {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Quarantine => "quarantine",
-            Self::Warn => "warn",
-        }
-    }
-
-    /// What a name stands for.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Reject, Self::Quarantine, Self::Warn].into_iter().find(|one| one.as_str() == name)
-    }
-}
 
 /// An isolated namespace of a deployment.
 #[derive(Debug, Clone, PartialEq)]

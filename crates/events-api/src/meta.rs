@@ -9,7 +9,8 @@ use crate::outgoing;
 use crate::problem::Problem;
 
 /// What receivers and their firewalls want to know of this deployment.
-#[utoipa::path(get, path = "/v1/meta", tag = "meta", responses((status = 200, body = Meta)))]
+#[utoipa::path(get, path = "/v1/meta", tag = "Deployment", operation_id = "meta.get",
+    responses((status = 200, description = "What there is to know.", body = Meta)))]
 pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
     // Any key will do.
     credentials.authenticate().await?;

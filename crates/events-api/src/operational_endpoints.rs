@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
-use api_types::{EndpointPage, EndpointRequest, EndpointWithSecret};
+use api_types::{EndpointRequest, EndpointWithSecret};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use model::ids::TenantId;
@@ -16,14 +16,17 @@ use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
 use crate::endpoints;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, Known, OfEndpoint, Paged, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Where they are.
 const AT: &str = "/v1/operational-endpoints";
 
 /// Lists the endpoints to which the platform tells about itself.
-#[utoipa::path(get, path = "/v1/operational-endpoints", tag = "operational endpoints",
-    responses((status = 200, body = EndpointPage)))]
+#[utoipa::path(get, path = "/v1/operational-endpoints", tag = "Operational endpoints", operation_id = "operationalEndpoints.list",
+    security(("api_key" = ["endpoints:read"])),
+    params(Paged),
+    responses((status = 200, description = "A page of endpoints.", body = api_types::Page<api_types::Endpoint>)))]
 pub(crate) async fn list(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -35,8 +38,12 @@ pub(crate) async fn list(
 
 /// Registers a URL for events about the platform: `endpoint.disabled`,
 /// `endpoint.warning`, `breaker.opened`, `breaker.closed`, `delivery.failed`.
-#[utoipa::path(post, path = "/v1/operational-endpoints", tag = "operational endpoints",
-    request_body = EndpointRequest, responses((status = 201, body = EndpointWithSecret)))]
+#[utoipa::path(post, path = "/v1/operational-endpoints", tag = "Operational endpoints", operation_id = "operationalEndpoints.create",
+    security(("api_key" = ["endpoints:write"])),
+    params(Repeatable, Expected),
+    request_body = EndpointRequest,
+    responses((status = 201, description = "The endpoint, with its secret.", body = EndpointWithSecret),
+        (status = 409, description = "There are as many as there may be.")))]
 pub(crate) async fn create(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -47,8 +54,10 @@ pub(crate) async fn create(
 }
 
 /// Shows one.
-#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
-    params(("endpoint" = String, Path)), responses((status = 200, body = api_types::Endpoint)))]
+#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.get",
+    security(("api_key" = ["endpoints:read"])),
+    params(OfEndpoint, Known),
+    responses((status = 200, description = "The endpoint.", body = api_types::Endpoint)))]
 pub(crate) async fn get(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -59,9 +68,11 @@ pub(crate) async fn get(
 }
 
 /// Changes one.
-#[utoipa::path(patch, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
-    params(("endpoint" = String, Path)), request_body = EndpointRequest,
-    responses((status = 200, body = api_types::Endpoint)))]
+#[utoipa::path(patch, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.update",
+    security(("api_key" = ["endpoints:write"])),
+    params(OfEndpoint, Expected),
+    request_body = EndpointRequest,
+    responses((status = 200, description = "The endpoint, changed.", body = api_types::Endpoint)))]
 pub(crate) async fn update(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -73,8 +84,10 @@ pub(crate) async fn update(
 }
 
 /// Removes one.
-#[utoipa::path(delete, path = "/v1/operational-endpoints/{endpoint}", tag = "operational endpoints",
-    params(("endpoint" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.delete",
+    security(("api_key" = ["endpoints:write"])),
+    params(OfEndpoint, Expected),
+    responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -86,8 +99,10 @@ pub(crate) async fn delete(
 }
 
 /// Shows the signing secret of one.
-#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}/secret", tag = "operational endpoints",
-    params(("endpoint" = String, Path)), responses((status = 200, body = api_types::Secret)))]
+#[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}/secret", tag = "Operational endpoints", operation_id = "operationalEndpoints.getSecret",
+    security(("api_key" = ["secrets:read"])),
+    params(OfEndpoint),
+    responses((status = 200, description = "The secret.", body = api_types::Secret)))]
 pub(crate) async fn read_secret(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -6,52 +6,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use api_types::FieldError;
+pub(crate) use api_types::ProblemCode as Code;
 use delivery_log::StoreError;
 use model::access::Scope;
+use model::words::NotOneOf;
 
 use crate::request_context;
-
-/// The kinds of problems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
-    MalformedRequest,
-    Unauthenticated,
-    Forbidden,
-    NotFound,
-    MethodNotAllowed,
-    Timeout,
-    Conflict,
-    PreconditionFailed,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    InvalidRequest,
-    IdempotencyMismatch,
-    Internal,
-    Unavailable,
-}
-
-impl Code {
-    fn parts(self) -> (u16, &'static str, &'static str) {
-        match self {
-            Self::MalformedRequest => (400, "malformed_request", "The request is not well-formed"),
-            Self::Unauthenticated => (401, "unauthenticated", "Authentication is needed"),
-            Self::Forbidden => (403, "forbidden", "This key may not do that"),
-            Self::NotFound => (404, "not_found", "There is no such thing"),
-            Self::MethodNotAllowed => (405, "method_not_allowed", "This URL does not take this method"),
-            Self::Timeout => (408, "timeout", "The request took too long to arrive"),
-            Self::Conflict => (409, "conflict", "The request does not fit the present state"),
-            Self::PreconditionFailed => (412, "precondition_failed", "It was changed meanwhile"),
-            Self::PayloadTooLarge => (413, "payload_too_large", "The request is too large"),
-            Self::UnsupportedMediaType => (415, "unsupported_media_type", "The body must be JSON"),
-            Self::InvalidRequest => (422, "invalid_request", "Something in the request is not valid"),
-            Self::IdempotencyMismatch => {
-                (422, "idempotency_mismatch", "This idempotency key was used for another request")
-            }
-            Self::Internal => (500, "internal", "Something went wrong in Posthorn"),
-            Self::Unavailable => (503, "unavailable", "Posthorn cannot do that now"),
-        }
-    }
-}
 
 /// Why a request is refused.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -99,7 +59,7 @@ impl Problem {
 
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
-        self.code.parts().0
+        self.code.status()
     }
 
     /// The words beside the status.
@@ -114,13 +74,12 @@ impl Problem {
 
     /// The problem as it is sent to a request of this id.
     pub(crate) fn body_for(&self, request_id: Option<String>) -> api_types::Problem {
-        let (status, code, title) = self.code.parts();
         api_types::Problem {
-            kind: format!("urn:posthorn:problem:{code}"),
-            title: title.to_owned(),
-            status,
+            kind: format!("urn:posthorn:problem:{}", self.code),
+            title: self.code.title().to_owned(),
+            status: self.code.status(),
             detail: self.detail.clone(),
-            code: code.to_owned(),
+            code: self.code.to_string(),
             request_id,
             errors: self.errors.clone(),
         }
@@ -182,6 +141,15 @@ impl Faults {
     /// Takes a value, or notes at `pointer` why there is none.
     pub(crate) fn check<T, E: std::fmt::Display>(&mut self, pointer: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|error| self.add(pointer, "invalid_value", error)).ok()
+    }
+
+    /// Takes a word of the API that was given, or notes at `pointer` what it may be.
+    pub(crate) fn word<T: std::str::FromStr<Err = NotOneOf>>(
+        &mut self,
+        pointer: &str,
+        given: Option<String>,
+    ) -> Option<T> {
+        given.and_then(|word| self.check(pointer, word.parse()))
     }
 
     /// Whether nothing is wrong.

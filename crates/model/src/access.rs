@@ -11,59 +11,43 @@ use crate::clock::Timestamp;
 use crate::entropy::Entropy;
 use crate::ids::{KeyId, ProjectId, TenantId};
 
-macro_rules! scopes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// One thing that a key may do.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Scope { $($(#[$doc])* $name,)* }
-
-        impl Scope {
-            /// Every scope, in the order of the contract.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The name, as in `events:write`.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-    };
-}
-
-scopes! {
-    /// Publish.
-    EventsWrite = "events:write",
-    /// Read events and what became of them.
-    EventsRead = "events:read",
-    /// Read the data of events and the bytes of deliveries.
-    PayloadsRead = "payloads:read",
-    /// Change the catalogue.
-    EventTypesWrite = "event_types:write",
-    /// Read the catalogue.
-    EventTypesRead = "event_types:read",
-    /// Change tenants.
-    TenantsWrite = "tenants:write",
-    /// Read tenants.
-    TenantsRead = "tenants:read",
-    /// Change endpoints.
-    EndpointsWrite = "endpoints:write",
-    /// Read endpoints.
-    EndpointsRead = "endpoints:read",
-    /// Read signing secrets.
-    SecretsRead = "secrets:read",
-    /// Read deliveries and attempts.
-    DeliveriesRead = "deliveries:read",
-    /// Send past deliveries again, or cancel waiting ones.
-    DeliveriesReplay = "deliveries:replay",
-    /// Open portal sessions.
-    PortalWrite = "portal:write",
-    /// Make and revoke keys.
-    KeysWrite = "keys:write",
-    /// Read the audit log.
-    AuditRead = "audit:read",
-    /// Change the project's settings.
-    ProjectWrite = "project:write",
-}
+crate::words!(
+    /// One thing that a key may do.
+    Scope {
+        /// Publish.
+        EventsWrite = "events:write",
+        /// Read events and what became of them.
+        EventsRead = "events:read",
+        /// Read the data of events and the bytes of deliveries.
+        PayloadsRead = "payloads:read",
+        /// Change the catalogue.
+        EventTypesWrite = "event_types:write",
+        /// Read the catalogue.
+        EventTypesRead = "event_types:read",
+        /// Change tenants.
+        TenantsWrite = "tenants:write",
+        /// Read tenants.
+        TenantsRead = "tenants:read",
+        /// Change endpoints.
+        EndpointsWrite = "endpoints:write",
+        /// Read endpoints.
+        EndpointsRead = "endpoints:read",
+        /// Read signing secrets.
+        SecretsRead = "secrets:read",
+        /// Read deliveries and attempts.
+        DeliveriesRead = "deliveries:read",
+        /// Send past deliveries again, or cancel waiting ones.
+        DeliveriesReplay = "deliveries:replay",
+        /// Open portal sessions.
+        PortalWrite = "portal:write",
+        /// Make and revoke keys.
+        KeysWrite = "keys:write",
+        /// Read the audit log.
+        AuditRead = "audit:read",
+        /// Change the project's settings.
+        ProjectWrite = "project:write",
+    }
+);
 
 /// A text that names no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

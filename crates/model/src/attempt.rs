@@ -5,16 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::coded::names;
 use crate::ids::{AttemptId, DeliveryId};
 use crate::retry::NextReason;
 
 /// How much of an answer's body is kept, in bytes.
 pub const KEPT_BODY: usize = 16 * 1024;
 
-names!(
+crate::words!(
     /// How an attempt failed, if it did.
-    ErrorClass, UnknownErrorClass {
+    ErrorClass {
         /// It did not: a 2xx answer.
         None = "none" = 0,
         /// The host's name has no address.
@@ -50,9 +49,9 @@ names!(
     }
 );
 
-names!(
+crate::words!(
     /// What an attempt was made for.
-    Trigger, UnknownTrigger {
+    Trigger {
         /// The schedule.
         Automatic = "automatic" = 0,
         /// A tracked replay of many.

@@ -1,98 +1,57 @@
 //! How an endpoint wants to be called: everything but where and with which
 //! secrets.
 
-use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 
-/// A text that names none of a small set.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be {0}")]
-pub struct NotOneOf(&'static str);
-
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident, $all:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)* }
-
-        impl $name {
-            /// The name, as in the API.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NotOneOf;
-
-            fn from_str(text: &str) -> Result<Self, NotOneOf> {
-                match text { $($text => Ok(Self::$variant),)* _ => Err(NotOneOf($all)) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-choice!(
+crate::words!(
     /// In which order events go out.
-    Ordering, "\"none\" or \"per_key\"" {
+    Ordering, by default None {
         /// In no order: as fast as can be.
-        #[default]
         None = "none",
         /// Those of one ordering key one after the other, by their sequence.
         PerKey = "per_key",
     }
 );
 
-choice!(
+crate::words!(
     /// The format of the envelope.
-    Format, "\"standard\" or \"cloudevents\"" {
+    Format, by default Standard {
         /// Posthorn's own.
-        #[default]
         Standard = "standard",
         /// CloudEvents 1.0, JSON, structured mode.
         CloudEvents = "cloudevents",
     }
 );
 
-choice!(
+crate::words!(
     /// The names of the headers that carry id, time and signature.
-    SignatureHeaders, "\"standard\" or \"svix\"" {
+    SignatureHeaders, by default Standard {
         /// `webhook-id` and so on, as Standard Webhooks says.
-        #[default]
         Standard = "standard",
         /// `svix-id` and so on, for receivers that were written for Svix.
         Svix = "svix",
     }
 );
 
-choice!(
+crate::words!(
     /// How bodies are signed.
-    SignatureScheme, "\"hmac\" or \"ed25519\"" {
+    SignatureScheme, by default Hmac {
         /// `v1,`: HMAC-SHA256 with a shared secret.
-        #[default]
         Hmac = "hmac",
         /// `v1a,`: Ed25519, checked with a public key.
         Ed25519 = "ed25519",
     }
 );
 
-choice!(
+crate::words!(
     /// How a client shows who it is to a token endpoint; names of OpenID Connect
     /// Core 1.0, section 9.
-    TokenAuth, "\"client_secret_basic\" or \"client_secret_post\"" {
+    TokenAuth, by default ClientSecretBasic {
         /// In the header `authorization`.
-        #[default]
         ClientSecretBasic = "client_secret_basic",
         /// In the form.
         ClientSecretPost = "client_secret_post",

@@ -6,7 +6,6 @@ mod save;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::coded::names;
 use crate::downgrade::{AtSunset, Downgrade};
 use crate::endpoint::NoMatch;
 use crate::event_type::{EventType, WantedVersion};
@@ -26,9 +25,9 @@ pub const MAX_WORDS: usize = 4_000;
 /// How many days before a version goes its dependents are told.
 pub const NOTICES: [i64; 4] = [90, 30, 7, 1];
 
-names!(
+crate::words!(
     /// How a version stands.
-    VersionStatus, UnknownVersionStatus {
+    VersionStatus {
         /// It is in use.
         Active = "active" = 0,
         /// It goes at its sunset.
@@ -38,9 +37,9 @@ names!(
     }
 );
 
-names!(
+crate::words!(
     /// What a version is to the one before it.
-    Relation, UnknownRelation {
+    Relation {
         /// There is none before it.
         First = "first" = 0,
         /// Its data is data of the one before, too.

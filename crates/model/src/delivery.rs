@@ -1,8 +1,5 @@
 //! Deliveries: one event on its way to one endpoint.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::attempt::{ErrorClass, Trigger};
 use crate::clock::Timestamp;
 use crate::event_type::EventType;
@@ -25,30 +22,17 @@ pub enum DeliveryStatus {
     Canceled,
 }
 
-/// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// The schedule has no further try.
-    Exhausted,
-    /// The receiver refused it, and will again.
-    Permanent,
-    /// It was held for too long.
-    Expired,
-}
-
-impl Failure {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Exhausted, Self::Permanent, Self::Expired];
-
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exhausted => "exhausted",
-            Self::Permanent => "permanent",
-            Self::Expired => "expired",
-        }
+crate::words!(
+    /// Why a delivery was given up.
+    Failure {
+        /// The schedule has no further try.
+        Exhausted = "exhausted",
+        /// The receiver refused it, and will again.
+        Permanent = "permanent",
+        /// It was held for too long.
+        Expired = "expired",
     }
-}
+);
 
 impl DeliveryStatus {
     /// Whether an attempt is still to come.
@@ -65,100 +49,38 @@ impl DeliveryStatus {
     }
 }
 
-/// What a reader is told: the stored status, or that the delivery is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VisibleStatus {
-    /// See [`DeliveryStatus::Queued`].
-    Queued,
-    /// See [`DeliveryStatus::Retrying`].
-    Retrying,
-    /// Waits, and its endpoint may not be called.
-    Held,
-    /// See [`DeliveryStatus::Delivered`].
-    Delivered,
-    /// See [`DeliveryStatus::Failed`].
-    Failed,
-    /// See [`DeliveryStatus::Canceled`].
-    Canceled,
-}
-
-impl VisibleStatus {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Queued, Self::Retrying, Self::Held, Self::Delivered, Self::Failed, Self::Canceled];
-
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Retrying => "retrying",
-            Self::Held => "held",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-        }
+crate::words!(
+    /// Where a delivery stands, as a reader is told.
+    VisibleStatus {
+        /// It waits for its first attempt, or for its first after a replay.
+        Queued = "queued",
+        /// An attempt failed, and a next one is set.
+        Retrying = "retrying",
+        /// It waits, and its endpoint may not be called: `held_by` says why.
+        Held = "held",
+        /// The receiver answered 2xx.
+        Delivered = "delivered",
+        /// It was given up: `failure` says why.
+        Failed = "failed",
+        /// It was withdrawn.
+        Canceled = "canceled",
     }
-}
+);
 
-/// A text that names no delivery status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be queued, retrying, held, delivered, failed or canceled")]
-pub struct UnknownStatus;
-
-impl FromStr for VisibleStatus {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+crate::words!(
+    /// What holds the deliveries of an endpoint.
+    HeldBy {
+        /// The endpoint, its tenant or its project is paused, or it is disabled.
+        Paused = "paused" = 0,
+        /// The endpoint failed too often: its breaker is open, and it is probed.
+        Breaker = "breaker" = 1,
+        /// The receiver asked for time (`Retry-After`), or the endpoint's own limit
+        /// of calls spaces them.
+        RateLimit = "rate_limit" = 2,
+        /// An earlier event of the same ordering key is still on its way.
+        Order = "order" = 3,
     }
-}
-
-impl fmt::Display for VisibleStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What holds the deliveries of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeldBy {
-    /// The endpoint, its tenant or its project is paused, or it is disabled.
-    Paused,
-    /// The endpoint's breaker is open.
-    Breaker,
-    /// The receiver asked for time (`Retry-After`), or the endpoint's own limit
-    /// of calls spaces them.
-    RateLimit,
-    /// An earlier event of the same ordering key is still on its way.
-    Order,
-}
-
-impl HeldBy {
-    /// A small number that stands for it in a store, for ever.
-    pub fn code(self) -> i64 {
-        match self {
-            Self::Paused => 0,
-            Self::Breaker => 1,
-            Self::RateLimit => 2,
-            Self::Order => 3,
-        }
-    }
-
-    /// What a store's number stands for.
-    pub fn from_code(code: i64) -> Option<Self> {
-        [Self::Paused, Self::Breaker, Self::RateLimit, Self::Order].into_iter().find(|by| by.code() == code)
-    }
-
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Breaker => "breaker",
-            Self::Order => "order",
-            Self::RateLimit => "rate_limit",
-        }
-    }
-}
+);
 
 /// A hold of an endpoint, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

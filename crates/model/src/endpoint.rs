@@ -1,7 +1,5 @@
 //! Endpoints: where a tenant wants to be called, and how.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -26,50 +24,17 @@ pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest overlap of two secrets.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Whether an endpoint is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EndpointStatus {
-    /// It is called.
-    #[default]
-    Enabled,
-    /// It gets new deliveries, and all are held.
-    Paused,
-    /// It gets no new deliveries, and what waits is held.
-    Disabled,
-}
-
-/// A text that names no endpoint status.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"enabled\", \"paused\" or \"disabled\"")]
-pub struct UnknownEndpointStatus;
-
-impl EndpointStatus {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Paused => "paused",
-            Self::Disabled => "disabled",
-        }
+crate::words!(
+    /// Whether an endpoint is called.
+    EndpointStatus, by default Enabled {
+        /// It is called.
+        Enabled = "enabled",
+        /// It gets new deliveries, and all are held.
+        Paused = "paused",
+        /// It gets no new deliveries, and what waits is held.
+        Disabled = "disabled",
     }
-}
-
-impl FromStr for EndpointStatus {
-    type Err = UnknownEndpointStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownEndpointStatus> {
-        [Self::Enabled, Self::Paused, Self::Disabled]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(UnknownEndpointStatus)
-    }
-}
-
-impl fmt::Display for EndpointStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+);
 
 /// A signing secret and until when it signs.
 #[derive(Debug, Clone)]
@@ -147,37 +112,24 @@ pub struct Endpoint {
     pub updated_at: Timestamp,
 }
 
-/// Why an endpoint did not get an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoMatch {
-    /// None of its subscriptions selects the type.
-    EventType,
-    /// It is pinned to another version of the type.
-    SchemaVersion,
-    /// It is pinned to a version that was retired.
-    VersionRetired,
-    /// It is pinned to an older version, and this event's data could not be
-    /// given in it.
-    DowngradeFailed,
-    /// It is disabled.
-    Disabled,
-    /// Its filter says no.
-    Filter,
-}
-
-impl NoMatch {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EventType => "event_type",
-            Self::SchemaVersion => "schema_version",
-            Self::VersionRetired => "version_retired",
-            Self::DowngradeFailed => "downgrade_failed",
-            Self::Disabled => "disabled",
-            Self::Filter => "filter",
-        }
+crate::words!(
+    /// Why an endpoint did not get an event.
+    NoMatch {
+        /// None of its subscriptions selects the type.
+        EventType = "event_type",
+        /// It is pinned to another version of the type.
+        SchemaVersion = "schema_version",
+        /// It is pinned to a version that was retired.
+        VersionRetired = "version_retired",
+        /// It is pinned to an older version, and this event's data could not be
+        /// given in it.
+        DowngradeFailed = "downgrade_failed",
+        /// It is disabled.
+        Disabled = "disabled",
+        /// Its filter says no.
+        Filter = "filter",
     }
-}
+);
 
 impl Endpoint {
     /// In which version this endpoint gets an event, before its filter.

@@ -2,55 +2,21 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
 use crate::calls::Format;
 use crate::event::{Event, EventData};
 
-/// How much of an event an endpoint gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PayloadMode {
-    /// The envelope with the publisher's data.
-    #[default]
-    Full,
-    /// The envelope with a URL where the data can be read.
-    Thin,
-    /// The publisher's bytes alone.
-    Data,
-}
-
-/// A text that names no payload mode.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"full\", \"thin\" or \"data\"")]
-pub struct UnknownPayloadMode;
-
-impl PayloadMode {
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Thin => "thin",
-            Self::Data => "data",
-        }
+crate::words!(
+    /// How much of an event an endpoint gets.
+    PayloadMode, by default Full {
+        /// The envelope with the publisher's data.
+        Full = "full",
+        /// The envelope with a URL where the data can be read.
+        Thin = "thin",
+        /// The publisher's bytes alone.
+        Data = "data",
     }
-}
-
-impl FromStr for PayloadMode {
-    type Err = UnknownPayloadMode;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPayloadMode> {
-        [Self::Full, Self::Thin, Self::Data]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or(UnknownPayloadMode)
-    }
-}
-
-impl fmt::Display for PayloadMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+);
 
 /// The form of one delivery's body, fixed when the event is published, so
 /// that its bytes are the same at every retry and replay.

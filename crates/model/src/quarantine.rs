@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::coded::names;
-
-names!(
+crate::words!(
     /// What has become of an event in quarantine.
-    QuarantineState, UnknownQuarantineState {
+    QuarantineState {
         /// It waits.
         Held = "held" = 0,
         /// It was published after all.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::coded::names;
 use crate::delivery::HeldBy;
 use crate::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 
@@ -21,9 +20,9 @@ pub const DEFAULT_RATE: u32 = 50;
 /// How long ended replays are kept.
 pub const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-names!(
+crate::words!(
     /// What a replay sends.
-    ReplayMode, UnknownReplayMode {
+    ReplayMode {
         /// Deliveries that failed.
         Failed = "failed" = 0,
         /// Events that the endpoint would get now and never got.
@@ -33,9 +32,9 @@ names!(
     }
 );
 
-names!(
+crate::words!(
     /// How a replay stands.
-    ReplayState, UnknownReplayState {
+    ReplayState {
         /// It sends, or waits for what it sent to end.
         Running = "running" = 0,
         /// It sends nothing until it is resumed.

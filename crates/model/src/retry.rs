@@ -186,72 +186,31 @@ impl RetryPolicy {
     }
 }
 
-/// Why the next attempt is due when it is, or why there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextReason {
-    /// The schedule says so.
-    Backoff,
-    /// The receiver asked for this time.
-    RetryAfter,
-    /// The receiver says the request is wrong: few tries, far apart.
-    Rejected,
-    /// Posthorn ended under way: again at once.
-    Interrupted,
-    /// It was delivered.
-    Delivered,
-    /// It was given up.
-    GivenUp,
-    /// The delivery was taken over, sent again or canceled meanwhile.
-    Superseded,
-    /// The schedule would go on, but not for so long: one last try at its end.
-    LastTry,
-    /// The schedule says so; what follows it in its order waits no longer.
-    OrderReleased,
-    /// A second call, as the scenario of the test wants it.
-    Scenario,
-}
-
-impl NextReason {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Backoff,
-        Self::RetryAfter,
-        Self::Rejected,
-        Self::Interrupted,
-        Self::Delivered,
-        Self::GivenUp,
-        Self::Superseded,
-        Self::LastTry,
-        Self::OrderReleased,
-        Self::Scenario,
-    ];
-
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Backoff => "backoff",
-            Self::RetryAfter => "retry_after",
-            Self::Rejected => "rejected",
-            Self::Interrupted => "interrupted",
-            Self::Delivered => "delivered",
-            Self::GivenUp => "given_up",
-            Self::Superseded => "superseded",
-            Self::LastTry => "last_try",
-            Self::OrderReleased => "order_released",
-            Self::Scenario => "scenario",
-        }
+crate::words!(
+    /// Why the next attempt is due when it is, or why there is none.
+    NextReason {
+        /// The schedule says so.
+        Backoff = "backoff" = 0,
+        /// The receiver asked for this time.
+        RetryAfter = "retry_after" = 1,
+        /// The receiver says the request is wrong: few tries, far apart.
+        Rejected = "rejected" = 2,
+        /// Posthorn ended under way: again at once.
+        Interrupted = "interrupted" = 3,
+        /// It was delivered.
+        Delivered = "delivered" = 4,
+        /// It was given up.
+        GivenUp = "given_up" = 5,
+        /// The delivery was taken over, sent again or canceled meanwhile.
+        Superseded = "superseded" = 6,
+        /// The schedule would go on, but not for so long: one last try at its end.
+        LastTry = "last_try" = 7,
+        /// The schedule says so; what follows it in its order waits no longer.
+        OrderReleased = "order_released" = 8,
+        /// A second call, as the scenario of the test wants it.
+        Scenario = "scenario" = 9,
     }
-
-    /// A small number that stands for it in a store, for ever.
-    pub fn code(self) -> i64 {
-        self as i64
-    }
-
-    /// What a store's number stands for.
-    pub fn from_code(code: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.code() == code)
-    }
-}
+);
 
 #[cfg(test)]
 mod tests {

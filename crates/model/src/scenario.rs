@@ -3,8 +3,6 @@
 //! What makes a test a scenario stands in a label of its event, so that the
 //! event's record tells what was tried.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::event::{Event, Labels};
@@ -20,42 +18,23 @@ pub const HEAD_START: Duration = Duration::from_secs(2);
 /// How long ago a delayed event happened.
 pub const DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// What a test does beyond a call with a test event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scenario {
-    /// The same event is sent twice.
-    Duplicate,
-    /// Two events are sent, the later one first.
-    OutOfOrder,
-    /// The event happened hours ago; timestamp and signature are fresh.
-    Delayed,
-    /// The signature fits another body.
-    BadSignature,
-    /// The timestamp is too old; the signature fits it.
-    OldTimestamp,
-}
-
-/// A text that names no scenario.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be duplicate, out_of_order, delayed, bad_signature or old_timestamp")]
-pub struct UnknownScenario;
+crate::words!(
+    /// What a test does beyond a call with a test event.
+    Scenario {
+        /// The same event is sent twice.
+        Duplicate = "duplicate",
+        /// Two events are sent, the later one first.
+        OutOfOrder = "out_of_order",
+        /// The event happened hours ago; timestamp and signature are fresh.
+        Delayed = "delayed",
+        /// The signature fits another body.
+        BadSignature = "bad_signature",
+        /// The timestamp is too old; the signature fits it.
+        OldTimestamp = "old_timestamp",
+    }
+);
 
 impl Scenario {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Duplicate, Self::OutOfOrder, Self::Delayed, Self::BadSignature, Self::OldTimestamp];
-
-    /// The name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Duplicate => "duplicate",
-            Self::OutOfOrder => "out_of_order",
-            Self::Delayed => "delayed",
-            Self::BadSignature => "bad_signature",
-            Self::OldTimestamp => "old_timestamp",
-        }
-    }
-
     /// What is sent, for the customer.
     pub fn sends(self) -> &'static str {
         match self {
@@ -144,20 +123,6 @@ impl Scenario {
     /// Whether a test event lets another one go first.
     pub fn is_sent_last(event: &Event) -> bool {
         event.test && event.labels.get(SENT_LAST) == Some("last")
-    }
-}
-
-impl FromStr for Scenario {
-    type Err = UnknownScenario;
-
-    fn from_str(text: &str) -> Result<Self, UnknownScenario> {
-        Self::ALL.into_iter().find(|scenario| scenario.as_str() == text).ok_or(UnknownScenario)
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

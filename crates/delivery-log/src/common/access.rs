@@ -8,14 +8,13 @@ use model::access::{ApiKey, Scopes, TokenHash};
 use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
+use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, count, json, parsed, time, time_option, to_json, uuid};
 use super::{Connection, Db, Row, Store, filter, store_error};
-use crate::access::{
-    Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, UndeclaredTypes, UnknownTenant, Validation,
-};
+use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::surroundings::next_id;
@@ -25,15 +24,9 @@ pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
     Ok(Project {
         id: ProjectId(uuid(row, "id")?),
         name: parsed(row, "name", ProjectName::parse)?,
-        unknown_tenant: match row.try_get("unknown_tenant")? {
-            "create" => UnknownTenant::Create,
-            _ => UnknownTenant::Reject,
-        },
-        undeclared_types: match row.try_get("undeclared_types")? {
-            "reject" => UndeclaredTypes::Reject,
-            _ => UndeclaredTypes::Accept,
-        },
-        validation: Validation::from_name(row.try_get("validation")?).unwrap_or_default(),
+        unknown_tenant: parsed(row, "unknown_tenant", str::parse)?,
+        undeclared_types: parsed(row, "undeclared_types", str::parse)?,
+        validation: parsed(row, "validation", str::parse)?,
         retention_days: count(row, "retention_days")?,
         paused_at: time_option(row, "paused_at")?,
         created_at: time(row, "created_at")?,

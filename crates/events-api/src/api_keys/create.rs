@@ -11,6 +11,7 @@ use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::problem::{Faults, Problem};
 
 /// The longest name of a key, in bytes.
@@ -20,8 +21,11 @@ const MAX_NETWORKS: usize = 50;
 
 /// Makes a key, which may do no more than the key that makes it. Its secret
 /// is shown this once.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api-keys", request_body = KeyRequest,
-    responses((status = 201, body = KeyWithSecret), (status = 403, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/api-keys", tag = "API keys", operation_id = "apiKeys.create",
+    security(("api_key" = ["keys:write"])),
+    params(Repeatable, Expected),
+    request_body = KeyRequest,
+    responses((status = 201, description = "The key, with its secret.", body = KeyWithSecret)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

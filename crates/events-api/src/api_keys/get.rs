@@ -6,12 +6,15 @@ use model::access::Scope;
 use super::{missing, parse_id, present};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{Known, OfKey};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows a key, without its secret.
-#[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path)),
-    responses((status = 200, body = api_types::Key)))]
+#[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "API keys", operation_id = "apiKeys.get",
+    security(("api_key" = ["keys:write"])),
+    params(OfKey, Known),
+    responses((status = 200, description = "The key.", body = api_types::Key)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -7,14 +7,16 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::Paged;
 use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists keys, without their secrets.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api-keys",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
-    responses((status = 200, body = api_types::KeyPage)))]
+#[utoipa::path(get, path = "/v1/api-keys", tag = "API keys", operation_id = "apiKeys.list",
+    security(("api_key" = ["keys:write"])),
+    params(Paged),
+    responses((status = 200, description = "A page of keys.", body = api_types::Page<api_types::Key>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

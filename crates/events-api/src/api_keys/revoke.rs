@@ -7,12 +7,15 @@ use super::{missing, parse_id};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfKey};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Ends a key at once.
-#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "api-keys", params(("key" = String, Path)),
-    responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "API keys", operation_id = "apiKeys.revoke",
+    security(("api_key" = ["keys:write"])),
+    params(OfKey, Expected),
+    responses((status = 204, description = "It ended.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

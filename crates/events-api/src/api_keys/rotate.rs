@@ -10,12 +10,17 @@ use crate::auth::Credentials;
 use crate::endpoints::rotate_secret::overlap;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, OfKey, Repeatable};
 use crate::problem::Problem;
 
 /// Gives a key a new secret, shown this once; the old one stays good for the
 /// overlap.
-#[utoipa::path(post, path = "/v1/api-keys/{key}/rotate", tag = "api-keys", params(("key" = String, Path)),
-    request_body = RotateKey, responses((status = 200, body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/v1/api-keys/{key}/rotate", tag = "API keys", operation_id = "apiKeys.rotate",
+    security(("api_key" = ["keys:write"])),
+    params(OfKey, Repeatable, Expected),
+    request_body = Option<RotateKey>,
+    responses((status = 200, description = "The key, with its new secret.", body = KeyWithSecret),
+        (status = 409, description = "It was rotated at the same moment.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

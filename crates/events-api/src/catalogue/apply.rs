@@ -1,6 +1,7 @@
 //! `POST /v1/catalogue/apply`
 
 use actix_web::{HttpResponse, web};
+use api_types::words::StepAction;
 use api_types::{ApplyPlan, ApplyRequest, ApplyStep, EventTypeRequest};
 use model::access::Scope;
 use model::catalogue::Saved;
@@ -12,6 +13,7 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::event_types::check::shown;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::Expected;
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
@@ -20,9 +22,12 @@ const LIMIT: usize = 16 * 1024 * 1024;
 
 /// Makes many types and versions as they are to be, all or none. Types that
 /// are not named stay. With `dry_run`, shows what would be done.
-#[utoipa::path(post, path = "/v1/catalogue/apply", tag = "event types", request_body = ApplyRequest,
-    responses((status = 200, body = ApplyPlan), (status = 409, body = api_types::Problem),
-        (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/catalogue/apply", tag = "Event types", operation_id = "catalogue.apply",
+    security(("api_key" = ["event_types:write"])),
+    params(Expected),
+    request_body = ApplyRequest,
+    responses((status = 200, description = "What was done, or with `dry_run` would be.", body = ApplyPlan),
+        (status = 409, description = "An endpoint would get nothing more of a type, or the catalogue was changed at the same moment.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -75,12 +80,12 @@ fn present(plan: Plan, applied: bool) -> ApplyPlan {
 
 fn steps(saved: &Saved) -> Vec<ApplyStep> {
     let entry = &saved.entry;
-    let step = |action: &str, version: Option<u32>| ApplyStep {
-        action: action.to_owned(),
+    let step = |action: StepAction, version: Option<u32>| ApplyStep {
+        action: action.to_string(),
         event_type: entry.name.to_string(),
         version,
         relation: version
-            .filter(|_| action == "create")
+            .filter(|_| action == StepAction::Create)
             .and_then(|number| entry.version(number))
             .map(|version| version.relation.to_string()),
         breaks: version
@@ -88,8 +93,10 @@ fn steps(saved: &Saved) -> Vec<ApplyStep> {
             .map(|breaks| breaks.iter().cloned().map(shown).collect())
             .unwrap_or_default(),
     };
-    let of_type = saved.type_changed.then(|| step(if saved.is_new { "create" } else { "change" }, None));
-    let created = saved.created.iter().map(|number| step("create", Some(*number)));
-    let changed = saved.changed.iter().map(|number| step("change", Some(*number)));
+    let of_type = saved
+        .type_changed
+        .then(|| step(if saved.is_new { StepAction::Create } else { StepAction::Change }, None));
+    let created = saved.created.iter().map(|number| step(StepAction::Create, Some(*number)));
+    let changed = saved.changed.iter().map(|number| step(StepAction::Change, Some(*number)));
     of_type.into_iter().chain(created).chain(changed).collect()
 }

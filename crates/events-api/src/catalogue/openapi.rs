@@ -12,8 +12,11 @@ use crate::problem::Problem;
 
 /// Describes every webhook of the catalogue as OpenAPI 3.1, so that receivers
 /// can generate their types from it.
-#[utoipa::path(get, path = "/v1/catalogue/openapi.json", tag = "event types",
-    responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(get, path = "/v1/catalogue/openapi.json", tag = "Event types", operation_id = "catalogue.openapi",
+    security(("api_key" = ["event_types:read"])),
+    responses((status = 200, description = "An OpenAPI 3.1 document with a webhook for each version.", body = serde_json::Value,
+        example = json!({"openapi": "3.1.0", "info": {"title": "Webhooks", "version": "1"},
+            "webhooks": {}}))))]
 pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventTypesRead).await?;
     api.store.refresh().await?;

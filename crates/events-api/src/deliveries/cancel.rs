@@ -9,12 +9,15 @@ use super::{Begun, begin, missing, parse_id, settle};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfDelivery};
 use crate::problem::{Code, Problem};
 
 /// Withdraws a delivery that waits. A call that is under way is not cut.
-#[utoipa::path(post, path = "/v1/deliveries/{delivery}/cancel", tag = "deliveries",
-    params(("delivery" = String, Path)),
-    responses((status = 202, body = api_types::Delivery), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/deliveries/{delivery}/cancel", tag = "Deliveries", operation_id = "deliveries.cancel",
+    security(("api_key" = ["deliveries:replay"])),
+    params(OfDelivery, Expected),
+    responses((status = 202, description = "The delivery, withdrawn.", body = api_types::Delivery),
+        (status = 409, description = "It does not wait any more.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -6,12 +6,15 @@ use model::access::Scope;
 use super::{missing, parse_id, present};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{Known, OfDelivery};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows a delivery.
-#[utoipa::path(get, path = "/v1/deliveries/{delivery}", tag = "deliveries", params(("delivery" = String, Path)),
-    responses((status = 200, body = api_types::Delivery), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/deliveries/{delivery}", tag = "Deliveries", operation_id = "deliveries.get",
+    security(("api_key" = ["deliveries:read"])),
+    params(OfDelivery, Known),
+    responses((status = 200, description = "The delivery.", body = api_types::Delivery)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

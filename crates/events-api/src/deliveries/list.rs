@@ -14,20 +14,16 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{FilterDeliveries, FilterEvents, Paged};
 use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists deliveries, newest first.
-#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
-        ("tenant" = Option<String>, Query), ("endpoint" = Option<String>, Query), ("type" = Option<String>, Query, description = "A type, or all below a name: `order.*`"),
-        ("label" = Option<String>, Query, description = "`region:eu`"),
-        ("subject" = Option<String>, Query), ("status" = Option<String>, Query),
-        ("undelivered" = Option<bool>, Query, description = "`true`: all that has not arrived and was not withdrawn"), ("replay" = Option<String>, Query),
-        ("error_class" = Option<String>, Query), ("http_status" = Option<u16>, Query),
-        ("occurred_after" = Option<String>, Query), ("occurred_before" = Option<String>, Query)),
-    responses((status = 200, body = api_types::DeliveryPage)))]
+#[utoipa::path(get, path = "/v1/deliveries", tag = "Deliveries", operation_id = "deliveries.list",
+    security(("api_key" = ["deliveries:read"])),
+    params(Paged, FilterEvents, FilterDeliveries),
+    responses((status = 200, description = "A page of deliveries.", body = api_types::Page<api_types::Delivery>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use api_types::{AttemptPage, Milliseconds};
+use api_types::Milliseconds;
+use api_types::words::BodyEncoding;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use delivery_log::page::Order;
@@ -16,6 +17,7 @@ use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
 use crate::memory::Holder;
+use crate::openapi::parameters::{OfDelivery, Paged};
 use crate::page::Rows;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -26,10 +28,10 @@ const PIECE: u32 = 16;
 /// Lists the attempts of a delivery, in their order unless another is asked
 /// for: the last stop of an event. What the receiver answered is shown to
 /// callers with `payloads:read`, because receivers echo what they got.
-#[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "deliveries",
-    params(("delivery" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
-        ("order" = Option<String>, Query)),
-    responses((status = 200, body = AttemptPage), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "Deliveries", operation_id = "deliveries.listAttempts",
+    security(("api_key" = ["deliveries:read"])),
+    params(OfDelivery, Paged),
+    responses((status = 200, description = "A page of attempts.", body = api_types::Page<api_types::Attempt>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -86,7 +88,7 @@ fn present(attempt: Attempt) -> api_types::Attempt {
         http_status,
         response_headers: joined(headers),
         response_body,
-        response_body_encoding: encoding.map(str::to_owned),
+        response_body_encoding: encoding.map(|encoding| encoding.to_string()),
         response_truncated: truncated,
         error_class: attempt.error_class.to_string(),
         error_detail: attempt.error_detail,
@@ -97,17 +99,17 @@ fn present(attempt: Attempt) -> api_types::Attempt {
 
 /// A body as text if it is some, and how it stands there. The last character
 /// may have been cut.
-fn shown(body: Vec<u8>, truncated: bool) -> (String, &'static str) {
+fn shown(body: Vec<u8>, truncated: bool) -> (String, BodyEncoding) {
     match String::from_utf8(body) {
-        Ok(text) => (text, "text"),
+        Ok(text) => (text, BodyEncoding::Text),
         Err(error) => {
             let (whole, cut) = (error.utf8_error().valid_up_to(), error.utf8_error().error_len().is_none());
             let mut body = error.into_bytes();
             if truncated && cut {
                 body.truncate(whole);
-                return (String::from_utf8_lossy(&body).into_owned(), "text");
+                return (String::from_utf8_lossy(&body).into_owned(), BodyEncoding::Text);
             }
-            (STANDARD.encode(body), "base64")
+            (STANDARD.encode(body), BodyEncoding::Base64)
         }
     }
 }

@@ -10,13 +10,17 @@ use super::{Begun, begin, missing, parse_id, settle};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfDelivery, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Sends the same delivery again: the same event id and bytes, to the
 /// endpoint's present URL with its present secret.
-#[utoipa::path(post, path = "/v1/deliveries/{delivery}/replay", tag = "deliveries",
-    params(("delivery" = String, Path)), request_body = ReplayRequest,
-    responses((status = 202, body = api_types::Delivery), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/deliveries/{delivery}/replay", tag = "Deliveries", operation_id = "deliveries.replay",
+    security(("api_key" = ["deliveries:replay"])),
+    params(OfDelivery, Repeatable, Expected),
+    request_body = Option<ReplayRequest>,
+    responses((status = 202, description = "The delivery, due now.", body = api_types::Delivery),
+        (status = 409, description = "It was delivered (send `force`), is under way, or its endpoint is not enabled.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

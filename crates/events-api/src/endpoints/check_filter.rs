@@ -14,6 +14,7 @@ use super::build;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
@@ -22,9 +23,11 @@ const LAST: u32 = 20;
 
 /// Checks a filter, changes nothing, and shows which of the tenant's last
 /// events an endpoint with it would have got.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/check-filter", tag = "endpoints",
-    params(("tenant" = String, Path)), request_body = FilterCheckRequest,
-    responses((status = 200, body = FilterCheck), (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/check-filter", tag = "Endpoints", operation_id = "endpoints.checkFilter",
+    security(("api_key" = ["endpoints:read", "events:read"])),
+    params(InTenant, Expected),
+    request_body = FilterCheckRequest,
+    responses((status = 200, description = "Which of the last events match.", body = FilterCheck)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

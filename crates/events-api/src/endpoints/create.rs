@@ -13,12 +13,16 @@ use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
+use crate::openapi::parameters::{Expected, InTenant, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Registers a URL. The answer holds the secret with which calls are signed.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints", tag = "endpoints",
-    params(("tenant" = String, Path)), request_body = EndpointRequest,
-    responses((status = 201, body = EndpointWithSecret), (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints", tag = "Endpoints", operation_id = "endpoints.create",
+    security(("api_key" = ["endpoints:write"])),
+    params(InTenant, Repeatable, Expected),
+    request_body = EndpointRequest,
+    responses((status = 201, description = "The endpoint, with its secret.", body = EndpointWithSecret),
+        (status = 409, description = "The tenant has as many endpoints as it may have.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -8,12 +8,15 @@ use super::find;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, InTenant, OfEndpoint};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Removes an endpoint; what waited for it is canceled.
-#[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "Endpoints", operation_id = "endpoints.delete",
+    security(("api_key" = ["endpoints:write"])),
+    params(InTenant, OfEndpoint, Expected),
+    responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

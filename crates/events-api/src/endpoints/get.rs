@@ -7,13 +7,15 @@ use model::access::Scope;
 use super::{find, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
+use crate::openapi::parameters::{InTenant, Known, OfEndpoint};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows an endpoint.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)),
-    responses((status = 200, body = api_types::Endpoint), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "Endpoints", operation_id = "endpoints.get",
+    security(("api_key" = ["endpoints:read"])),
+    params(InTenant, OfEndpoint, Known),
+    responses((status = 200, description = "The endpoint.", body = api_types::Endpoint)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

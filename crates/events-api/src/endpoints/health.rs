@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use api_types::words::Breaker;
 use delivery_log::endpoints::{COUNTED_BACKLOG, EndpointReport, RecentAttempt};
 use model::access::Scope;
 use model::attempt::ErrorClass;
@@ -14,13 +15,15 @@ use model::ids::EndpointId;
 use super::find;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{InTenant, OfEndpoint};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows how an endpoint does: breaker, successes, latency, backlog.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/health", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)),
-    responses((status = 200, body = api_types::EndpointHealth)))]
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/health", tag = "Endpoints", operation_id = "endpoints.getHealth",
+    security(("api_key" = ["endpoints:read"])),
+    params(InTenant, OfEndpoint),
+    responses((status = 200, description = "How it does.", body = api_types::EndpointHealth)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -54,11 +57,11 @@ fn present(report: &EndpointReport, is_called: bool, now: Timestamp) -> api_type
     let succeeded = recent.iter().filter(|attempt| attempt.error_class == ErrorClass::None).count();
     api_types::EndpointHealth {
         breaker: match health.breaker.state() {
-            State::Closed => "closed",
-            State::Open { until } if until > now => "open",
-            State::Open { .. } | State::HalfOpen { .. } => "half_open",
+            State::Closed => Breaker::Closed,
+            State::Open { until } if until > now => Breaker::Open,
+            State::Open { .. } | State::HalfOpen { .. } => Breaker::HalfOpen,
         }
-        .to_owned(),
+        .to_string(),
         held_by: hold.map(|hold| hold.by.as_str().to_owned()),
         held_until: hold.and_then(|hold| hold.until),
         failing_since: health.failing.map(|failing| failing.since),

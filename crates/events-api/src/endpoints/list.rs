@@ -8,15 +8,16 @@ use super::present;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{InTenant, Paged};
 use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists the endpoints of a tenant.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints", tag = "endpoints",
-    params(("tenant" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
-        ("order" = Option<String>, Query)),
-    responses((status = 200, body = api_types::EndpointPage)))]
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints", tag = "Endpoints", operation_id = "endpoints.list",
+    security(("api_key" = ["endpoints:read"])),
+    params(InTenant, Paged),
+    responses((status = 200, description = "A page of endpoints.", body = api_types::Page<api_types::Endpoint>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -12,12 +12,15 @@ use model::signature::PublicKey;
 use super::find;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
+use crate::openapi::parameters::{InTenant, OfEndpoint};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows the signing secret, and the one before it while both sign.
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/secret", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)), responses((status = 200, body = Secret)))]
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/secret", tag = "Endpoints", operation_id = "endpoints.getSecret",
+    security(("api_key" = ["secrets:read"])),
+    params(InTenant, OfEndpoint),
+    responses((status = 200, description = "The secret.", body = Secret)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

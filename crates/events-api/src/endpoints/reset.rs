@@ -8,13 +8,15 @@ use super::health::report;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, InTenant, OfEndpoint};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Closes the endpoint's breaker and ends its holds: what waits is tried now.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/reset", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)),
-    responses((status = 200, body = api_types::EndpointHealth)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/reset", tag = "Endpoints", operation_id = "endpoints.reset",
+    security(("api_key" = ["endpoints:write"])),
+    params(InTenant, OfEndpoint, Expected),
+    responses((status = 200, description = "How it does now.", body = api_types::EndpointHealth)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

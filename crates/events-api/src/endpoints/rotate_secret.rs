@@ -16,15 +16,18 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, InTenant, OfEndpoint, Repeatable};
 use crate::problem::Problem;
 
 /// So many secrets may sign at once; the header grows with each.
 const MAX_ACTIVE: usize = 4;
 
 /// Gives an endpoint a new secret. During the overlap the old one signs too.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/secret/rotate", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)), request_body = RotateSecret,
-    responses((status = 200, body = Secret)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/secret/rotate", tag = "Endpoints", operation_id = "endpoints.rotateSecret",
+    security(("api_key" = ["endpoints:write", "secrets:read"])),
+    params(InTenant, OfEndpoint, Repeatable, Expected),
+    request_body = Option<RotateSecret>,
+    responses((status = 200, description = "The new secret, and the one before it while both sign.", body = Secret)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use api_types::{ScenarioAnswer, TestAnswer, TestRequest};
+use api_types::words::TestResult;
+use api_types::{ScenarioAnswer, TestAnswer, TestOutcome, TestRequest};
 use delivery_log::events::{Publish, Published};
+use delivery_log::idempotency::KeptAnswer;
 use delivery_log::page::{Order, PageRequest};
 use model::access::Scope;
 use model::attempt::Attempt;
@@ -22,6 +24,8 @@ use crate::auth::{Caller, Credentials};
 use crate::deliveries;
 use crate::deliveries::list_attempts::for_caller;
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, InTenant, OfEndpoint, Repeatable, Waiting};
+use crate::outgoing;
 use crate::problem::Problem;
 use crate::query::Query;
 
@@ -38,10 +42,12 @@ const TEST_DATA: &str = r#"{"message":"This is a test of your endpoint."}"#;
 /// Calls the endpoint with a test event, also while it is paused: once, or as
 /// a scenario says that proves how safe the receiver is. With `wait`, the
 /// answer says what came of it.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path),
-        ("wait" = Option<u64>, Query, description = "For how many seconds to wait for the receiver's answer, 1 to 30")),
-    request_body = TestRequest, responses((status = 202, body = TestAnswer)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", tag = "Endpoints", operation_id = "endpoints.test",
+    security(("api_key" = ["endpoints:write"])),
+    params(InTenant, OfEndpoint, Waiting, Repeatable, Expected),
+    request_body = Option<TestRequest>,
+    responses((status = 202, description = "The delivery of the test; for a scenario, what was sent and what came of it.", body = api_types::TestOutcome),
+        (status = 409, description = "The endpoint is disabled, or the type has no example.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -87,14 +93,15 @@ pub(crate) async fn handle(
         endpoints: 0,
     };
     let Some(scenario) = scenario else {
-        let (delivery, repeated) = publish(&api, &caller, plain).await?;
+        let (id, repeated) = publish(&api, &caller, plain).await?;
         if wait.is_zero() {
-            return deliveries::accepted(&api, &caller, delivery, repeated).await;
+            return deliveries::accepted(&api, &caller, id, repeated).await;
         }
-        let attempt = attempts_within(&api, &caller, &[delivery], 1, wait).await?.pop();
+        let attempt = attempts_within(&api, &caller, &[id], 1, wait).await?.pop();
         let attempt = attempt.map(|attempt| for_caller(&caller, attempt));
-        let delivery = deliveries::show(&api, &caller, delivery).await?;
-        return Ok(HttpResponse::Accepted().json(TestAnswer { delivery, attempt }));
+        let delivery = deliveries::show(&api, &caller, id).await?;
+        let answer = TestOutcome::Call(Box::new(TestAnswer { delivery, attempt }));
+        return Ok(answered(&answer, id, repeated));
     };
     let mut sent = Vec::new();
     if scenario == Scenario::OutOfOrder {
@@ -103,13 +110,14 @@ pub(crate) async fn handle(
         let first = Publish { labels, claim: None, ..plain.clone() };
         sent.push(publish(&api, &caller, first).await?.0);
     }
-    sent.insert(0, publish(&api, &caller, plain).await?.0);
+    let (id, repeated) = publish(&api, &caller, plain).await?;
+    sent.insert(0, id);
     let attempts = attempts_within(&api, &caller, &sent, scenario.calls(), wait).await?;
     let answers: Vec<Option<u16>> = attempts.iter().map(Attempt::http_status).collect();
     let (result, why) = match (attempts.len() >= scenario.calls()).then(|| scenario.judge(&answers)) {
-        None => ("pending", None),
-        Some(Ok(why)) => ("passed", Some(why.to_owned())),
-        Some(Err(why)) => ("failed", Some(why)),
+        None => (TestResult::Pending, None),
+        Some(Ok(why)) => (TestResult::Passed, Some(why.to_owned())),
+        Some(Err(why)) => (TestResult::Failed, Some(why)),
     };
     let mut shown = Vec::with_capacity(sent.len());
     for id in sent {
@@ -120,12 +128,18 @@ pub(crate) async fn handle(
         scenario: scenario.to_string(),
         sends,
         expects,
-        result: result.to_owned(),
+        result: result.to_string(),
         why,
         deliveries: shown,
         attempts: attempts.into_iter().map(|attempt| for_caller(&caller, attempt)).collect(),
     };
-    Ok(HttpResponse::Accepted().json(answer))
+    Ok(answered(&TestOutcome::Scenario(Box::new(answer)), id, repeated))
+}
+
+/// 202 with what came of a test, and where its delivery is read.
+fn answered(outcome: &TestOutcome, delivery: DeliveryId, repeated: bool) -> HttpResponse {
+    let location = Some(format!("/v1/deliveries/{delivery}"));
+    outgoing::kept(KeptAnswer { status: 202, location, body: outgoing::to_json(outcome) }, repeated, None)
 }
 
 /// The attempts of deliveries, when there are so many, or when the time is over.

@@ -12,13 +12,16 @@ use super::{build, find, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, InTenant, OfEndpoint};
 use crate::problem::Problem;
 use crate::{outgoing, patch};
 
 /// Changes an endpoint. A header is removed with the value null.
-#[utoipa::path(patch, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "endpoints",
-    params(("tenant" = String, Path), ("endpoint" = String, Path)), request_body = EndpointRequest,
-    responses((status = 200, body = api_types::Endpoint), (status = 412, body = api_types::Problem)))]
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "Endpoints", operation_id = "endpoints.update",
+    security(("api_key" = ["endpoints:write"])),
+    params(InTenant, OfEndpoint, Expected),
+    request_body = EndpointRequest,
+    responses((status = 200, description = "The endpoint, changed.", body = api_types::Endpoint)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -12,14 +12,17 @@ use crate::auth::Credentials;
 use crate::catalogue::reasoning::apart;
 use crate::catalogue::{Change, may_change, plan, wanted_version};
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, OfType};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
 /// Tells what a new version, or a change of one, would break and whether it
 /// would be accepted. Changes nothing.
-#[utoipa::path(post, path = "/v1/event-types/{name}/versions/check", tag = "event types",
-    params(("name" = String, Path)), request_body = VersionRequest,
-    responses((status = 200, body = VersionCheck)))]
+#[utoipa::path(post, path = "/v1/event-types/{name}/versions/check", tag = "Event types", operation_id = "eventTypes.checkVersion",
+    security(("api_key" = ["event_types:write"])),
+    params(OfType, Expected),
+    request_body = VersionRequest,
+    responses((status = 200, description = "What it would break.", body = VersionCheck)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -11,12 +11,17 @@ use crate::auth::Credentials;
 use crate::catalogue::{Change, Plan, change_once, may_change, wanted_type};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::problem::{Code, Faults, Problem};
 
 /// Adds an event type to the catalogue, with versions of its schema if they
 /// are given.
-#[utoipa::path(post, path = "/v1/event-types", tag = "event types", request_body = EventTypeRequest,
-    responses((status = 201, body = api_types::EventType), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/event-types", tag = "Event types", operation_id = "eventTypes.create",
+    security(("api_key" = ["event_types:write"])),
+    params(Repeatable, Expected),
+    request_body = EventTypeRequest,
+    responses((status = 201, description = "The event type.", body = api_types::EventType),
+        (status = 409, description = "There is one of this name.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

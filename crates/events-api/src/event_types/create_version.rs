@@ -11,13 +11,17 @@ use crate::auth::Credentials;
 use crate::catalogue::{Change, Plan, change_once, may_change, wanted_version};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, OfType, Repeatable};
 use crate::problem::{Code, Faults, Problem};
 
 /// Adds a version to an event type. It is active at once: what is published
 /// without a version is published in it.
-#[utoipa::path(post, path = "/v1/event-types/{name}/versions", tag = "event types", params(("name" = String, Path)),
-    request_body = VersionRequest, responses((status = 201, body = api_types::Version),
-        (status = 409, description = "endpoints would be cut off", body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/event-types/{name}/versions", tag = "Event types", operation_id = "eventTypes.createVersion",
+    security(("api_key" = ["event_types:write"])),
+    params(OfType, Repeatable, Expected),
+    request_body = VersionRequest,
+    responses((status = 201, description = "The version.", body = api_types::Version),
+        (status = 409, description = "There is a version of this number, or endpoints would be cut off.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

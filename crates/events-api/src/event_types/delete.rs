@@ -8,13 +8,17 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::catalogue::{may_change, remove};
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfType};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Removes an event type with its versions, unless an endpoint names it.
 /// Events of it that were published stay as they are.
-#[utoipa::path(delete, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path)),
-    responses((status = 204), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(delete, path = "/v1/event-types/{name}", tag = "Event types", operation_id = "eventTypes.delete",
+    security(("api_key" = ["event_types:write"])),
+    params(OfType, Expected),
+    responses((status = 204, description = "It is gone."),
+        (status = 409, description = "An endpoint names it.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -10,6 +10,7 @@ use model::access::Scope;
 use super::find_version;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::OfVersion;
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -19,8 +20,10 @@ const SHOWN: usize = 100;
 const PERIOD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Shows which endpoints are pinned to a version, and how much they get.
-#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}/dependents", tag = "event types",
-    params(("name" = String, Path), ("version" = u32, Path)), responses((status = 200, body = Dependents)))]
+#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}/dependents", tag = "Event types", operation_id = "eventTypes.listDependents",
+    security(("api_key" = ["event_types:read"])),
+    params(OfVersion),
+    responses((status = 200, description = "Who depends on it.", body = Dependents)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -6,13 +6,15 @@ use model::access::Scope;
 use super::{find_version, missing_version, present_version};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{Known, OfVersion};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows a version of an event type.
-#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}", tag = "event types",
-    params(("name" = String, Path), ("version" = u32, Path)),
-    responses((status = 200, body = api_types::Version), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}", tag = "Event types", operation_id = "eventTypes.getVersion",
+    security(("api_key" = ["event_types:read"])),
+    params(OfVersion, Known),
+    responses((status = 200, description = "The version.", body = api_types::Version)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -11,7 +11,9 @@ use crate::outgoing;
 use crate::problem::Problem;
 
 /// Lists the event types of the catalogue, by their names.
-#[utoipa::path(get, path = "/v1/event-types", tag = "event types", responses((status = 200, body = EventTypes)))]
+#[utoipa::path(get, path = "/v1/event-types", tag = "Event types", operation_id = "eventTypes.list",
+    security(("api_key" = ["event_types:read"])),
+    responses((status = 200, description = "All event types.", body = EventTypes)))]
 pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventTypesRead).await?;
     api.store.refresh().await?;

@@ -7,12 +7,15 @@ use model::access::Scope;
 use super::{find, present_version};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::OfType;
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Lists the versions of an event type with their schemas, from the first on.
-#[utoipa::path(get, path = "/v1/event-types/{name}/versions", tag = "event types", params(("name" = String, Path)),
-    responses((status = 200, body = Versions)))]
+#[utoipa::path(get, path = "/v1/event-types/{name}/versions", tag = "Event types", operation_id = "eventTypes.listVersions",
+    security(("api_key" = ["event_types:read"])),
+    params(OfType),
+    responses((status = 200, description = "All versions.", body = Versions)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

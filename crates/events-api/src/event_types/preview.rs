@@ -15,6 +15,7 @@ use super::{find_version, raw};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{OfTenant, OfVersion};
 use crate::outgoing;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -23,9 +24,10 @@ use crate::query::Query;
 const LAST: u32 = 10;
 
 /// Shows a tenant's last events of a type as they would be in another version.
-#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}/preview", tag = "event types",
-    params(("name" = String, Path), ("version" = u32, Path), ("tenant" = Option<String>, Query)),
-    responses((status = 200, body = Preview)))]
+#[utoipa::path(get, path = "/v1/event-types/{name}/versions/{version}/preview", tag = "Event types", operation_id = "eventTypes.preview",
+    security(("api_key" = ["events:read", "event_types:read"])),
+    params(OfVersion, OfTenant),
+    responses((status = 200, description = "The events in this version.", body = Preview)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -9,12 +9,16 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::catalogue::{Change, Plan, change, may_change, wanted_type};
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, OfType};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
 /// Changes the description or the size budget of an event type.
-#[utoipa::path(patch, path = "/v1/event-types/{name}", tag = "event types", params(("name" = String, Path)),
-    request_body = EventTypeRequest, responses((status = 200, body = api_types::EventType)))]
+#[utoipa::path(patch, path = "/v1/event-types/{name}", tag = "Event types", operation_id = "eventTypes.update",
+    security(("api_key" = ["event_types:write"])),
+    params(OfType, Expected),
+    request_body = EventTypeRequest,
+    responses((status = 200, description = "The event type, changed.", body = api_types::EventType)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

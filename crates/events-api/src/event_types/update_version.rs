@@ -10,15 +10,18 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::catalogue::{Change, Changed, Plan, change, may_change, wanted_version};
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, OfVersion};
 use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
 /// Changes a version: its schema compatibly, its words, its downgrade, or how
 /// it stands.
-#[utoipa::path(patch, path = "/v1/event-types/{name}/versions/{version}", tag = "event types",
-    params(("name" = String, Path), ("version" = u32, Path)), request_body = VersionRequest,
-    responses((status = 200, body = api_types::Version), (status = 409, body = api_types::Problem),
-        (status = 422, body = api_types::Problem)))]
+#[utoipa::path(patch, path = "/v1/event-types/{name}/versions/{version}", tag = "Event types", operation_id = "eventTypes.updateVersion",
+    security(("api_key" = ["event_types:write"])),
+    params(OfVersion, Expected),
+    request_body = VersionRequest,
+    responses((status = 200, description = "The version, changed.", body = api_types::Version),
+        (status = 409, description = "Endpoints would be cut off.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

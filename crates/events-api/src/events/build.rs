@@ -1,7 +1,6 @@
 //! From a request to an event that cannot be invalid.
 
 use api_types::PublishRequest;
-use delivery_log::access::UnknownTenant;
 use delivery_log::events::Publish;
 use delivery_log::idempotency::{self, Claim, KeySpace, SpacedKey};
 use delivery_log::tenants::Tenant;
@@ -10,6 +9,7 @@ use model::event_type::EventType;
 use model::ids::TenantId;
 use model::names::{IdempotencyKey, OrderingKey, Subject, TenantHandle};
 use model::operations;
+use model::project::UnknownTenant;
 
 use super::fits::{Fitting, fit};
 use crate::api::{Api, new_id};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use api_types::Warning;
-use delivery_log::access::UndeclaredTypes;
 use model::catalogue::{EventTypeEntry, Version, VersionStatus};
 use model::event::{EventData, OlderData};
 use model::event_type::EventType;
 use model::ids::{ProjectId, TenantId};
+use model::project::UndeclaredTypes;
 use model::schema::Fault;
 
 use crate::api::Api;

@@ -9,15 +9,17 @@ use super::present;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{InVersion, Known, OfEvent};
 use crate::outgoing;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Shows an event; its data too, to a reader with `payloads:read`, and in an
 /// older version if one is named.
-#[utoipa::path(get, path = "/v1/events/{event}", tag = "events",
-    params(("event" = String, Path), ("schema_version" = Option<u32>, Query)),
-    responses((status = 200, body = api_types::Event), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/events/{event}", tag = "Events", operation_id = "events.get",
+    security(("api_key" = ["events:read"])),
+    params(OfEvent, InVersion, Known),
+    responses((status = 200, description = "The event.", body = api_types::Event)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -12,19 +12,17 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
 use crate::memory::Holder;
+use crate::openapi::parameters::{Expanded, FilterEvents, Paged};
 use crate::page::{self, Rows};
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists events in the order in which they were accepted. `expand=data` adds
 /// the data, for a reader with `payloads:read`.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
-        ("expand" = Option<String>, Query), ("tenant" = Option<String>, Query), ("type" = Option<String>, Query, description = "A type, or all below a name: `order.*`"),
-        ("label" = Option<String>, Query, description = "`region:eu`"),
-        ("subject" = Option<String>, Query), ("occurred_after" = Option<String>, Query),
-        ("occurred_before" = Option<String>, Query)),
-    responses((status = 200, body = api_types::EventPage)))]
+#[utoipa::path(get, path = "/v1/events", tag = "Events", operation_id = "events.list",
+    security(("api_key" = ["events:read"])),
+    params(Paged, FilterEvents, Expanded),
+    responses((status = 200, description = "A page of events.", body = api_types::Page<api_types::Event>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -6,15 +6,16 @@ use model::access::Scope;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{OfEvent, Paged};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::{deliveries, page};
 
 /// Lists the deliveries of an event.
-#[utoipa::path(get, path = "/v1/events/{event}/deliveries", tag = "events",
-    params(("event" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
-        ("order" = Option<String>, Query)),
-    responses((status = 200, body = api_types::DeliveryPage)))]
+#[utoipa::path(get, path = "/v1/events/{event}/deliveries", tag = "Events", operation_id = "events.listDeliveries",
+    security(("api_key" = ["deliveries:read"])),
+    params(OfEvent, Paged),
+    responses((status = 200, description = "A page of deliveries.", body = api_types::Page<api_types::Delivery>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -9,15 +9,18 @@ use super::submit::{Fate, submit};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::problem::Problem;
 
 /// What may stand around `data` in a request, in bytes.
 const AROUND_DATA: usize = 64 * 1024;
 
 /// Publishes an event. The answer comes when the event is on durable storage.
-#[utoipa::path(post, path = "/v1/events", tag = "events", request_body = PublishRequest,
-    responses((status = 202, body = PublishAnswer), (status = 413, body = api_types::Problem),
-        (status = 422, body = api_types::Problem), (status = 503, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/events", tag = "Events", operation_id = "events.publish",
+    security(("api_key" = ["events:write"])),
+    params(Repeatable, Expected),
+    request_body = PublishRequest,
+    responses((status = 202, description = "The event is on durable storage.", body = PublishAnswer)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

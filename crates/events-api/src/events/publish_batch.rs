@@ -10,6 +10,7 @@ use super::submit::{Fate, Prepared, Submitted, prepare, submit_all};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{Incoming, parse};
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -22,8 +23,11 @@ const MAX_KEY: usize = 250;
 
 /// Publishes up to 1,000 events, each on its own: some may be refused while
 /// the others are accepted.
-#[utoipa::path(post, path = "/v1/events/batch", tag = "events", request_body = BatchRequest,
-    responses((status = 200, body = BatchAnswer), (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/events/batch", tag = "Events", operation_id = "events.publishBatch",
+    security(("api_key" = ["events:write"])),
+    params(Repeatable, Expected),
+    request_body = BatchRequest,
+    responses((status = 200, description = "What became of each event, in their order.", body = BatchAnswer)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

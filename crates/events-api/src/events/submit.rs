@@ -1,12 +1,13 @@
 //! One event on its way in: accepted, kept in quarantine, or refused.
 
+use api_types::words::Publication;
 use api_types::{PublishAnswer, PublishRequest, Warning};
-use delivery_log::access::Validation;
 use delivery_log::events::{Publish, Published};
 use delivery_log::idempotency::{Claim, FirstAnswer, KeptAnswer, KeySpace, Once, Performed};
 use delivery_log::quarantine::{MAX_HELD, QuarantineKept, Quarantined};
 use model::ids::{EventId, ProjectId, QuarantineId};
 use model::names::{IdempotencyKey, OrderingKey};
+use model::project::Validation;
 use model::quarantine::{QuarantineState, QuarantinedEvent};
 
 use super::build::{self, Built};
@@ -166,7 +167,7 @@ pub(crate) async fn prepare(
 }
 
 fn accepted(event: EventId, sequence: u64, warnings: Vec<Warning>, repeated: bool) -> Submitted {
-    let status = "accepted".to_owned();
+    let status = Publication::Accepted.to_string();
     let answer = PublishAnswer { id: event.to_string(), status, sequence: Some(sequence), warnings };
     Submitted { event: Some(event), answer, repeated }
 }
@@ -224,7 +225,7 @@ async fn refuse_or_keep(
         created_at: now,
         updated_at: now,
     };
-    let status = "quarantined".to_owned();
+    let status = Publication::Quarantined.to_string();
     let warnings = fitting.all_warnings();
     let answer = PublishAnswer { id: held.id.to_string(), status, sequence: None, warnings };
     let once = publish.claim.map(|claim| {

@@ -6,11 +6,15 @@ use model::access::Scope;
 use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::Known;
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows the settings of the project.
-#[utoipa::path(get, path = "/v1/project", tag = "project", responses((status = 200, body = api_types::Project)))]
+#[utoipa::path(get, path = "/v1/project", tag = "Project", operation_id = "project.get",
+    security(("api_key" = ["events:read"])),
+    params(Known),
+    responses((status = 200, description = "The project.", body = api_types::Project)))]
 pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsRead).await?;
     let found = api.store.find_project(caller.view().project).await?;

@@ -7,12 +7,15 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::Expected;
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
 /// Holds everything that waits for the project's endpoints, until it is resumed.
-#[utoipa::path(post, path = "/v1/project/pause", tag = "project",
-    responses((status = 200, body = api_types::Project)))]
+#[utoipa::path(post, path = "/v1/project/pause", tag = "Project", operation_id = "project.pause",
+    security(("api_key" = ["project:write"])),
+    params(Expected),
+    responses((status = 200, description = "The project, paused.", body = api_types::Project)))]
 pub(crate) async fn pause(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -22,8 +25,10 @@ pub(crate) async fn pause(
 }
 
 /// Lets go what was held by a pause of the project.
-#[utoipa::path(post, path = "/v1/project/resume", tag = "project",
-    responses((status = 200, body = api_types::Project)))]
+#[utoipa::path(post, path = "/v1/project/resume", tag = "Project", operation_id = "project.resume",
+    security(("api_key" = ["project:write"])),
+    params(Expected),
+    responses((status = 200, description = "The project, going on.", body = api_types::Project)))]
 pub(crate) async fn resume(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -2,19 +2,23 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::ProjectChange;
-use delivery_log::access::{Project, UndeclaredTypes, UnknownTenant, Validation};
+use delivery_log::access::Project;
 use model::access::Scope;
 
 use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::Expected;
 use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
 
 /// Changes the settings of the project.
-#[utoipa::path(patch, path = "/v1/project", tag = "project", request_body = ProjectChange,
-    responses((status = 200, body = api_types::Project)))]
+#[utoipa::path(patch, path = "/v1/project", tag = "Project", operation_id = "project.update",
+    security(("api_key" = ["project:write"])),
+    params(Expected),
+    request_body = ProjectChange,
+    responses((status = 200, description = "The project, changed.", body = api_types::Project)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -41,28 +45,14 @@ pub(crate) async fn handle(
 
 fn changed(project: Project, change: ProjectChange, api: &Api) -> Result<Project, Problem> {
     let mut faults = Faults::default();
-    let unknown_tenant = change.unknown_tenant.as_deref().map(|text| match text {
-        "reject" => Ok(UnknownTenant::Reject),
-        "create" => Ok(UnknownTenant::Create),
-        _ => Err("must be reject or create"),
-    });
-    let unknown_tenant = unknown_tenant.and_then(|value| faults.check("/unknown_tenant", value));
+    let unknown_tenant = faults.word("/unknown_tenant", change.unknown_tenant);
     let days = change.retention_days.map(|days| match days {
         1..=365 => Ok(days),
         _ => Err("must be from 1 to 365"),
     });
     let days = days.and_then(|value| faults.check("/retention_days", value));
-    let undeclared_types = change.undeclared_types.as_deref().map(|text| match text {
-        "accept" => Ok(UndeclaredTypes::Accept),
-        "reject" => Ok(UndeclaredTypes::Reject),
-        _ => Err("must be accept or reject"),
-    });
-    let undeclared_types = undeclared_types.and_then(|value| faults.check("/undeclared_types", value));
-    let validation = change
-        .validation
-        .as_deref()
-        .map(|text| Validation::from_name(text).ok_or("must be reject, quarantine or warn"));
-    let validation = validation.and_then(|value| faults.check("/validation", value));
+    let undeclared_types = faults.word("/undeclared_types", change.undeclared_types);
+    let validation = faults.word("/validation", change.validation);
     faults.finish()?;
     Ok(Project {
         undeclared_types: undeclared_types.unwrap_or(project.undeclared_types),

@@ -11,11 +11,15 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, OfQuarantined, Repeatable};
 use crate::problem::Problem;
 
 /// Gives up an event in quarantine. It is never delivered.
-#[utoipa::path(post, path = "/v1/quarantine/{id}/drop", tag = "quarantine", params(("id" = String, Path)),
-    responses((status = 200, body = api_types::QuarantinedEvent), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/quarantine/{id}/drop", tag = "Quarantine", operation_id = "quarantine.drop",
+    security(("api_key" = ["events:write"])),
+    params(OfQuarantined, Repeatable, Expected),
+    responses((status = 200, description = "The event, given up.", body = api_types::QuarantinedEvent),
+        (status = 409, description = "It was released or dropped before.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

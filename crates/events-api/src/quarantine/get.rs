@@ -6,12 +6,15 @@ use model::access::Scope;
 use super::{find, present};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{Known, OfQuarantined};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows an event in quarantine.
-#[utoipa::path(get, path = "/v1/quarantine/{id}", tag = "quarantine", params(("id" = String, Path)),
-    responses((status = 200, body = api_types::QuarantinedEvent), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/quarantine/{id}", tag = "Quarantine", operation_id = "quarantine.get",
+    security(("api_key" = ["events:read"])),
+    params(OfQuarantined, Known),
+    responses((status = 200, description = "The event.", body = api_types::QuarantinedEvent)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -9,6 +9,7 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
 use crate::memory::Holder;
+use crate::openapi::parameters::{FilterQuarantine, Paged};
 use crate::page::Rows;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -17,10 +18,10 @@ use crate::query::Query;
 const PIECE: u32 = 4;
 
 /// Lists events in quarantine, newest first.
-#[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query),
-        ("state" = Option<String>, Query)),
-    responses((status = 200, body = api_types::QuarantinePage)))]
+#[utoipa::path(get, path = "/v1/quarantine", tag = "Quarantine", operation_id = "quarantine.list",
+    security(("api_key" = ["events:read"])),
+    params(Paged, FilterQuarantine),
+    responses((status = 200, description = "A page of events in quarantine.", body = api_types::Page<api_types::QuarantinedEvent>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -16,13 +16,17 @@ use crate::auth::Credentials;
 use crate::events::submit::{Fate, submit};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, OfQuarantined, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Publishes an event that waited in quarantine, with corrected data if it is
 /// given. It must fit its schema now.
-#[utoipa::path(post, path = "/v1/quarantine/{id}/release", tag = "quarantine", params(("id" = String, Path)),
-    request_body = ReleaseRequest, responses((status = 200, body = api_types::QuarantinedEvent),
-        (status = 409, body = api_types::Problem), (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/quarantine/{id}/release", tag = "Quarantine", operation_id = "quarantine.release",
+    security(("api_key" = ["events:write"])),
+    params(OfQuarantined, Repeatable, Expected),
+    request_body = Option<ReleaseRequest>,
+    responses((status = 200, description = "The event, published.", body = api_types::QuarantinedEvent),
+        (status = 409, description = "It was released or dropped before.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -20,6 +20,7 @@ use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
 
@@ -28,9 +29,13 @@ const MAX_REASON: usize = 500;
 
 /// Sends many past deliveries of an endpoint again: those that failed, events
 /// that it never got, or all. They go out with the ids and bytes that they had.
-#[utoipa::path(post, path = "/v1/replays", tag = "replays", request_body = ReplayWish,
-    responses((status = 202, body = api_types::Replay), (status = 200, description = "dry_run", body = ReplayPlan),
-        (status = 409, body = api_types::Problem), (status = 422, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/replays", tag = "Replays", operation_id = "replays.create",
+    security(("api_key" = ["deliveries:replay"])),
+    params(Repeatable, Expected),
+    request_body = ReplayWish,
+    responses((status = 202, description = "The replay, which runs.", body = api_types::Replay),
+        (status = 200, description = "With `dry_run`: what it would send.", body = ReplayPlan),
+        (status = 409, description = "The endpoint is not enabled, or a replay is about it already.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -7,14 +7,16 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::Paged;
 use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists replays, newest first. Ended ones are kept for 90 days.
-#[utoipa::path(get, path = "/v1/replays", tag = "replays",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
-    responses((status = 200, body = api_types::ReplayPage)))]
+#[utoipa::path(get, path = "/v1/replays", tag = "Replays", operation_id = "replays.list",
+    security(("api_key" = ["deliveries:read"])),
+    params(Paged),
+    responses((status = 200, description = "A page of replays.", body = api_types::Page<api_types::Replay>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

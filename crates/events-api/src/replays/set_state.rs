@@ -9,12 +9,16 @@ use super::{find, missing, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfReplay};
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
 /// Sends nothing more until the replay is resumed. What was sent goes its way.
-#[utoipa::path(post, path = "/v1/replays/{replay}/pause", tag = "replays", params(("replay" = String, Path)),
-    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/replays/{replay}/pause", tag = "Replays", operation_id = "replays.pause",
+    security(("api_key" = ["deliveries:replay"])),
+    params(OfReplay, Expected),
+    responses((status = 200, description = "The replay, paused.", body = api_types::Replay),
+        (status = 409, description = "It has ended.")))]
 pub(crate) async fn pause(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -25,8 +29,11 @@ pub(crate) async fn pause(
 }
 
 /// Lets a paused replay go on.
-#[utoipa::path(post, path = "/v1/replays/{replay}/resume", tag = "replays", params(("replay" = String, Path)),
-    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/replays/{replay}/resume", tag = "Replays", operation_id = "replays.resume",
+    security(("api_key" = ["deliveries:replay"])),
+    params(OfReplay, Expected),
+    responses((status = 200, description = "The replay, going on.", body = api_types::Replay),
+        (status = 409, description = "It has ended.")))]
 pub(crate) async fn resume(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -37,8 +44,11 @@ pub(crate) async fn resume(
 }
 
 /// Ends a replay, and withdraws what it has sent and what has not gone out.
-#[utoipa::path(post, path = "/v1/replays/{replay}/cancel", tag = "replays", params(("replay" = String, Path)),
-    responses((status = 200, body = api_types::Replay), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/replays/{replay}/cancel", tag = "Replays", operation_id = "replays.cancel",
+    security(("api_key" = ["deliveries:replay"])),
+    params(OfReplay, Expected),
+    responses((status = 200, description = "The replay, withdrawn.", body = api_types::Replay),
+        (status = 409, description = "It has ended.")))]
 pub(crate) async fn cancel(
     api: web::Data<Api>,
     credentials: Credentials,

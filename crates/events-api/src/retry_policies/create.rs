@@ -11,11 +11,16 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Makes a retry policy, which endpoints then choose by its name.
-#[utoipa::path(post, path = "/v1/retry-policies", tag = "retry policies", request_body = RetryPolicyRequest,
-    responses((status = 201, body = api_types::RetryPolicy), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/retry-policies", tag = "Retry policies", operation_id = "retryPolicies.create",
+    security(("api_key" = ["project:write"])),
+    params(Repeatable, Expected),
+    request_body = RetryPolicyRequest,
+    responses((status = 201, description = "The policy.", body = api_types::RetryPolicy),
+        (status = 409, description = "There is one of this name, or there are as many as there may be.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -8,12 +8,16 @@ use super::{find, may_change, refuse_built_in};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, OfPolicy};
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
 /// Removes a retry policy that no endpoint uses.
-#[utoipa::path(delete, path = "/v1/retry-policies/{name}", tag = "retry policies", params(("name" = String, Path)),
-    responses((status = 204), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(delete, path = "/v1/retry-policies/{name}", tag = "Retry policies", operation_id = "retryPolicies.delete",
+    security(("api_key" = ["project:write"])),
+    params(OfPolicy, Expected),
+    responses((status = 204, description = "It is gone."),
+        (status = 409, description = "An endpoint uses it, or every project has it.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -6,12 +6,15 @@ use model::access::Scope;
 use super::{find, present, present_built_in};
 use crate::api::Api;
 use crate::auth::Credentials;
+use crate::openapi::parameters::{Known, OfPolicy};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Shows a retry policy.
-#[utoipa::path(get, path = "/v1/retry-policies/{name}", tag = "retry policies", params(("name" = String, Path)),
-    responses((status = 200, body = api_types::RetryPolicy), (status = 404, body = api_types::Problem)))]
+#[utoipa::path(get, path = "/v1/retry-policies/{name}", tag = "Retry policies", operation_id = "retryPolicies.get",
+    security(("api_key" = ["endpoints:read"])),
+    params(OfPolicy, Known),
+    responses((status = 200, description = "The policy.", body = api_types::RetryPolicy)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

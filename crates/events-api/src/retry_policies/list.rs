@@ -12,8 +12,9 @@ use crate::outgoing;
 use crate::problem::Problem;
 
 /// Lists the policies that every project has, and the project's own.
-#[utoipa::path(get, path = "/v1/retry-policies", tag = "retry policies",
-    responses((status = 200, body = RetryPolicies)))]
+#[utoipa::path(get, path = "/v1/retry-policies", tag = "Retry policies", operation_id = "retryPolicies.list",
+    security(("api_key" = ["endpoints:read"])),
+    responses((status = 200, description = "All policies.", body = RetryPolicies)))]
 pub(crate) async fn handle(api: web::Data<Api>, credentials: Credentials) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EndpointsRead).await?;
     let own = api.store.list_policies(caller.view().project).await?;

@@ -10,14 +10,18 @@ use super::{build, find, may_change, present, refuse_built_in, request_for};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, OfPolicy};
 use crate::problem::Problem;
 use crate::{outgoing, patch};
 
 /// Changes a retry policy. What waits already keeps the time it has; what
 /// fails from now on goes by the new one.
-#[utoipa::path(patch, path = "/v1/retry-policies/{name}", tag = "retry policies",
-    params(("name" = String, Path)), request_body = RetryPolicyRequest,
-    responses((status = 200, body = api_types::RetryPolicy)))]
+#[utoipa::path(patch, path = "/v1/retry-policies/{name}", tag = "Retry policies", operation_id = "retryPolicies.update",
+    security(("api_key" = ["project:write"])),
+    params(OfPolicy, Expected),
+    request_body = RetryPolicyRequest,
+    responses((status = 200, description = "The policy, changed.", body = api_types::RetryPolicy),
+        (status = 409, description = "Every project has it.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

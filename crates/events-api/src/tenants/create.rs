@@ -10,11 +10,16 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
+use crate::openapi::parameters::{Expected, Repeatable};
 use crate::problem::{Code, Problem};
 
 /// Makes a tenant.
-#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = TenantRequest,
-    responses((status = 201, body = api_types::Tenant), (status = 409, body = api_types::Problem)))]
+#[utoipa::path(post, path = "/v1/tenants", tag = "Tenants", operation_id = "tenants.create",
+    security(("api_key" = ["tenants:write"])),
+    params(Repeatable, Expected),
+    request_body = TenantRequest,
+    responses((status = 201, description = "The tenant.", body = api_types::Tenant),
+        (status = 409, description = "There is one of this id.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

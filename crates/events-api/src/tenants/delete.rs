@@ -6,12 +6,15 @@ use model::access::Scope;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Removes a tenant with its endpoints and keys; what waited is canceled.
-#[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
-    responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.delete",
+    security(("api_key" = ["tenants:write"])),
+    params(InTenant, Expected),
+    responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

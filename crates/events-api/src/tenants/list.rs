@@ -7,14 +7,16 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::Paged;
 use crate::page;
 use crate::problem::Problem;
 use crate::query::Query;
 
 /// Lists tenants.
-#[utoipa::path(get, path = "/v1/tenants", tag = "tenants",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("order" = Option<String>, Query)),
-    responses((status = 200, body = api_types::TenantPage)))]
+#[utoipa::path(get, path = "/v1/tenants", tag = "Tenants", operation_id = "tenants.list",
+    security(("api_key" = ["tenants:read"])),
+    params(Paged),
+    responses((status = 200, description = "A page of tenants.", body = api_types::Page<api_types::Tenant>)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

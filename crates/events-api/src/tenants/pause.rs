@@ -7,12 +7,15 @@ use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
 use crate::problem::Problem;
 
 /// Holds everything that waits for the tenant's endpoints, until it is resumed.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/pause", tag = "tenants", params(("tenant" = String, Path)),
-    responses((status = 200, body = api_types::Tenant)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/pause", tag = "Tenants", operation_id = "tenants.pause",
+    security(("api_key" = ["tenants:write"])),
+    params(InTenant, Expected),
+    responses((status = 200, description = "The tenant, paused.", body = api_types::Tenant)))]
 pub(crate) async fn pause(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -23,8 +26,10 @@ pub(crate) async fn pause(
 }
 
 /// Lets go what was held by a pause of the tenant.
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/resume", tag = "tenants", params(("tenant" = String, Path)),
-    responses((status = 200, body = api_types::Tenant)))]
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/resume", tag = "Tenants", operation_id = "tenants.resume",
+    security(("api_key" = ["tenants:write"])),
+    params(InTenant, Expected),
+    responses((status = 200, description = "The tenant, going on.", body = api_types::Tenant)))]
 pub(crate) async fn resume(
     api: web::Data<Api>,
     credentials: Credentials,

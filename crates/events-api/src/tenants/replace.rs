@@ -10,13 +10,18 @@ use super::{build, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
 /// Makes a tenant, or replaces what is known of it.
-#[utoipa::path(put, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
+#[utoipa::path(put, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.replace",
+    security(("api_key" = ["tenants:write"])),
+    params(InTenant, Expected),
     request_body = TenantRequest,
-    responses((status = 200, body = api_types::Tenant), (status = 201, body = api_types::Tenant)))]
+    responses((status = 200, description = "The tenant, replaced.", body = api_types::Tenant),
+        (status = 201, description = "The tenant, made.", body = api_types::Tenant),
+        (status = 409, description = "It was made at the same moment.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -9,12 +9,16 @@ use super::{build, metadata, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::problem::Problem;
 use crate::{outgoing, patch};
 
 /// Changes what is known of a tenant.
-#[utoipa::path(patch, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
-    request_body = TenantRequest, responses((status = 200, body = api_types::Tenant)))]
+#[utoipa::path(patch, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.update",
+    security(("api_key" = ["tenants:write"])),
+    params(InTenant, Expected),
+    request_body = TenantRequest,
+    responses((status = 200, description = "The tenant, changed.", body = api_types::Tenant)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

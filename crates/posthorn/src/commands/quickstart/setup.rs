@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use api_types::{Endpoint, EndpointPage, EndpointRequest, Secret, Tenant, TenantRequest};
+use api_types::{Endpoint, EndpointRequest, Page, Secret, Tenant, TenantRequest};
 use model::access::{Scopes, hash_token};
 use model::clock::Clock as _;
 use model::names::ProjectName;
@@ -76,7 +76,7 @@ pub(super) async fn endpoint(client: &Client, receiver: SocketAddr) -> anyhow::R
     let _: Tenant = client.send_json(Method::PUT, &format!("/v1/tenants/{TENANT}"), &tenant).await?;
     let url = format!("http://{receiver}/hook");
     let path = format!("/v1/tenants/{TENANT}/endpoints");
-    let present: EndpointPage = client.get(&path).await?.context("the tenant was just made")?;
+    let present: Page<Endpoint> = client.get(&path).await?.context("the tenant was just made")?;
     let endpoint: Endpoint =
         match present.data.into_iter().find(|endpoint| endpoint.description == DESCRIPTION) {
             Some(endpoint) => {

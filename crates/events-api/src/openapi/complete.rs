@@ -1,0 +1,275 @@
+//! What holds for every operation of its kind, said once and added to each:
+//! the scope that is needed, problems, headers, and what a patch may leave out.
+
+use api_types::ProblemCode;
+use serde_json::{Map, Value, json};
+
+type Object = Map<String, Value>;
+
+/// Completes the document.
+pub(super) fn complete(document: &mut Value) {
+    name_pages(document);
+    let schemas = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
+    let mut patches = Object::new();
+    let examples: Object = serde_json::from_str(EXAMPLES).expect("the examples are an object");
+    for (path, item) in object(&mut document["paths"]) {
+        for (method, operation) in object(item) {
+            let operation = object(operation);
+            describe(operation);
+            leave_out_nulls(operation);
+            if method == "patch" {
+                take_a_patch(operation, &schemas, &mut patches);
+            }
+            if operation["responses"].get("200").is_some() && shows_one_thing(operation) {
+                operation["responses"]["304"] = json!({"description": "It is what you have."});
+            }
+            add_headers(operation);
+            add_problems(path, method, operation);
+            show_examples(operation, &examples);
+        }
+    }
+    let used = document["paths"].to_string();
+    let components = object(&mut document["components"]);
+    components.insert("headers".to_owned(), headers());
+    let shown = examples.into_iter().map(|(name, value)| (name, json!({ "value": value })));
+    components.insert("examples".to_owned(), Value::Object(shown.collect()));
+    let mut problems = problems();
+    problems.retain(|name, _| used.contains(&format!("/{name}\"")));
+    components.insert("responses".to_owned(), problems.into());
+    object(&mut components["schemas"]).extend(patches);
+    // What is only ever patched is not sent as it stands.
+    let used = document.to_string();
+    object(&mut document["components"]["schemas"]).retain(|name, _| used.contains(&format!("/{name}\"")));
+}
+
+fn object(value: &mut Value) -> &mut Object {
+    value.as_object_mut().expect("this part of the document is an object")
+}
+
+fn text<'a>(object: &'a Object, name: &str) -> &'a str {
+    object.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `Page_Event` is an `EventPage`.
+fn name_pages(document: &mut Value) {
+    let schemas = object(&mut document["components"]["schemas"]);
+    let pages: Vec<String> = schemas.keys().filter(|name| name.starts_with(PAGE)).cloned().collect();
+    let mut text = document.to_string();
+    for page in pages {
+        text = text.replace(&page, &format!("{}Page", &page[PAGE.len()..]));
+    }
+    *document = serde_json::from_str(&text).expect("names changed alone");
+}
+
+const PAGE: &str = "Page_";
+
+/// Whether an operation reads one thing that has an `ETag`.
+fn shows_one_thing(operation: &Object) -> bool {
+    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    parameters.into_iter().any(|parameter| parameter["name"] == "If-None-Match")
+}
+
+/// The summary is the first sentence; the description has all of them, and the
+/// scopes that a key needs.
+fn describe(operation: &mut Object) {
+    let whole = format!("{}\n\n{}", text(operation, "summary"), text(operation, "description"));
+    let whole = whole.trim().to_owned();
+    let first = whole.split_once(". ").map_or(whole.as_str(), |(first, _)| first);
+    operation.insert("summary".to_owned(), first.replace('\n', " ").trim_end_matches('.').into());
+    let scopes = operation.remove("security").and_then(|all| all[0]["api_key"].as_array().cloned());
+    let scopes = scopes.unwrap_or_default();
+    let names: Vec<String> = scopes.iter().map(|scope| scope.to_string().replace('"', "`")).collect();
+    // OpenAPI lets scopes stand beside OAuth alone.
+    operation.insert("x-scopes".to_owned(), scopes.into());
+    let needs = match names.as_slice() {
+        [] => "Any key may ask.".to_owned(),
+        [one] => format!("Needs the scope {one}."),
+        many => format!("Needs the scopes {}.", many.join(" and ")),
+    };
+    operation.insert("description".to_owned(), format!("{whole}\n\n{needs}").into());
+}
+
+/// What may be left out is not sent as null.
+fn leave_out_nulls(operation: &mut Object) {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some([kind, Value::String(null)]) = parameter["schema"]["type"].as_array().map(Vec::as_slice)
+            && null == "null"
+        {
+            parameter["schema"]["type"] = kind.clone();
+        }
+    }
+    if let Some(body) = operation.get_mut("requestBody") {
+        let schema = &mut body["content"]["application/json"]["schema"];
+        if schema["oneOf"][1] == json!({"type": "null"}) {
+            *schema = schema["oneOf"][0].take();
+            body["required"] = false.into();
+        }
+    }
+}
+
+/// A merge patch (RFC 7396) may leave out everything; null takes a value away,
+/// or sets what is usual.
+fn take_a_patch(operation: &mut Object, schemas: &Object, patches: &mut Object) {
+    let schema = &mut operation["requestBody"]["content"]["application/json"]["schema"];
+    let Some(name) = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next()).map(str::to_owned) else {
+        return;
+    };
+    let patch = format!("{}Patch", name.trim_end_matches("Request").trim_end_matches("Change"));
+    *schema = json!({"$ref": format!("#/components/schemas/{patch}")});
+    let mut patched = schemas[&name].clone();
+    let members = object(&mut patched);
+    members.remove("required");
+    members.remove("example");
+    members.insert(
+        "description".to_owned(),
+        "What is to change. What is not given stays; null takes a value away.".into(),
+    );
+    for member in object(&mut members["properties"]).values_mut() {
+        if let Some(kind) = member.get("type").and_then(Value::as_str).map(str::to_owned) {
+            member["type"] = json!([kind, "null"]);
+        }
+    }
+    patches.insert(patch, patched);
+}
+
+/// What requests and answers look like, by their schemas; recorded from a server.
+const EXAMPLES: &str = include_str!("examples.json");
+
+/// Shows an example of what is sent and of what is answered.
+fn show_examples(operation: &mut Object, examples: &Object) {
+    let show = |of: &mut Value| {
+        for body in
+            of.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Object::values_mut)
+        {
+            let schema = body["schema"]["$ref"].as_str().and_then(|to| to.rsplit('/').next());
+            if let Some(name) = schema.filter(|name| examples.contains_key(*name)) {
+                body["examples"] = json!({"usual": {"$ref": format!("#/components/examples/{name}")}});
+            }
+        }
+    };
+    operation.get_mut("requestBody").map(show);
+    object(&mut operation["responses"]).values_mut().for_each(show);
+}
+
+/// The headers of answers, by what they are.
+fn add_headers(operation: &mut Object) {
+    let lists = operation.get("parameters").is_some_and(|all| all.to_string().contains("\"cursor\""));
+    let repeatable =
+        operation.get("parameters").is_some_and(|all| all.to_string().contains("Idempotency-Key"));
+    let shows = shows_one_thing(operation);
+    for (status, response) in object(&mut operation["responses"]) {
+        let mut names = vec!["x-request-id"];
+        let good = status.starts_with('2');
+        if good && lists {
+            names.push("link");
+        }
+        if good && shows {
+            names.push("etag");
+        }
+        if good && repeatable {
+            names.push("idempotency-replayed");
+        }
+        if status == "201" {
+            names.extend(["location", "etag"]);
+        }
+        if response.get("content").is_some() || status == "204" || status == "304" {
+            response["headers"] =
+                names.into_iter().map(|name| (name.to_owned(), header(name))).collect::<Object>().into();
+        }
+    }
+}
+
+fn header(name: &str) -> Value {
+    json!({"$ref": format!("#/components/headers/{name}")})
+}
+
+fn headers() -> Value {
+    let described = [
+        ("x-request-id", "Names the request in Posthorn's logs: yours, if you sent one."),
+        ("link", "The next page, as `rel=\"next\"` (RFC 8288), if there is one."),
+        ("etag", "Names the state that the answer shows, for `If-Match` and `If-None-Match`."),
+        ("location", "Where it is read."),
+        (
+            "idempotency-replayed",
+            "`true` where the request was a repetition and this is the first answer to it.",
+        ),
+        ("retry-after", "After how many seconds to try again."),
+        ("www-authenticate", "How to authenticate (RFC 6750)."),
+    ];
+    let all = described
+        .map(|(name, about)| (name.to_owned(), json!({"description": about, "schema": {"type": "string"}})));
+    Value::Object(all.into_iter().collect())
+}
+
+/// The problems that an operation can be answered with. Those that it names
+/// itself keep their words.
+fn add_problems(path: &str, method: &str, operation: &mut Object) {
+    let changes = method != "get";
+    let takes_a_body = operation.contains_key("requestBody");
+    let mut possible = vec![
+        ProblemCode::MalformedRequest,
+        ProblemCode::Unauthenticated,
+        ProblemCode::Forbidden,
+        ProblemCode::InvalidRequest,
+        ProblemCode::Internal,
+        ProblemCode::Unavailable,
+    ];
+    if path.contains('{') || takes_a_body {
+        possible.push(ProblemCode::NotFound);
+    }
+    if changes {
+        possible.extend([
+            ProblemCode::Timeout,
+            ProblemCode::PreconditionFailed,
+            ProblemCode::PayloadTooLarge,
+        ]);
+    }
+    if takes_a_body {
+        possible.push(ProblemCode::UnsupportedMediaType);
+    }
+    for code in possible {
+        let to = format!("#/components/responses/{}", component(code.status()));
+        object(&mut operation["responses"]).insert(code.status().to_string(), json!({"$ref": to}));
+    }
+    for (status, response) in object(&mut operation["responses"]) {
+        if status.as_str() >= "400" && response.get("$ref").is_none() {
+            let about = response["description"].clone();
+            *response = problem(about.as_str().unwrap_or_default(), &["x-request-id"]);
+        }
+    }
+}
+
+fn component(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+fn problem(about: &str, names: &[&str]) -> Value {
+    let headers: Object = names.iter().map(|name| ((*name).to_owned(), header(name))).collect();
+    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    json!({
+        "description": about,
+        "headers": headers,
+        "content": {"application/problem+json": {
+            "schema": schema,
+            "examples": {"usual": {"$ref": "#/components/examples/Problem"}},
+        }},
+    })
+}
+
+fn problems() -> Object {
+    let mut all = Object::new();
+    for (code, meaning) in ProblemCode::ALL.iter().zip(ProblemCode::MEANINGS) {
+        let said = format!("`{code}`: {}", meaning.trim());
+        let entry = all.entry(component(code.status())).or_insert_with(|| {
+            let more = match code {
+                ProblemCode::Unauthenticated => Some("www-authenticate"),
+                ProblemCode::Unavailable => Some("retry-after"),
+                _ => None,
+            };
+            problem("", &[Some("x-request-id"), more].into_iter().flatten().collect::<Vec<_>>())
+        });
+        let before = entry["description"].as_str().unwrap_or_default();
+        entry["description"] = format!("{before}\n\n{said}").trim().into();
+    }
+    all
+}
