@@ -16,7 +16,7 @@ use crate::problem::{Code, Faults, Problem};
 /// The parameters of a query, taken one by one. Those that do not exist were
 /// refused with the caller's credentials, on every route alike.
 pub(crate) struct Query {
-    parameters: BTreeMap<String, String>,
+    parameters: BTreeMap<String, Vec<String>>,
     faults: Faults,
     path: String,
     given: BTreeMap<String, String>,
@@ -32,6 +32,8 @@ pub(crate) struct ListRequest {
 
 /// How much of a cursor says to which list it belongs, in bytes.
 const MARK: usize = 8;
+/// How many parameters a query may have.
+const MOST_PARAMETERS: usize = 50;
 /// What may be another on the next page of the same list.
 const NOT_THE_LIST: [&str; 4] = ["cursor", "limit", "expand", "order"];
 
@@ -65,18 +67,16 @@ const NO_CURSOR: &str = "is not a cursor that Posthorn gave out";
 impl Query {
     /// The query of a request for `path`.
     pub(crate) fn parse(path: &str, query: &str) -> Result<Self, Problem> {
-        let mut parameters = BTreeMap::new();
-        let mut faults = Faults::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if parameters.insert(name.to_string(), value.into_owned()).is_some() {
-                faults.add(name, "repeated", "stands twice in the query");
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for (count, (name, value)) in form_urlencoded::parse(query.as_bytes()).enumerate() {
+            if count == MOST_PARAMETERS {
+                let detail = format!("the query has more than {MOST_PARAMETERS} parameters");
+                return Err(Problem::new(Code::MalformedRequest, detail));
             }
+            parameters.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        if parameters.len() > 50 {
-            return Err(Problem::new(Code::MalformedRequest, "the query has more than 50 parameters"));
-        }
-        let given = parameters.clone();
-        Ok(Self { parameters, faults, path: path.to_owned(), given })
+        let given = parameters.iter().map(|(name, values)| (name.clone(), values.join(","))).collect();
+        Ok(Self { parameters, faults: Faults::default(), path: path.to_owned(), given })
     }
 
     /// Takes a parameter through a parser.
@@ -85,8 +85,12 @@ impl Query {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let value = self.parameters.remove(name)?;
-        self.faults.check(name, parse(&value))
+        let mut values = self.parameters.remove(name)?;
+        if values.len() > 1 {
+            self.faults.add(name, "repeated", "stands twice in the query");
+            return None;
+        }
+        self.faults.check(name, parse(&values.pop()?))
     }
 
     /// Takes a time. A plus before an offset arrives as a space where it was
@@ -105,14 +109,16 @@ impl Query {
         .unwrap_or_default()
     }
 
-    /// Takes several values, separated by commas.
+    /// Takes several values: separated by commas, or each with the name again,
+    /// as generated clients write them.
     pub(crate) fn several<T, E: Display>(
         &mut self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        self.take(name, |value| value.split(',').map(str::trim).map(parse).collect::<Result<Vec<_>, _>>())
-            .unwrap_or_default()
+        let values = self.parameters.remove(name).unwrap_or_default();
+        let each = values.iter().flat_map(|value| value.split(',')).map(str::trim).map(parse);
+        self.faults.check(name, each.collect::<Result<Vec<_>, _>>()).unwrap_or_default()
     }
 
     /// Whether everything that was taken is right.
@@ -203,6 +209,21 @@ mod tests {
         for other in ["", "x", &plain, &cursor[1..]] {
             assert!(list("/v1/deliveries", &format!("status=failed&cursor={other}")).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn several_values_are_separated_by_commas_or_named_again_and_one_is_named_once() {
+        for query in ["n=1,2,3", "n=1&n=2&n=3", "n=1,2&n=3"] {
+            let mut parsed = Query::parse("/", query).unwrap_or_else(|_| panic!("a query"));
+            assert_eq!(parsed.several("n", str::parse::<u8>), [1, 2, 3], "{query}");
+            assert!(parsed.finish().is_ok());
+            let mut parsed = Query::parse("/", query).unwrap_or_else(|_| panic!("a query"));
+            assert_eq!(parsed.take("n", str::parse::<u8>), None, "{query}");
+            assert!(parsed.finish().is_err());
+        }
+        let first = list("/v1/deliveries", "status=failed,held").expect("a list");
+        let cursor = first.cursor(Uuid::from_u128(7));
+        assert!(list("/v1/deliveries", &format!("status=failed&status=held&cursor={cursor}")).is_ok());
     }
 
     #[test]
