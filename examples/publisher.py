@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 
 URL = os.environ.get("POSTHORN_URL", "http://127.0.0.1:8400")
-KEY = os.environ["POSTHORN_API_KEY"]
+KEY = os.environ.get("POSTHORN_API_KEY")
 TRIES = 5
 
 
@@ -51,6 +51,8 @@ def publish(event, idempotency_key):
 def main():
     if len(sys.argv) != 3:
         sys.exit(f"usage: {sys.argv[0]} TENANT SUBJECT")
+    if not KEY:
+        sys.exit("no API key: set POSTHORN_API_KEY to one that may publish (scope events:write)")
     tenant, subject = sys.argv[1:]
     event = {"tenant": tenant, "type": "order.paid", "subject": subject, "data": {"currency": "EUR"}}
     answer = publish(event, idempotency_key=f"shop-orders-{subject}-paid")

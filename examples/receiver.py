@@ -5,14 +5,18 @@
     POSTHORN_SIGNING_SECRET=whsec_… python3 examples/receiver.py --port 9000
 
 Register http://127.0.0.1:9000/hook as an endpoint; a server that may call this
-machine needs POSTHORN_ALLOW_TARGETS=127.0.0.1/32 and POSTHORN_ALLOW_HTTP=true.
+machine needs POSTHORN_ALLOW_TARGETS=127.0.0.1 and POSTHORN_ALLOW_HTTP=true.
 """
 
 import argparse
 import os
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+try:
+    from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+except ImportError:
+    sys.exit("the library of Standard Webhooks is missing: pip install standardwebhooks")
 
 MAX_BODY = 1024 * 1024
 
@@ -61,10 +65,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=9000)
     arguments = parser.parse_args()
-    server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Receiver)
-    server.webhook = Webhook(os.environ["POSTHORN_SIGNING_SECRET"])
+    secret = os.environ.get("POSTHORN_SIGNING_SECRET")
+    if not secret:
+        sys.exit("no secret: set POSTHORN_SIGNING_SECRET to the endpoint's, whsec_…")
+    try:
+        webhook = Webhook(secret)
+    except Exception as error:  # the library has no common class for these
+        sys.exit(f"POSTHORN_SIGNING_SECRET is not the secret of an endpoint, whsec_…: {error}")
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Receiver)
+    except OSError as error:
+        sys.exit(f"cannot listen on port {arguments.port}: {error.strerror}; choose another with --port")
+    server.webhook = webhook
     print(f"listening on http://127.0.0.1:{server.server_port}/hook", flush=True)
-    server.serve_forever()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
 
 
 if __name__ == "__main__":

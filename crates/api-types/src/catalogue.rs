@@ -40,6 +40,7 @@ pub struct EventTypeRequest {
 pub struct VersionRequest {
     /// Its number; the next one if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub number: Option<u32>,
     /// A JSON Schema of draft 2020-12 or draft-07, kept as it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +106,7 @@ pub struct EventTypes {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct VersionSummary {
     /// Its number.
+    #[schema(minimum = 1)]
     pub number: u32,
     /// `active`, `deprecated` or `retired`.
     #[schema(value_type = words::VersionStatus)]
@@ -124,6 +126,7 @@ pub struct Version {
     #[serde(rename = "type")]
     pub event_type: String,
     /// Its number.
+    #[schema(minimum = 1)]
     pub number: u32,
     /// Its schema, as it was written.
     #[schema(value_type = Object)]

@@ -33,6 +33,7 @@ pub struct EndpointRequest {
     pub secret: Option<String>,
     /// How long a call may take, 1 to 30; as the retry policy says if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 30)]
     pub timeout_seconds: Option<u64>,
     /// `standard`, `interactive`, `batch`, or one of the project's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +140,7 @@ pub struct Endpoint {
     /// Sent with every call; the values are masked.
     pub headers: BTreeMap<String, String>,
     /// How long a call may take.
+    #[schema(minimum = 1, maximum = 30)]
     pub timeout_seconds: u64,
     /// When failed deliveries are tried again.
     pub retry_policy: String,

@@ -25,6 +25,7 @@ pub struct PublishRequest {
     pub data: Box<RawValue>,
     /// The version of the schema of `data`; the newest if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub schema_version: Option<u32>,
     /// The object's revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ pub struct PublishAnswer {
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
     /// Up to 1,000.
-    #[schema(value_type = Vec<PublishRequest>)]
+    #[schema(value_type = Vec<PublishRequest>, min_items = 1, max_items = 1000)]
     pub events: Vec<Box<RawValue>>,
 }
 
@@ -114,6 +115,7 @@ pub struct Event {
     /// The id of the object that it happened to.
     pub subject: String,
     /// The version of the schema of `data`.
+    #[schema(minimum = 1)]
     pub schema_version: u32,
     /// The object's revision.
     pub revision: Option<u64>,

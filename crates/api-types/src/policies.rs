@@ -22,12 +22,14 @@ pub struct RetryPolicyRequest {
     pub max_interval_seconds: Option<f64>,
     /// The share by which a wait may be shorter or longer, 0 to 0.5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 0.5)]
     pub jitter: Option<f64>,
     /// For how long tries are made; a last one is made at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_seconds: Option<f64>,
     /// How long a call may take, unless its endpoint says otherwise; 1 to 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 30)]
     pub timeout_seconds: Option<u64>,
     /// Answers which say that the request itself is wrong: few tries, and no sign of a sick endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,10 +53,12 @@ pub struct RetryPolicy {
     /// The longest wait.
     pub max_interval_seconds: f64,
     /// The share by which a wait may be shorter or longer.
+    #[schema(minimum = 0, maximum = 0.5)]
     pub jitter: f64,
     /// For how long tries are made.
     pub max_age_seconds: f64,
     /// How long a call may take, unless its endpoint says otherwise.
+    #[schema(minimum = 1, maximum = 30)]
     pub timeout_seconds: u64,
     /// Answers which say that the request itself is wrong.
     pub permanent_statuses: Vec<u16>,

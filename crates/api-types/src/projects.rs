@@ -21,6 +21,7 @@ pub struct Project {
     #[schema(value_type = words::Validation)]
     pub validation: String,
     /// For how many days events and what became of them are kept.
+    #[schema(minimum = 1, maximum = 365)]
     pub retention_days: u32,
     /// Since when all of its deliveries are held, if somebody paused it.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -51,5 +52,6 @@ pub struct ProjectChange {
     pub validation: Option<String>,
     /// 1 to 365.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 365)]
     pub retention_days: Option<u32>,
 }

@@ -30,6 +30,7 @@ pub struct ReplayFilter {
     pub error_class: Option<String>,
     /// Whose last attempt was answered like this; not with `missing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 999)]
     pub http_status: Option<u16>,
     /// With an event not before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,9 +62,11 @@ pub struct ReplayWish {
     pub to_endpoint: Option<String>,
     /// How many deliveries become due in a second, 1 to 1,000; 50 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub rate_per_second: Option<u32>,
     /// How many are sent at most, up to 100,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
     pub max: Option<u32>,
     /// Counts and sends nothing.
     #[serde(default)]
@@ -93,8 +96,10 @@ pub struct Replay {
     /// What it is about.
     pub filter: ReplayFilter,
     /// How many deliveries become due in a second.
+    #[schema(minimum = 1, maximum = 1000)]
     pub rate_per_second: u32,
     /// How many are sent at most.
+    #[schema(minimum = 1, maximum = 100_000)]
     pub max: u32,
     /// Why somebody wanted it.
     pub reason: String,

@@ -110,6 +110,11 @@ fn shown(delivery: &Delivery) -> String {
     outgoing::to_json(&present(delivery))
 }
 
+/// A status of HTTP (RFC 9110, section 15: three digits).
+pub(crate) fn http_status(status: u16) -> Result<u16, &'static str> {
+    if (100..=999).contains(&status) { Ok(status) } else { Err("must be a status of HTTP, from 100 to 999") }
+}
+
 /// A delivery as it stands now.
 pub(crate) async fn show(api: &Api, caller: &Caller, id: DeliveryId) -> Result<api_types::Delivery, Problem> {
     let delivery = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;

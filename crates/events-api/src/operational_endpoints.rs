@@ -24,7 +24,7 @@ const AT: &str = "/v1/operational-endpoints";
 
 /// Lists the endpoints to which the platform tells about itself.
 #[utoipa::path(get, path = "/v1/operational-endpoints", tag = "Operational endpoints", operation_id = "operationalEndpoints.list",
-    security(("api_key" = ["endpoints:read"])),
+    security(("api_key" = ["project:write"])),
     params(Paged),
     responses((status = 200, description = "A page of endpoints.", body = api_types::Page<api_types::Endpoint>)))]
 pub(crate) async fn list(
@@ -39,7 +39,7 @@ pub(crate) async fn list(
 /// Registers a URL for events about the platform: `endpoint.disabled`,
 /// `endpoint.warning`, `breaker.opened`, `breaker.closed`, `delivery.failed`.
 #[utoipa::path(post, path = "/v1/operational-endpoints", tag = "Operational endpoints", operation_id = "operationalEndpoints.create",
-    security(("api_key" = ["endpoints:write"])),
+    security(("api_key" = ["project:write"])),
     params(Repeatable, Expected),
     request_body = EndpointRequest,
     responses((status = 201, description = "The endpoint, with its secret.", body = EndpointWithSecret),
@@ -55,7 +55,7 @@ pub(crate) async fn create(
 
 /// Shows one.
 #[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.get",
-    security(("api_key" = ["endpoints:read"])),
+    security(("api_key" = ["project:write"])),
     params(OfEndpoint, Known),
     responses((status = 200, description = "The endpoint.", body = api_types::Endpoint)))]
 pub(crate) async fn get(
@@ -69,7 +69,7 @@ pub(crate) async fn get(
 
 /// Changes one.
 #[utoipa::path(patch, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.update",
-    security(("api_key" = ["endpoints:write"])),
+    security(("api_key" = ["project:write"])),
     params(OfEndpoint, Expected),
     request_body = EndpointRequest,
     responses((status = 200, description = "The endpoint, changed.", body = api_types::Endpoint)))]
@@ -85,7 +85,7 @@ pub(crate) async fn update(
 
 /// Removes one.
 #[utoipa::path(delete, path = "/v1/operational-endpoints/{endpoint}", tag = "Operational endpoints", operation_id = "operationalEndpoints.delete",
-    security(("api_key" = ["endpoints:write"])),
+    security(("api_key" = ["project:write"])),
     params(OfEndpoint, Expected),
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete(
@@ -100,7 +100,7 @@ pub(crate) async fn delete(
 
 /// Shows the signing secret of one.
 #[utoipa::path(get, path = "/v1/operational-endpoints/{endpoint}/secret", tag = "Operational endpoints", operation_id = "operationalEndpoints.getSecret",
-    security(("api_key" = ["secrets:read"])),
+    security(("api_key" = ["project:write", "secrets:read"])),
     params(OfEndpoint),
     responses((status = 200, description = "The secret.", body = api_types::Secret)))]
 pub(crate) async fn read_secret(

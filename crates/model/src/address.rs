@@ -60,7 +60,7 @@ pub enum BlockedTarget {
     #[error("must be an absolute https URL of at most {MAX_URL_LEN} bytes")]
     NotAUrl,
     /// Neither https nor an allowed http.
-    #[error("must use https")]
+    #[error("must use https; whoever runs Posthorn can allow http with POSTHORN_ALLOW_HTTP=true")]
     Scheme,
     /// A user name or password in the URL would end up in logs.
     #[error("must not contain a user name or password; use a custom header")]
@@ -78,7 +78,9 @@ pub enum BlockedTarget {
     )]
     Name,
     /// Not a public address.
-    #[error("is not a public address")]
+    #[error(
+        "is not a public address; whoever runs Posthorn can allow its network with POSTHORN_ALLOW_TARGETS"
+    )]
     Address(IpAddr),
     /// Posthorn would call itself.
     #[error("is the address of Posthorn itself")]

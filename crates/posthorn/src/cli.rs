@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,31 +8,48 @@ use model::access::Scopes;
 use model::ids::KeyId;
 use model::names::ProjectName;
 
-/// Delivers webhooks: signed, at least once, to every endpoint that wants them.
+/// Posthorn delivers webhooks: signed, at least once, to every endpoint that wants them.
 #[derive(Debug, Parser)]
-#[command(name = "posthorn", version, about)]
+#[command(name = "posthorn", version, about = ABOUT, after_help = FIRST_STEPS, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) settings: SettingsArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// Settings that every command understands. They go before POSTHORN_*
+const ABOUT: &str = "Posthorn delivers webhooks: signed, at least once, to every endpoint that wants them.";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  posthorn quickstart                     see everything work, here and now
+  posthorn serve                          run it; the data is kept in ./posthorn-data
+  posthorn keys create --project shop --scopes '*'
+                                          a key for your product, beside the running server
+  posthorn receive --tenant acme          a receiver of your own, which shows what arrives
+  posthorn publish --tenant acme --type order.paid --subject ord_1
+
+Settings: flags, then POSTHORN_… in the environment, then ./posthorn.toml.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// Where the data is, and the other settings. Flags go before POSTHORN_*
 /// variables, and those before posthorn.toml.
-#[derive(Debug, Default, Args)]
-pub(crate) struct SettingsArgs {
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct StoreArgs {
     /// A settings file instead of ./posthorn.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<PathBuf>,
     /// Where the data is kept, such as sqlite://posthorn-data/posthorn.db
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Settings")]
     pub(crate) database_url: Option<String>,
-    /// Where the API listens
-    #[arg(long, global = true, value_name = "ADDRESS")]
+}
+
+/// Where a server listens.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ListenArgs {
+    /// Where the API listens [default: 127.0.0.1:8400]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
     pub(crate) listen: Option<String>,
-    /// Where metrics and health are served to operators
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    /// Where metrics and health are served to operators [default: 127.0.0.1:8401]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
     pub(crate) admin_listen: Option<String>,
 }
 
@@ -43,15 +61,19 @@ pub(crate) enum Command {
     /// Run the platform
     Serve(ServeArgs),
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Make, list and revoke API keys, straight on the database
-    #[command(subcommand)]
-    Keys(KeysCommand),
+    Keys(KeysArgs),
     /// Keep the event types of a running server as a folder of JSON Schemas
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
     /// Publish an event to a running server
     Publish(PublishArgs),
+    /// Receive webhooks here, check their signatures, and show what comes
+    Receive(ReceiveArgs),
     /// Check the signature of a saved request
     Verify(VerifyArgs),
     /// Measure: load generator and receiver, with a server of its own
@@ -70,6 +92,10 @@ pub(crate) enum Command {
 /// How to run the quickstart.
 #[derive(Debug, Args)]
 pub(crate) struct QuickstartArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     /// End when everything is delivered, with status 0 if all was verified
     #[arg(long)]
     pub(crate) exit: bool,
@@ -81,6 +107,10 @@ pub(crate) struct QuickstartArgs {
 /// How to serve.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
     /// Which part of the work this process does
     #[arg(long, value_enum, default_value_t = Role::All)]
     pub(crate) role: Role,
@@ -95,6 +125,15 @@ pub(crate) enum Role {
     Api,
     /// The dispatcher alone; needs a database that several processes can share
     Dispatcher,
+}
+
+/// Which keys, and what to do with them.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
 }
 
 /// What to do with keys.
@@ -218,6 +257,35 @@ pub(crate) struct PublishArgs {
     pub(crate) json: bool,
 }
 
+/// How to receive.
+#[derive(Debug, Args)]
+pub(crate) struct ReceiveArgs {
+    /// Register this receiver as an endpoint of this tenant, which is made if it is not there, and remove it at the
+    /// end; without it, register its address yourself
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+    /// The endpoint's secret, whsec_… (or public key, whpk_…), if you registered it yourself
+    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true, conflicts_with = "tenant")]
+    pub(crate) secret: Option<String>,
+    /// The statuses to answer, one after the other; the last one stays: 503,503,204
+    #[arg(long, value_delimiter = ',', default_value = "204", value_parser = clap::value_parser!(u16).range(200..=599))]
+    pub(crate) answer: Vec<u16>,
+    /// Say in how many seconds to try again, with answers that are not 2xx
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) retry_after: Option<u32>,
+    /// Answer after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) delay: u64,
+    /// Print a line of JSON for each request
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A saved request.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -267,6 +335,8 @@ pub(crate) enum Misbehaviour {
 /// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// How many events to publish
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
     pub(crate) events: u64,

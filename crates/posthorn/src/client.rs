@@ -57,6 +57,12 @@ impl Client {
         Ok(success(response).await?.json().await?)
     }
 
+    /// Removes a thing.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        success(self.send(self.request(Method::DELETE, path)).await?).await?;
+        Ok(())
+    }
+
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         request.send().await.with_context(|| format!("cannot reach a server at {}", self.url))
     }

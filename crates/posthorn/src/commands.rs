@@ -7,32 +7,34 @@ mod migrate;
 mod publish;
 mod quickstart;
 pub(crate) mod reason;
+mod receive;
 mod serve;
 mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ListenArgs, StoreArgs};
 use crate::logging;
 use crate::settings::{DEFAULTS, Settings};
 
 /// Runs a command to its end.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let load = || -> anyhow::Result<Settings> {
-        let settings = Settings::load(&cli.settings, &[])?;
+    let load = |store: &StoreArgs, listen: &ListenArgs| -> anyhow::Result<Settings> {
+        let settings = Settings::load(store, listen, &[])?;
         logging::start(&settings)?;
         Ok(settings)
     };
     match cli.command {
-        Command::Quickstart(args) => return quickstart::run(&cli.settings, &args).await,
-        Command::Serve(args) => serve::run(&load()?, &args).await?,
-        Command::Migrate => migrate::run(&load()?).await?,
-        Command::Keys(command) => keys::run(&load()?, command).await?,
+        Command::Quickstart(args) => return quickstart::run(&args).await,
+        Command::Serve(args) => serve::run(&load(&args.store, &args.listen)?, &args).await?,
+        Command::Migrate { store } => migrate::run(&load(&store, &ListenArgs::default())?).await?,
+        Command::Keys(args) => keys::run(&load(&args.store, &ListenArgs::default())?, args.command).await?,
         Command::Catalogue(command) => return catalogue::run(&command).await,
         Command::Publish(args) => publish::run(&args).await?,
+        Command::Receive(args) => receive::run(args).await?,
         Command::Verify(args) => verify::run(&args)?,
-        Command::Bench(args) => bench::run(&cli.settings, &args).await?,
+        Command::Bench(args) => bench::run(&args).await?,
         Command::Reason => reason::run()?,
         Command::Openapi => print(&events_api::openapi_document())?,
         Command::Defaults => print(DEFAULTS.trim_end())?,

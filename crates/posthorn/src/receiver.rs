@@ -1,10 +1,12 @@
-//! A small receiver of webhooks, for the quickstart.
+//! A small receiver of webhooks, for trying.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -17,7 +19,22 @@ use tokio::task::JoinHandle;
 const MAX_BODY: usize = 1024 * 1024;
 
 /// What to answer to a webhook.
-pub(crate) type Answer = Arc<dyn Fn(&HeaderMap, &[u8]) -> StatusCode + Send + Sync>;
+pub(crate) type Answer = Arc<dyn Fn(&HeaderMap, &[u8]) -> Reply + Send + Sync>;
+
+/// An answer.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    /// In how many seconds to try again.
+    pub(crate) retry_after: Option<u32>,
+    /// How long it takes.
+    pub(crate) delay: Duration,
+}
+
+impl From<StatusCode> for Reply {
+    fn from(status: StatusCode) -> Self {
+        Self { status, retry_after: None, delay: Duration::ZERO }
+    }
+}
 
 /// A running receiver. It ends when it is dropped.
 pub(crate) struct Receiver {
@@ -26,9 +43,9 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Listens on a free port of the loopback address.
-    pub(crate) async fn start(answer: Answer) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// Listens on an address; port 0 is any that is free.
+    pub(crate) async fn start(address: SocketAddr, answer: Answer) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, task: tokio::spawn(accept(listener, answer)) })
     }
@@ -55,11 +72,15 @@ async fn accept(listener: TcpListener, answer: Answer) {
 
 async fn receive(request: Request<Incoming>, answer: Answer) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let status = match Limited::new(body, MAX_BODY).collect().await {
+    let reply = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => answer(&parts.headers, &body.to_bytes()),
-        Err(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into(),
     };
+    tokio::time::sleep(reply.delay).await;
     let mut response = Response::new(Full::new(Bytes::new()));
-    *response.status_mut() = status;
+    *response.status_mut() = reply.status;
+    if let Some(seconds) = reply.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     Ok(response)
 }

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 use model::address::TargetPolicy;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde::de::Error as _;
 
-use crate::cli::SettingsArgs;
+use crate::cli::{ListenArgs, StoreArgs};
 
 /// Every setting with its default and its meaning.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -60,13 +61,16 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: SocketAddr,
     public_url: String,
     pub(crate) master_key: SecretString,
+    #[serde(deserialize_with = "networks")]
     allow_targets: Vec<IpNet>,
     allow_http: bool,
     pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) egress_proxy: SecretString,
+    #[serde(deserialize_with = "networks")]
     pub(crate) egress_addresses: Vec<IpNet>,
     pub(crate) smtp_url: SecretString,
     pub(crate) mail_from: String,
+    #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) max_endpoints_per_tenant: usize,
     pub(crate) max_data_bytes: usize,
@@ -77,12 +81,29 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
 }
 
+/// Networks in CIDR notation, or single addresses.
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let network = |text: &String| {
+        let text = text.trim();
+        let found = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        found.map_err(|_| {
+            D::Error::custom(format_args!("{text:?} is neither an address nor a network such as 10.0.0.0/8"))
+        })
+    };
+    texts.iter().map(network).collect()
+}
+
 /// The settings that a command begins with, beyond those of the user.
 pub(crate) type Overrides<'a> = &'a [(&'a str, &'a str)];
 
 impl Settings {
     /// Reads all sources. `overrides` come before everything but flags.
-    pub(crate) fn load(args: &SettingsArgs, overrides: Overrides<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        args: &StoreArgs,
+        listen: &ListenArgs,
+        overrides: Overrides<'_>,
+    ) -> anyhow::Result<Self> {
         let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         builder = match &args.config {
             Some(path) => builder.add_source(File::from(path.as_path()).format(FileFormat::Toml)),
@@ -103,8 +124,8 @@ impl Settings {
         }
         let flags = [
             ("database_url", &args.database_url),
-            ("listen", &args.listen),
-            ("admin_listen", &args.admin_listen),
+            ("listen", &listen.listen),
+            ("admin_listen", &listen.admin_listen),
         ];
         for (name, value) in flags {
             builder = builder.set_override_option(name, value.clone())?;
@@ -199,6 +220,21 @@ mod toml_names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_may_be_a_single_address() {
+        let read = |text: &str| networks(serde_json::Value::from(text.split(',').collect::<Vec<_>>()));
+        let found = read("127.0.0.1,::1,10.0.0.0/8").expect("networks");
+        assert_eq!(
+            found.iter().map(IpNet::to_string).collect::<Vec<_>>(),
+            ["127.0.0.1/32", "::1/128", "10.0.0.0/8"]
+        );
+        let refused = read("localhost").map_err(|error| error.to_string());
+        assert_eq!(
+            refused.err().as_deref(),
+            Some("\"localhost\" is neither an address nor a network such as 10.0.0.0/8")
+        );
+    }
 
     #[test]
     fn the_defaults_are_valid_settings() {

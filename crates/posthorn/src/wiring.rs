@@ -1,9 +1,9 @@
 //! Puts the parts together, and takes them apart in the right order.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use delivery_log::SharedStore;
 use delivery_log::sqlite::Ownership;
 use dispatcher::{Dispatcher, MailSettings};
@@ -124,8 +124,15 @@ fn some_secret(setting: &SecretString) -> Option<SecretString> {
 }
 
 fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("cannot listen on {address} ({setting})"))?;
+    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!(
+            "another program listens on {address} already, perhaps another Posthorn: end that one, or choose another \
+             address with --{flag} or POSTHORN_{name}, such as 127.0.0.1:0 for any that is free",
+            flag = setting.replace('_', "-"),
+            name = setting.to_uppercase(),
+        ),
+        _ => anyhow::Error::new(error).context(format!("cannot listen on {address} ({setting})")),
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

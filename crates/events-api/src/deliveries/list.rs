@@ -10,7 +10,7 @@ use model::event_type::Pattern;
 use model::ids::{EndpointId, ReplayId};
 use model::names::{Subject, TenantHandle};
 
-use super::present;
+use super::{http_status, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -43,7 +43,7 @@ pub(crate) async fn handle(
         statuses: query.several("status", str::parse::<VisibleStatus>),
         undelivered: query.flag("undelivered"),
         error_class: query.take("error_class", str::parse::<ErrorClass>),
-        http_status: query.take("http_status", str::parse::<u16>),
+        http_status: query.take("http_status", |text| http_status(text.parse().unwrap_or_default())),
         occurred_after: query.time("occurred_after"),
         occurred_before: query.time("occurred_before"),
     };

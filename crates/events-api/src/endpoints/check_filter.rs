@@ -24,7 +24,7 @@ const LAST: u32 = 20;
 /// Checks a filter, changes nothing, and shows which of the tenant's last
 /// events an endpoint with it would have got.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/check-filter", tag = "Endpoints", operation_id = "endpoints.checkFilter",
-    security(("api_key" = ["endpoints:read", "events:read"])),
+    security(("api_key" = ["endpoints:read", "events:read", "payloads:read"])),
     params(InTenant, Expected),
     request_body = FilterCheckRequest,
     responses((status = 200, description = "Which of the last events match.", body = FilterCheck)))]

@@ -214,7 +214,9 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
         ProblemCode::Internal,
         ProblemCode::Unavailable,
     ];
-    if path.contains('{') || takes_a_body {
+    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    let names_a_tenant = parameters.into_iter().any(|parameter| parameter["name"] == "tenant");
+    if path.contains('{') || names_a_tenant || takes_a_body {
         possible.push(ProblemCode::NotFound);
     }
     if changes {

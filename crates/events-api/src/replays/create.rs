@@ -18,6 +18,7 @@ use model::replay::{
 use super::present;
 use crate::api::{Api, new_id};
 use crate::auth::{Caller, Credentials};
+use crate::deliveries::http_status;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
 use crate::openapi::parameters::{Expected, Repeatable};
@@ -160,6 +161,9 @@ fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) ->
     }
     if let Some(text) = &given.error_class {
         faults.check("/filter/error_class", text.parse::<ErrorClass>());
+    }
+    if let Some(status) = given.http_status {
+        faults.check("/filter/http_status", http_status(status));
     }
     if mode == Some(ReplayMode::Missing) {
         let detail = "goes not with mode missing: what was never sent has no answer";

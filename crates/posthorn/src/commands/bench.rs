@@ -27,7 +27,7 @@ use self::receiver::{BadReceiver, Receiver};
 use self::report::Report;
 use self::server::Server;
 use super::print;
-use crate::cli::{BenchArgs, SettingsArgs};
+use crate::cli::{BenchArgs, ListenArgs, StoreArgs};
 use crate::settings::{Database, Settings};
 
 /// How long nothing may arrive before the run is given up.
@@ -36,14 +36,14 @@ const STALLED: Duration = Duration::from_secs(60);
 const WARM_UP: u64 = 2_000;
 
 /// Measures, and prints a report.
-pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let fsync_ms = report::probe_fsync()?;
     let receiver = Receiver::start(args.hold_back, args.fan_out).await?;
     let bad = match args.every_fifth {
         Some(what) => Some(BadReceiver::start(what).await?),
         None => None,
     };
-    let server = Server::start(postgres_url(settings)?.as_deref(), args.dispatchers).await?;
+    let server = Server::start(postgres_url(&args.store)?.as_deref(), args.dispatchers).await?;
     let targets = server.set_up(args, receiver.address(), bad.as_ref().map(BadReceiver::address)).await?;
     let targets = Arc::new(targets);
     if args.held > 0 {
@@ -106,8 +106,8 @@ pub(super) async fn run(settings: &SettingsArgs, args: &BenchArgs) -> anyhow::Re
 
 /// The PostgreSQL database to measure on, if the settings name one. Otherwise
 /// each run has an embedded store of its own.
-fn postgres_url(args: &SettingsArgs) -> anyhow::Result<Option<String>> {
-    Ok(match Settings::load(args, &[])?.database()? {
+fn postgres_url(args: &StoreArgs) -> anyhow::Result<Option<String>> {
+    Ok(match Settings::load(args, &ListenArgs::default(), &[])?.database()? {
         Database::Postgres(url) => Some(url.expose_secret().to_owned()),
         Database::Sqlite(_) => None,
     })

@@ -9,11 +9,20 @@ use model::names::TenantHandle;
 
 use super::print;
 use crate::cli::{CreateKeyArgs, KeysCommand};
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::{store, system};
 
 /// Makes, lists or revokes keys. A running server sees it within a second.
 pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()> {
+    if let Database::Sqlite(path) = settings.database()?
+        && !path.exists()
+    {
+        anyhow::bail!(
+            "there is no store at {}: start `posthorn serve` in this folder first, which makes it, or name another \
+             one with --database-url or POSTHORN_DATABASE_URL",
+            path.display()
+        );
+    }
     let store = store::open(settings, String::new(), &system::surroundings(), Ownership::Beside).await?;
     match command {
         KeysCommand::Create(args) => print(create(&store, &args).await?.reveal())?,

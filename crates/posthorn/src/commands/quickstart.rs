@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api_types::{PublishAnswer, PublishRequest};
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::value::RawValue;
 
 use self::audit::Audit;
 use super::print;
 use super::serve::AskedToEnd;
-use crate::cli::{QuickstartArgs, Role, SettingsArgs};
+use crate::cli::{QuickstartArgs, Role};
 use crate::client::Client;
 use crate::logging;
 use crate::receiver::Receiver;
@@ -31,9 +30,9 @@ const SETTINGS: Overrides<'_> = &[("allow_http", "true"), ("log", "warn")];
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the quickstart, and says whether all went well.
-pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(quickstart: &QuickstartArgs) -> anyhow::Result<ExitCode> {
     let mut asked_to_end = AskedToEnd::listen()?;
-    let settings = setup::settings(args, SETTINGS)?;
+    let settings = setup::settings(quickstart, SETTINGS)?;
     logging::start(&settings)?;
     let Database::Sqlite(path) = settings.database()? else {
         bail!("the quickstart uses an embedded store; run it without POSTHORN_DATABASE_URL");
@@ -44,19 +43,23 @@ pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> any
     let key = setup::key(&platform, &folder).await?;
     let client = Client::new(&url, &key)?;
     let audit = Arc::new(Audit::default());
-    let receiver = Receiver::start(audit.answer()).await.context("cannot start the receiver")?;
+    let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), audit.answer())
+        .await
+        .context("cannot start the receiver")?;
     let endpoint = setup::endpoint(&client, receiver.address).await?;
     audit.use_secret(&endpoint.secret)?;
 
     print(&format!("Posthorn runs at {url}, with its data in {}.", folder.display()))?;
     print(&format!(
-        "Publishing {} events to a receiver that refuses every fifth at first …\n",
-        quickstart.events
+        "Publishing {} events for the customer {}, whose receiver (http://{}) answers 503 to every fifth at first:\n",
+        quickstart.events,
+        setup::TENANT,
+        receiver.address,
     ))?;
     let (mut finished, mut asked) = (false, false);
     let work = async {
         publish(&client, &audit, quickstart.events).await?;
-        wait(&audit).await
+        Ok::<_, anyhow::Error>(is_complete(&audit).await)
     };
     tokio::select! {
         done = work => finished = done?,
@@ -72,7 +75,7 @@ pub(super) async fn run(args: &SettingsArgs, quickstart: &QuickstartArgs) -> any
         ))?;
     }
     if !quickstart.exit && finished {
-        print(&guide(&url, &platform, &key, &audit))?;
+        print(&guide(&url, &platform, &key, &audit, &folder))?;
         asked_to_end.wait().await;
     }
     platform.shut_down().await;
@@ -101,37 +104,34 @@ async fn publish(client: &Client, audit: &Audit, events: u32) -> anyhow::Result<
 }
 
 /// Waits until every event is delivered, and says whether that happened.
-async fn wait(audit: &Audit) -> anyhow::Result<bool> {
-    let style =
-        ProgressStyle::with_template("{bar:40} {pos}/{len} delivered, waiting for retries {spinner}")?;
-    let bar = ProgressBar::new(audit.summary().published as u64).with_style(style);
+async fn is_complete(audit: &Audit) -> bool {
     let all = async {
-        loop {
-            let summary = audit.summary();
-            bar.set_position(summary.delivered as u64);
-            if summary.is_complete() {
-                break;
-            }
-            bar.tick();
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        while !audit.summary().is_complete() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let in_time = tokio::time::timeout(PATIENCE, all).await.is_ok();
-    bar.finish_and_clear();
-    Ok(in_time)
+    tokio::time::timeout(PATIENCE, all).await.is_ok()
 }
 
-fn guide(url: &str, platform: &Platform, key: &str, audit: &Audit) -> String {
-    let delivery = audit.last_delivery();
+fn guide(url: &str, platform: &Platform, key: &str, audit: &Audit, folder: &Path) -> String {
     format!(
-        "\nOpen     {url}/docs for the API, http://{admin}/metrics for metrics.\n\
-         Publish  curl -s {url}/v1/events -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  \
+        "\nRead  {url}/docs for the API, http://{admin}/metrics for metrics.\n\
+         \nTry next, in another terminal; what you publish arrives here, too:\n\n\
+         # publish an event of your own\n\
+         curl -s {url}/v1/events -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  \
            -d '{{\"tenant\":\"{tenant}\",\"type\":\"order.paid\",\"subject\":\"ord_1\",\"data\":{{\"total\":1.10}}}}'\n\
-         See why  curl -s {url}/v1/deliveries/{delivery}/attempts -H 'Authorization: Bearer {key}'\n\
-         Replay   curl -s {url}/v1/deliveries/{delivery}/replay -H 'Authorization: Bearer {key}' \\\n  \
+         # see every attempt of a delivery, and why it was made\n\
+         curl -s {url}/v1/deliveries/{delivery}/attempts -H 'Authorization: Bearer {key}'\n\
+         # send it again\n\
+         curl -s {url}/v1/deliveries/{delivery}/replay -H 'Authorization: Bearer {key}' \\\n  \
            -H 'Content-Type: application/json' -d '{{\"force\":true}}'\n\
-         \nEach call prints what arrives here. Ctrl-C ends; run again, it goes on with the same data.\n",
+         # receive with a receiver of your own, which fails twice\n\
+         POSTHORN_URL={url} POSTHORN_API_KEY_FILE={key_file} {program} receive --tenant {tenant} --answer 503,503,204\n\
+         \nCtrl-C ends; run again, it goes on with the same data.\n",
         admin = platform.admin_address(),
+        delivery = audit.last_delivery(),
         tenant = setup::TENANT,
+        key_file = folder.join(setup::KEY_FILE).display(),
+        program = std::env::args().next().unwrap_or_else(|| "posthorn".to_owned()),
     )
 }

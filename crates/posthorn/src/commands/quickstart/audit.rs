@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, StatusCode};
 use model::clock::Clock as _;
 use model::signature::{self, VerifyingSecret};
+use serde_json::Value;
 
+use super::setup::TENANT;
 use crate::receiver::Answer;
 use crate::system::SystemClock;
 
@@ -66,7 +68,7 @@ impl Audit {
     /// What the receiver answers.
     pub(super) fn answer(self: &Arc<Self>) -> Answer {
         let audit = Arc::clone(self);
-        Arc::new(move |headers, body| audit.receive(headers, body))
+        Arc::new(move |headers, body| audit.receive(headers, body).into())
     }
 
     fn receive(&self, headers: &HeaderMap, body: &[u8]) -> StatusCode {
@@ -77,22 +79,29 @@ impl Audit {
         let Some(secret) = &state.secret else { return StatusCode::SERVICE_UNAVAILABLE };
         if signature::verify(secret, id, timestamp, signatures, body, Some(SystemClock.now())).is_err() {
             state.forged += 1;
-            println!("✗ {id}  a signature does not fit");
+            println!("✗ {id}  a signature does not fit: answered 401");
             return StatusCode::UNAUTHORIZED;
         }
         state.last_delivery = header("posthorn-delivery").to_owned();
-        let refuse = attempt == "1" && is_refused(body);
+        let event: Value = serde_json::from_slice(body).unwrap_or_default();
+        let what = |name: &str| event[name].as_str().unwrap_or_default();
+        let told = format!("{} {:<6} → {TENANT}", what("type"), what("subject"));
         let retried = attempt != "1";
+        let refuse = !retried && is_refused(what("subject"));
         let seen = state.events.entry(id.to_owned()).or_default();
         seen.changed |= !seen.body.is_empty() && seen.body != body;
         seen.body = body.to_vec();
         if refuse {
-            println!("↻ {id}  attempt {attempt}  refused with 503, to be tried again");
+            println!("↻ {told}  503, to see it tried again: in about 5 s");
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         seen.delivered = true;
         state.retried += usize::from(retried);
-        println!("✓ {id}  attempt {attempt}  signature verified, {} bytes", body.len());
+        let why = match header("posthorn-retry-reason") {
+            "" => String::new(),
+            reason => format!(", attempt {attempt} (because of {reason})"),
+        };
+        println!("✓ {told}  204, signature verified{why}");
         StatusCode::NO_CONTENT
     }
 
@@ -111,10 +120,8 @@ impl Audit {
 }
 
 /// Whether an event is refused at first: ord_5, ord_10, …
-fn is_refused(body: &[u8]) -> bool {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let number =
-        body["subject"].as_str().and_then(|subject| subject.strip_prefix("ord_")?.parse::<u32>().ok());
+fn is_refused(subject: &str) -> bool {
+    let number = subject.strip_prefix("ord_").and_then(|number| number.parse::<u32>().ok());
     number.is_some_and(|number| number > 0 && number % REFUSED == 0)
 }
 

@@ -12,7 +12,7 @@ use model::clock::Clock as _;
 use model::names::ProjectName;
 use reqwest::Method;
 
-use crate::cli::{CreateKeyArgs, SettingsArgs};
+use crate::cli::{CreateKeyArgs, QuickstartArgs};
 use crate::client::Client;
 use crate::commands::keys;
 use crate::settings::{Overrides, Settings};
@@ -26,12 +26,12 @@ const PROJECT: &str = "quickstart";
 /// Marks the quickstart's own endpoint.
 const DESCRIPTION: &str = "the receiver of the quickstart";
 /// Where the quickstart keeps its key, which is shown only once otherwise.
-const KEY_FILE: &str = "quickstart.key";
+pub(super) const KEY_FILE: &str = "quickstart.key";
 
 /// The user's settings, with what the quickstart needs, on free ports where
 /// the usual ones are taken.
-pub(super) fn settings(args: &SettingsArgs, overrides: Overrides<'_>) -> anyhow::Result<Settings> {
-    let mut settings = Settings::load(args, overrides)?;
+pub(super) fn settings(args: &QuickstartArgs, overrides: Overrides<'_>) -> anyhow::Result<Settings> {
+    let mut settings = Settings::load(&args.store, &args.listen, overrides)?;
     settings.allow_target(IpAddr::from([127, 0, 0, 1]));
     for address in [&mut settings.listen, &mut settings.admin_listen] {
         if std::net::TcpListener::bind(*address).is_err() {

@@ -1,5 +1,6 @@
-//! The description of the API is one that others can use: their validators
-//! take it, and the clients that their generators make of it work.
+//! The description of the API is true, and one that others can use: their
+//! validators take it, the clients that their generators make of it work, and
+//! no request that they make up gets an answer that it does not describe.
 //!
 //! `scripts/test` installs the generators: Python packages in `.venv`, and what
 //! `clients/package.json` names.
@@ -11,10 +12,10 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::start;
-use serde_json::json;
+use common::{settings, start};
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{Behaviour, Program, Receiver};
+use testkit::{Behaviour, NameServer, Program, Receiver};
 use tokio::process::Command;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
@@ -108,4 +109,68 @@ async fn a_generated_typescript_client_works() {
     .await;
     assert_eq!(said.trim(), DONE);
     assert_eq!(receiver.wait_for(4).await.len(), 4);
+}
+
+#[tokio::test]
+async fn no_request_that_a_fuzzer_makes_up_gets_an_answer_that_is_not_described() {
+    // Whatever URLs it registers, nobody is called but this machine.
+    let names = NameServer::start(|_| Vec::new()).await;
+    let program = Program::start(settings().with("POSTHORN_NAME_SERVERS", names.address().to_string())).await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
+        response_headers_conformance,response_schema_conformance";
+    let folder = TempDir::new().unwrap();
+    let mut fuzz = Command::new(of_python("schemathesis"));
+    fuzz.args(["run", &format!("{}/openapi.json", api.url()), "--checks", CHECKS])
+        .args(["--header", &format!("Authorization: Bearer {}", api.key())])
+        .args(["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "15", "--seed", "7"])
+        .args(["--workers", "2", "--suppress-health-check", "all", "--warnings", "off", "--no-color"])
+        .args(["--exclude-operation-id", "endpoints.test"])
+        .current_dir(folder.path());
+    let said = run(&mut fuzz).await;
+    assert!(said.contains("No issues found"), "{said}");
+}
+
+#[tokio::test]
+async fn each_operation_needs_the_scopes_that_it_names_and_no_others() {
+    let program = start().await;
+    let api = program.api();
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(DOCUMENT).unwrap()).unwrap();
+    let known = document["components"]["schemas"]["Scope"]["enum"].as_array().unwrap();
+    let known: Vec<&str> = known.iter().filter_map(Value::as_str).filter(|scope| *scope != "*").collect();
+    let key = async |scopes: &[&str]| {
+        let made = api.post("/v1/api-keys", json!({ "name": "some", "scopes": scopes })).await;
+        program.api_with(&made.text("/secret"))
+    };
+    let mut without = Vec::new();
+    for scope in &known {
+        let others: Vec<&str> = known.iter().filter(|other| *other != scope).copied().collect();
+        without.push((*scope, key(&others).await));
+    }
+    let mut untrue = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            let needed: Vec<&str> =
+                operation["x-scopes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            // No thing has such a name, so that nothing is changed.
+            let at = path.replace('{', "no_such_").replace('}', "");
+            let body = "not JSON";
+            let ask = async |api: &testkit::Api| {
+                let request =
+                    api.request(&method.to_uppercase(), &at).header("content-type", "application/json");
+                api.send(if method == "get" { request } else { request.body(body) }).await
+            };
+            for (scope, caller) in &without {
+                let answer = ask(caller).await;
+                let refused = answer.status == 403;
+                if refused != needed.contains(scope) {
+                    untrue.push(format!("{name} without {scope}: {}", answer.status));
+                }
+                assert!(!refused || answer.text("/detail").contains(scope), "{name}: {}", answer.json());
+            }
+        }
+    }
+    assert!(untrue.is_empty(), "{untrue:#?}");
 }
