@@ -25,7 +25,7 @@ pub use dns::{NameServer, Named};
 pub use http2::{Http2, Http2Receiver};
 pub use mail::MailServer;
 pub use postgres::Postgres;
-pub use program::{Program, Start, Store, migrate, run};
+pub use program::{Program, Start, Store, migrate, run, signal};
 pub use proxy::Proxy;
 pub use receiver::{Behaviour, Received, Receiver};
 pub use tls::{Secured, TlsReceiver};

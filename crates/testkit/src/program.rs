@@ -180,9 +180,7 @@ impl Program {
 
     /// Sends the server a signal by its name.
     pub async fn signal(&self, name: &str) {
-        let id = self.process.id().unwrap().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
-        assert!(sent.success());
+        signal(&self.process, name).await;
     }
 
     /// Asks the server to end, waits until it has, and gives its exit code.
@@ -242,6 +240,13 @@ async fn serve(start: &Start, folder: &Path) -> (Child, String, String) {
     // One that only delivers has the operators' listener alone.
     let admin_url = urls.next().unwrap_or_else(|| first.clone());
     (process, first, admin_url)
+}
+
+/// Sends a process a signal by its name.
+pub async fn signal(process: &Child, name: &str) {
+    let id = process.id().unwrap().to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+    assert!(sent.success());
 }
 
 /// Runs a command in a folder of its own to its end.
