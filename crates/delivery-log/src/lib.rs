@@ -22,6 +22,7 @@ pub mod events;
 pub mod hand_off;
 pub mod idempotency;
 pub mod lanes;
+mod migrations;
 pub mod page;
 pub mod policies;
 pub mod postgres;

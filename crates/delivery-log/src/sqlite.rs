@@ -50,6 +50,8 @@ mod statements;
 mod tenants;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use open::MIGRATIONS;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 

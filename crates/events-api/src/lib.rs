@@ -15,6 +15,7 @@ mod catalogue;
 mod client_address;
 mod connections;
 mod deliveries;
+mod docs;
 mod endpoints;
 mod event_types;
 mod events;

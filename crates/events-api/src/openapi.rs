@@ -20,12 +20,14 @@ use crate::{
     quarantine, replays, retry_policies, tenants,
 };
 
+/// What a reader should know before the first call, in Markdown.
+const ABOUT: &str = include_str!("openapi/about.md");
+
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Posthorn",
-        description = "Outbound webhook delivery: publish events once; they arrive signed, at least once, \
-            at every endpoint that wants them. Problems are RFC 9457 documents with stable codes.",
+        description = ABOUT,
         contact(name = "Posthorn"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),

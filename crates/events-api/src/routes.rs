@@ -1,11 +1,10 @@
 //! Every URL of the public listener.
 
 use actix_web::{HttpRequest, HttpResponse, Resource, web};
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::{Code, Problem};
 use crate::{
-    api_keys, catalogue, deliveries, endpoints, event_types, events, health, meta, openapi,
+    api_keys, catalogue, deliveries, docs, endpoints, event_types, events, health, meta, openapi,
     operational_endpoints, project, quarantine, replays, retry_policies, tenants,
 };
 
@@ -15,8 +14,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/healthz").get(health::live))
         .service(at("/readyz").get(health::ready))
         .service(at("/openapi.json").get(openapi::serve))
-        .service(SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json")))
-        .service(web::redirect("/docs", "/docs/"))
+        .configure(docs::routes)
         .service(
             web::scope("/v1")
                 .service(at("/project").get(project::get::handle).patch(project::update::handle))

@@ -10,6 +10,7 @@
 mod compatibility;
 mod cost;
 mod document;
+mod evident;
 mod reasoning;
 mod sensitive;
 mod telling;
@@ -42,6 +43,10 @@ const PATTERN_MEMORY: usize = 256 * 1024;
 /// With how many alternatives, all together, it is reasoned about what a schema
 /// as a whole takes: each may double the work.
 const MAX_REASONED: usize = 24;
+/// How long two schemas may be together, in bytes, for the library to be asked
+/// whether one covers the other: of larger ones, with references in each other,
+/// it takes seconds to say that it does not know.
+const MAX_COVERED: usize = 32 * 1024;
 /// How many faults of data are told.
 const TOLD: usize = 20;
 
@@ -124,7 +129,7 @@ impl Schema {
 
     /// Nothing in it contradicts itself.
     fn check_satisfiable(&self, reasoner: &dyn Reasoner) -> Result<(), Vec<Fault>> {
-        if alternatives(&self.root) > MAX_REASONED {
+        if evident::contradicts_nowhere(&self.root) || alternatives(&self.root) > MAX_REASONED {
             return Ok(());
         }
         match reasoner.answer(Question::Contradictions { schema: self.root.clone() }) {
@@ -195,7 +200,9 @@ impl Schema {
 
     /// Whether the library proves or refutes that all data of `newer` satisfies this one.
     fn covers(&self, newer: &Self, reasoner: &dyn Reasoner) -> Option<bool> {
-        if alternatives(&self.root) + alternatives(&newer.root) > 2 * MAX_REASONED {
+        if self.text.len() + newer.text.len() > MAX_COVERED
+            || alternatives(&self.root) + alternatives(&newer.root) > 2 * MAX_REASONED
+        {
             return None;
         }
         let question = Question::Covers { older: self.root.clone(), newer: newer.root.clone() };

@@ -455,11 +455,28 @@ async fn a_folder_of_schemas_is_checked_applied_and_exported() {
     let read = api.get("/v1/event-types/invoice.paid/versions/1").await.expect(200);
     assert_eq!((&read["changelog"], &read["example"]), (&json!("first"), &json!({ "total": 1 })));
 
-    // What is exported is what was applied, to the byte; applied again, it changes nothing.
+    // What is exported is what was applied, in the same layout and to the byte.
+    let files = |folder: &std::path::Path| {
+        let mut found = std::collections::BTreeMap::new();
+        for entry in
+            std::fs::read_dir(folder).unwrap().chain(std::fs::read_dir(folder.join("invoice.paid")).unwrap())
+        {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                found.insert(path.file_name().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap());
+            }
+        }
+        found
+    };
+    let applied = files(folder.path());
+    assert_eq!(catalogue(&["export", at]).await.0, Some(0));
+    assert_eq!(files(folder.path()), applied);
     let out = tempfile::TempDir::new().unwrap();
     let to = out.path().to_str().unwrap();
     assert_eq!(catalogue(&["export", to]).await.0, Some(0));
-    let schema = std::fs::read_to_string(out.path().join("user.left/1.json")).unwrap();
+    let elsewhere = files(out.path());
+    assert!(elsewhere.keys().eq(applied.keys()), "{elsewhere:?}");
+    let schema = &elsewhere[std::ffi::OsStr::new("user.left.json")];
     assert_eq!(schema, "{ \"type\": \"object\",  \"properties\": { \"why\": { \"type\": \"string\" } } }\n");
     let (code, printed) = catalogue(&["apply", to]).await;
     assert!(code == Some(0) && printed.contains("Nothing to do"), "{printed}");

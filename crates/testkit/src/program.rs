@@ -142,6 +142,11 @@ impl Program {
         Api::new(&self.admin_url, "")
     }
 
+    /// The settings that it was started with, as environment variables.
+    pub fn settings(&self) -> &[(&'static str, String)] {
+        &self.start.settings
+    }
+
     /// The folder of the data.
     pub fn folder(&self) -> &Path {
         self.folder.path()

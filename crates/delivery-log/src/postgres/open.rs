@@ -2,7 +2,7 @@
 //! the right master key.
 
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,9 +16,18 @@ use super::link::Link;
 use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
 use crate::Surroundings;
 use crate::configuration::Configuration;
+use crate::migrations::{migrator, steps};
 
 /// The schema, step by step.
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(steps!(
+        "postgres": "0001_foundation",
+        "0002_delivery_engine",
+        "0003_order_index",
+        "0004_replays",
+        "0005_catalogue",
+    ))
+});
 
 /// How many connections read for the API.
 const READERS: u32 = 4;

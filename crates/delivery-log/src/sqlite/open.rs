@@ -4,8 +4,8 @@
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -18,9 +18,18 @@ use super::identity::Identity;
 use super::{OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
 use crate::Surroundings;
 use crate::configuration::Configuration;
+use crate::migrations::{migrator, steps};
 
 /// The schema, step by step.
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(steps!(
+        "sqlite": "0001_foundation",
+        "0002_delivery_engine",
+        "0003_order_index",
+        "0004_replays",
+        "0005_catalogue",
+    ))
+});
 
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(2);

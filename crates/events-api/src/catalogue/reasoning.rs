@@ -9,7 +9,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web;
@@ -23,6 +23,9 @@ use crate::problem::{Code, Problem};
 const ONE: Duration = Duration::from_secs(2);
 /// How long all questions of one request may take.
 const ALL: Duration = Duration::from_secs(10);
+/// How long those of them may take that need no answer: whether the library
+/// agrees that one schema covers another. They leave time for those that do.
+const SECOND_OPINIONS: Duration = Duration::from_secs(4);
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(20);
 /// The allocator takes memory in small pieces, so that its limit is one.
@@ -54,7 +57,8 @@ pub(crate) async fn apart<T: Send + 'static>(
     let done = web::block(move || {
         // A caller that goes away does not end the work, and so not the turn.
         let _turn = turn;
-        let apart = Apart { program: &thread_api.settings.program, until: Instant::now() + ALL };
+        let program = &thread_api.settings.program;
+        let apart = Apart { program, until: Instant::now() + ALL, opinions: Mutex::new(SECOND_OPINIONS) };
         work(&thread_api, &apart)
     });
     done.await.map_err(|_| busy())
@@ -64,18 +68,24 @@ pub(crate) async fn apart<T: Send + 'static>(
 struct Apart<'a> {
     program: &'a Path,
     until: Instant,
+    /// How much time is left for second opinions.
+    opinions: Mutex<Duration>,
 }
 
 impl Reasoner for Apart<'_> {
     fn answer(&self, question: Question) -> Answer {
-        let until = self.until.min(Instant::now() + ONE);
-        match ask(self.program, &question, until) {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::debug!(%error, "a question about a schema was not answered");
-                Answer::Undecided
-            }
+        let asked = Instant::now();
+        let mut opinions = self.opinions.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_opinion = matches!(question, Question::Covers { .. });
+        let most = if is_opinion { ONE.min(*opinions) } else { ONE };
+        let answer = ask(self.program, &question, self.until.min(asked + most));
+        if is_opinion {
+            *opinions = opinions.saturating_sub(asked.elapsed());
         }
+        answer.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a question about a schema was not answered");
+            Answer::Undecided
+        })
     }
 }
 

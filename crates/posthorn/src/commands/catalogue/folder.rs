@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use api_types::{EventTypeRequest, VersionRequest};
 use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The greatest size of a file that is read, in bytes.
@@ -16,7 +17,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 const DETAILS: &str = "event-type.json";
 
 /// The file `event-type.json`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Details {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +28,7 @@ struct Details {
     versions: BTreeMap<u32, VersionDetails>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VersionDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,40 +172,76 @@ fn check_for_gaps(folder: &Path, count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a type with its versions.
+/// Writes a type with its versions, in the layout that the folder has for it:
+/// a type of one version and nothing else is a single file, unless there is a
+/// folder of its name. What says the same as a file that is there is left as it
+/// stands, so that applying and exporting changes nothing.
 pub(super) fn write(
     folder: &Path,
     event_type: &api_types::EventType,
     versions: &[api_types::Version],
 ) -> anyhow::Result<()> {
-    let folder = folder.join(&event_type.name);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let put = |name: String, text: &str| {
-        let path = folder.join(name);
-        fs::write(&path, format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))
-    };
-    let mut details = Details {
-        description: (!event_type.description.is_empty()).then(|| event_type.description.clone()),
-        size_budget_bytes: event_type.size_budget_bytes,
-        versions: BTreeMap::new(),
-    };
+    let of_type = folder.join(&event_type.name);
+    let details = details_of(event_type, versions);
+    if let [only] = versions
+        && only.example.is_none()
+        && details == Details::default()
+        && !of_type.is_dir()
+    {
+        make_folder(folder)?;
+        return put(&folder.join(format!("{}.json", event_type.name)), only.schema.get());
+    }
+    make_folder(&of_type)?;
     for version in versions {
         let number = version.number;
-        put(format!("{number}.json"), version.schema.get())?;
+        put(&of_type.join(format!("{number}.json")), version.schema.get())?;
         if let Some(example) = &version.example {
-            put(format!("{number}.example.json"), example.get())?;
+            put(&of_type.join(format!("{number}.example.json")), example.get())?;
         }
         if let Some(downgrade) = &version.downgrade {
-            put(format!("{number}.downgrade.json"), &serde_json::to_string_pretty(downgrade)?)?;
-        }
-        let own = VersionDetails {
-            changelog: (!version.changelog.is_empty()).then(|| version.changelog.clone()),
-            status: (version.status != "active").then(|| version.status.clone()),
-            sunset_at: version.sunset_at,
-        };
-        if own.changelog.is_some() || own.status.is_some() || own.sunset_at.is_some() {
-            details.versions.insert(number, own);
+            put_value(&of_type.join(format!("{number}.downgrade.json")), downgrade)?;
         }
     }
-    put(DETAILS.to_owned(), &serde_json::to_string_pretty(&details)?)
+    let path = of_type.join(DETAILS);
+    if details == Details::default() && !path.exists() {
+        return Ok(());
+    }
+    put_value(&path, &serde_json::to_value(&details)?)
+}
+
+/// What goes into `event-type.json`.
+fn details_of(event_type: &api_types::EventType, versions: &[api_types::Version]) -> Details {
+    let of_version = |version: &api_types::Version| VersionDetails {
+        changelog: (!version.changelog.is_empty()).then(|| version.changelog.clone()),
+        status: (version.status != "active").then(|| version.status.clone()),
+        sunset_at: version.sunset_at,
+    };
+    let versions = versions.iter().map(|version| (version.number, of_version(version)));
+    Details {
+        description: (!event_type.description.is_empty()).then(|| event_type.description.clone()),
+        size_budget_bytes: event_type.size_budget_bytes,
+        versions: versions.filter(|(_, details)| *details != VersionDetails::default()).collect(),
+    }
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+}
+
+/// Writes a text, unless the file has it already, whatever white space is
+/// around it there.
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    if fs::read_to_string(path).is_ok_and(|present| present.trim() == text.trim()) {
+        return Ok(());
+    }
+    fs::write(path, format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a value, unless the file says the same in its own way.
+fn put_value(path: &Path, value: &Value) -> anyhow::Result<()> {
+    let present = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    if present.as_ref() == Some(value) {
+        return Ok(());
+    }
+    put(path, &serde_json::to_string_pretty(value)?)
 }
