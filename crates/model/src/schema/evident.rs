@@ -154,9 +154,10 @@ impl<'a> Walk<'a> {
                 let (one, other) = (self.resolved(one), self.resolved(other));
                 let types = |schema: &'a Value| schema.as_object().and_then(kinds);
                 let by_type = types(one).zip(types(other)).is_some_and(|(one, other)| {
-                    let number = |kind: &&str| matches!(*kind, "integer" | "number");
-                    !one.iter().any(|kind| other.contains(kind))
-                        && !(one.iter().any(number) && other.iter().any(number))
+                    let is_number = |kind: &&str| matches!(*kind, "integer" | "number");
+                    let share_one = one.iter().any(|kind| other.contains(kind));
+                    let share_numbers = one.iter().any(is_number) && other.iter().any(is_number);
+                    !share_one && !share_numbers
                 });
                 by_type
                     || tags(one)
