@@ -26,8 +26,8 @@ use crate::query::Query;
 const PIECE: u32 = 16;
 
 /// Lists the attempts of a delivery, in their order unless another is asked
-/// for: the last stop of an event. What the receiver answered is shown to
-/// callers with `payloads:read`, because receivers echo what they got.
+/// for. What the receiver answered is shown to callers with `payloads:read`,
+/// because receivers echo what they got.
 #[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "Deliveries", operation_id = "deliveries.listAttempts",
     security(("api_key" = ["deliveries:read"])),
     params(OfDelivery, Paged),

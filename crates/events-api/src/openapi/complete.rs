@@ -75,7 +75,8 @@ fn describe(operation: &mut Object) {
     let whole = format!("{}\n\n{}", text(operation, "summary"), text(operation, "description"));
     let whole = whole.trim().to_owned();
     let first = whole.split_once(". ").map_or(whole.as_str(), |(first, _)| first);
-    operation.insert("summary".to_owned(), first.replace('\n', " ").trim_end_matches('.').into());
+    operation
+        .insert("summary".to_owned(), first.replace("\n", " ").replace("`", "").trim_end_matches('.').into());
     let scopes = operation.remove("security").and_then(|all| all[0]["api_key"].as_array().cloned());
     let scopes = scopes.unwrap_or_default();
     let names: Vec<String> = scopes.iter().map(|scope| scope.to_string().replace('"', "`")).collect();
@@ -236,7 +237,8 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
     for (status, response) in object(&mut operation["responses"]) {
         if status.as_str() >= "400" && response.get("$ref").is_none() {
             let about = response["description"].clone();
-            *response = problem(about.as_str().unwrap_or_default(), &["x-request-id"]);
+            let about = about.as_str().unwrap_or_default();
+            *response = problem(ProblemCode::Conflict, about, about, &["x-request-id"]);
         }
     }
 }
@@ -245,15 +247,23 @@ fn component(status: u16) -> String {
     format!("Problem{status}")
 }
 
-fn problem(about: &str, names: &[&str]) -> Value {
+/// A problem as an answer, with an example whose `detail` is given.
+fn problem(code: ProblemCode, about: &str, detail: &str, names: &[&str]) -> Value {
     let headers: Object = names.iter().map(|name| ((*name).to_owned(), header(name))).collect();
-    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    let example = match code {
+        // With what is wrong where, as it was recorded.
+        ProblemCode::InvalidRequest => json!({"$ref": "#/components/examples/Problem"}),
+        _ => json!({"value": {
+            "type": format!("urn:posthorn:problem:{code}"), "title": code.title(), "status": code.status(),
+            "code": code.as_str(), "detail": detail, "request_id": "req-91cd017b68a50127",
+        }}),
+    };
     json!({
         "description": about,
         "headers": headers,
         "content": {"application/problem+json": {
-            "schema": schema,
-            "examples": {"usual": {"$ref": "#/components/examples/Problem"}},
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "examples": {"usual": example},
         }},
     })
 }
@@ -268,7 +278,8 @@ fn problems() -> Object {
                 ProblemCode::Unavailable => Some("retry-after"),
                 _ => None,
             };
-            problem("", &[Some("x-request-id"), more].into_iter().flatten().collect::<Vec<_>>())
+            let names: Vec<&str> = [Some("x-request-id"), more].into_iter().flatten().collect();
+            problem(*code, "", code.title(), &names)
         });
         let before = entry["description"].as_str().unwrap_or_default();
         entry["description"] = format!("{before}\n\n{said}").trim().into();
