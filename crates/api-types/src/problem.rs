@@ -8,9 +8,9 @@ use crate::words;
 model::words!(
     /// The kinds of problems. A kind never changes its meaning.
     Code {
-        /// The request is not well-formed: mend what `detail` says.
+        /// The request is not well-formed: `detail` says what to correct.
         MalformedRequest = "malformed_request",
-        /// Authentication is needed: send an API key that is good.
+        /// Authentication is needed: send a valid API key.
         Unauthenticated = "unauthenticated",
         /// This key may not do that: `detail` names the scope that it lacks.
         Forbidden = "forbidden",

@@ -60,7 +60,9 @@ pub enum BlockedTarget {
     #[error("must be an absolute https URL of at most {MAX_URL_LEN} bytes")]
     NotAUrl,
     /// Neither https nor an allowed http.
-    #[error("must use https; whoever runs Posthorn can allow http with POSTHORN_ALLOW_HTTP=true")]
+    #[error(
+        "must use https; whoever runs Posthorn can allow http with POSTHORN_ALLOW_HTTP=true, and addresses that are not public with POSTHORN_ALLOW_TARGETS"
+    )]
     Scheme,
     /// A user name or password in the URL would end up in logs.
     #[error("must not contain a user name or password; use a custom header")]

@@ -90,6 +90,10 @@ impl PartialEq for Schema {
 impl Schema {
     /// Checks a schema. All that is wrong with it is told.
     pub fn parse(text: &str, reasoner: &dyn Reasoner) -> Result<Self, Vec<Fault>> {
+        with_deep_stack(|| Self::parse_here(text, reasoner))
+    }
+
+    fn parse_here(text: &str, reasoner: &dyn Reasoner) -> Result<Self, Vec<Fault>> {
         if text.len() > MAX_TEXT {
             let detail = format!("is longer than {MAX_TEXT} bytes");
             return Err(vec![Fault::new("", detail)]);
@@ -119,7 +123,7 @@ impl Schema {
     pub fn from_stored(text: &str) -> Result<Self, Vec<Fault>> {
         let root = read(text)?;
         let draft = draft(&root)?;
-        let cost = check(&root, draft).unwrap_or(Cost::UNBOUNDED);
+        let cost = with_deep_stack(|| check(&root, draft)).unwrap_or(Cost::UNBOUNDED);
         Ok(Self { text: text.into(), draft, root, cost, validator: OnceLock::new() })
     }
 
@@ -149,7 +153,7 @@ impl Schema {
     }
 
     fn validator(&self) -> Option<&Validator> {
-        self.validator.get_or_init(|| build(&self.root, self.draft).ok()).as_ref()
+        self.validator.get_or_init(|| with_deep_stack(|| build(&self.root, self.draft).ok())).as_ref()
     }
 
     /// Checks data, whose text has so many bytes. Faults point into the data.
@@ -186,7 +190,7 @@ impl Schema {
         if self.cost == Cost::UNBOUNDED || newer.cost == Cost::UNBOUNDED {
             return vec![Break::undecided("", "the schemas are too complex to be compared")];
         }
-        let found = compatibility::compare(self.view(), self.cost.looks(), newer.view());
+        let found = with_deep_stack(|| compatibility::compare(self.view(), self.cost.looks(), newer.view()));
         if found.iter().any(|one| one.kind == BreakKind::Breaks) {
             return found;
         }
@@ -302,6 +306,20 @@ fn alternatives(schema: &Value) -> usize {
         Value::Array(list) => list.iter().map(alternatives).sum(),
         _ => 0,
     }
+}
+
+/// How much stack reading a schema may take, in bytes: definitions that refer to
+/// one another are as deep as all of them together, 6,000 levels in 64 KiB of
+/// text, and the library goes down all of them. What is not used costs nothing.
+const STACK: usize = 128 * 1024 * 1024;
+
+/// Does work on a schema that may go deep.
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let done = thread.expect("the system has room for a thread").join();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The draft that a schema says it follows.

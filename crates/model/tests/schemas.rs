@@ -466,3 +466,32 @@ fn the_deepest_data_of_a_schema_that_contains_itself_ends() {
     let (good, bad) = checked.unwrap().join().expect("the stack is large enough");
     assert!(good.is_ok() && bad.is_err());
 }
+
+#[test]
+fn definitions_that_are_deep_all_together_are_read_on_any_thread() {
+    // 5,500 levels, from one definition to the next, in less than 64 KiB.
+    let definition = |n: usize| {
+        let end = if n == 109 {
+            json!({ "type": "string" })
+        } else {
+            json!({ "$ref": format!("#/$defs/d{}", n + 1) })
+        };
+        (format!("d{n}"), (0..50).fold(end, |inner, _| json!({ "items": inner })))
+    };
+    let definitions: serde_json::Map<String, Value> = (0..110).map(definition).collect();
+    // Once as it can be seen, once as it has to be reasoned about.
+    for more in [json!({}), json!({ "minProperties": 0 })] {
+        let mut schema = json!({ "type": "object", "properties": { "a": { "$ref": "#/$defs/d0" } }, "$defs": definitions });
+        schema.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = schema.to_string();
+        assert!(text.len() < model::schema::MAX_TEXT, "{}", text.len());
+        // As large a stack as the threads have that answer requests.
+        let reading = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(move || {
+            let schema = Schema::parse(&text, &Silent).expect("it is taken");
+            let stored = Schema::from_stored(&text).expect("it was taken");
+            assert_eq!(stored.breaks(&schema, &Silent), []);
+            assert_eq!(stored.validate(&json!({ "a": [[["x"]]] }), 20), Ok(()));
+        });
+        reading.unwrap().join().expect("the stack is large enough");
+    }
+}

@@ -21,9 +21,11 @@ const ABOUT: &str = "Posthorn delivers webhooks: signed, at least once, to every
 const FIRST_STEPS: &str = "\
 First steps:
   posthorn quickstart                     see everything work, here and now
+  export POSTHORN_ALLOW_TARGETS=127.0.0.1 POSTHORN_ALLOW_HTTP=true
+                                          let endpoints be on this machine, to try it
   posthorn serve                          run it; the data is kept in ./posthorn-data
-  posthorn keys create --project shop --scopes '*'
-                                          a key for your product, beside the running server
+  export POSTHORN_API_KEY=$(posthorn keys create --project shop --scopes '*')
+                                          in another terminal, in the same folder: a key
   posthorn receive --tenant acme          a receiver of your own, which shows what arrives
   posthorn publish --tenant acme --type order.paid --subject ord_1
 
@@ -269,13 +271,13 @@ pub(crate) struct ReceiveArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     pub(crate) listen: SocketAddr,
-    /// The endpoint's secret, whsec_… (or public key, whpk_…), if you registered it yourself
-    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true, conflicts_with = "tenant")]
+    /// The endpoint's secret, whsec_… (or public key, whpk_…), if you registered it yourself; not needed with --tenant
+    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
     /// The statuses to answer, one after the other; the last one stays: 503,503,204
     #[arg(long, value_delimiter = ',', default_value = "204", value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) answer: Vec<u16>,
-    /// Say in how many seconds to try again, with answers that are not 2xx
+    /// Send Retry-After with answers other than 2xx
     #[arg(long, value_name = "SECONDS")]
     pub(crate) retry_after: Option<u32>,
     /// Answer after so many seconds

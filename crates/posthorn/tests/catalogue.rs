@@ -481,6 +481,15 @@ async fn a_folder_of_schemas_is_checked_applied_and_exported() {
     let (code, printed) = catalogue(&["apply", to]).await;
     assert!(code == Some(0) && printed.contains("Nothing to do"), "{printed}");
 
+    // A second version makes a folder of what was a file.
+    let second =
+        json!({ "schema": { "type": "object", "properties": { "why": { "type": "string" }, "who": {} } } });
+    api.post("/v1/event-types/user.left/versions", second).await.expect(201);
+    assert_eq!(catalogue(&["export", to]).await.0, Some(0));
+    assert!(out.path().join("user.left/2.json").exists() && !out.path().join("user.left.json").exists());
+    let (code, printed) = catalogue(&["check", to]).await;
+    assert!(code == Some(0) && printed.contains("Nothing to do"), "{printed}");
+
     // A change that breaks is found, with its file and place.
     write("invoice.paid/1.json", &total("string").to_string());
     let (code, printed) = catalogue(&["check", at]).await;

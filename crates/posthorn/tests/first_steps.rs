@@ -139,8 +139,8 @@ async fn what_is_published_is_seen_arriving_with_a_single_address_allowed() {
         assert_eq!(line, expected);
         assert!(receiving.next().await.contains(r#""subject":"ord_1""#));
     }
-    // It leaves nothing behind.
-    testkit::signal(&receiving.process, "INT").await;
+    // It leaves nothing behind, also when its terminal is closed.
+    testkit::signal(&receiving.process, "HUP").await;
     assert!(receiving.process.wait().await.unwrap().success());
     let left = program.api().get("/v1/tenants/acme/endpoints").await.expect(200);
     assert_eq!(left["data"], json!([]));

@@ -17,7 +17,7 @@ use crate::page::{self, Rows};
 use crate::problem::Problem;
 use crate::query::Query;
 
-/// Lists events in the order in which they were accepted. `expand=data` adds
+/// Lists events, newest first. `expand=data` adds
 /// the data, for a reader with `payloads:read`.
 #[utoipa::path(get, path = "/v1/events", tag = "Events", operation_id = "events.list",
     security(("api_key" = ["events:read"])),

@@ -23,7 +23,7 @@ pub(super) fn complete(document: &mut Value) {
             if operation["responses"].get("200").is_some() && shows_one_thing(operation) {
                 operation["responses"]["304"] = json!({"description": "It is what you have."});
             }
-            add_headers(operation);
+            add_headers(method, operation);
             add_problems(path, method, operation);
             show_examples(operation, &examples);
         }
@@ -74,9 +74,9 @@ fn shows_one_thing(operation: &Object) -> bool {
 fn describe(operation: &mut Object) {
     let whole = format!("{}\n\n{}", text(operation, "summary"), text(operation, "description"));
     let whole = whole.trim().to_owned();
-    let first = whole.split_once(". ").map_or(whole.as_str(), |(first, _)| first);
-    operation
-        .insert("summary".to_owned(), first.replace("\n", " ").replace("`", "").trim_end_matches('.').into());
+    let one_line = whole.replace("\n\n", " ").replace('\n', " ");
+    let first = one_line.split_once(". ").map_or(one_line.as_str(), |(first, _)| first);
+    operation.insert("summary".to_owned(), first.replace('`', "").trim_end_matches('.').into());
     let scopes = operation.remove("security").and_then(|all| all[0]["api_key"].as_array().cloned());
     let scopes = scopes.unwrap_or_default();
     let names: Vec<String> = scopes.iter().map(|scope| scope.to_string().replace('"', "`")).collect();
@@ -108,6 +108,15 @@ fn leave_out_nulls(operation: &mut Object) {
     }
 }
 
+/// What a patch of a schema cannot change, and what cannot be taken away.
+const FIXED: [(&str, &[&str], &[&str]); 5] = [
+    ("EndpointPatch", &["secret"], &["url"]),
+    ("EventTypePatch", &["name", "versions"], &[]),
+    ("RetryPolicyPatch", &["name"], &[]),
+    ("TenantPatch", &["id"], &[]),
+    ("VersionPatch", &["number"], &[]),
+];
+
 /// A merge patch (RFC 7396) may leave out everything; null takes a value away,
 /// or sets what is usual.
 fn take_a_patch(operation: &mut Object, schemas: &Object, patches: &mut Object) {
@@ -125,8 +134,14 @@ fn take_a_patch(operation: &mut Object, schemas: &Object, patches: &mut Object) 
         "description".to_owned(),
         "What is to change. What is not given stays; null takes a value away.".into(),
     );
-    for member in object(&mut members["properties"]).values_mut() {
-        if let Some(kind) = member.get("type").and_then(Value::as_str).map(str::to_owned) {
+    let fixed = FIXED.into_iter().find(|(name, ..)| *name == patch);
+    let (cannot_change, cannot_go) = fixed.map_or((&[][..], &[][..]), |(_, change, go)| (change, go));
+    let properties = object(&mut members["properties"]);
+    properties.retain(|name, _| !cannot_change.contains(&name.as_str()));
+    for (name, member) in properties {
+        if !cannot_go.contains(&name.as_str())
+            && let Some(kind) = member.get("type").and_then(Value::as_str).map(str::to_owned)
+        {
             member["type"] = json!([kind, "null"]);
         }
     }
@@ -153,25 +168,26 @@ fn show_examples(operation: &mut Object, examples: &Object) {
 }
 
 /// The headers of answers, by what they are.
-fn add_headers(operation: &mut Object) {
-    let lists = operation.get("parameters").is_some_and(|all| all.to_string().contains("\"cursor\""));
-    let repeatable =
-        operation.get("parameters").is_some_and(|all| all.to_string().contains("Idempotency-Key"));
-    let shows = shows_one_thing(operation);
+fn add_headers(method: &str, operation: &mut Object) {
+    let parameters = operation.get("parameters").map(Value::to_string).unwrap_or_default();
+    let lists = parameters.contains("\"cursor\"");
+    let repeatable = parameters.contains("Idempotency-Key");
+    // What was changed, or is known to be of one state, has a tag.
+    let shows_state = shows_one_thing(operation)
+        || matches!(method, "patch" | "put")
+        || STATES.iter().any(|verb| text(operation, "operationId").ends_with(verb));
     for (status, response) in object(&mut operation["responses"]) {
         let mut names = vec!["x-request-id"];
-        let good = status.starts_with('2');
-        if good && lists {
-            names.push("link");
-        }
-        if good && shows {
-            names.push("etag");
-        }
-        if good && repeatable {
-            names.push("idempotency-replayed");
-        }
-        if status == "201" {
-            names.extend(["location", "etag"]);
+        let good = status.starts_with('2') && response.get("content").is_some();
+        for (name, is_sent) in [
+            ("link", good && lists),
+            ("etag", good && (shows_state || status == "201")),
+            ("location", matches!(status.as_str(), "201" | "202")),
+            ("idempotency-replayed", good && repeatable),
+        ] {
+            if is_sent {
+                names.push(name);
+            }
         }
         if response.get("content").is_some() || status == "204" || status == "304" {
             response["headers"] =
@@ -179,6 +195,9 @@ fn add_headers(operation: &mut Object) {
         }
     }
 }
+
+/// How the names of operations end that answer with the state of what they changed.
+const STATES: [&str; 5] = [".pause", ".resume", ".rotate", "deliveries.cancel", "deliveries.replay"];
 
 fn header(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})

@@ -100,7 +100,7 @@ pub(crate) struct Paged {
     limit: Option<u32>,
     /// The `next_cursor` of the page before. It belongs to its list, filters and order.
     cursor: Option<String>,
-    /// `desc`: the newest first; `asc`: the oldest first.
+    /// `desc`: the newest first, which is usual; `asc`: the oldest first, as attempts come unless asked otherwise.
     #[param(value_type = Option<words::Order>)]
     order: Option<String>,
 }

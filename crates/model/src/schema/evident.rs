@@ -191,11 +191,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The properties that a schema requires to have one value.
-fn tags(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let required =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    required.filter_map(move |name| Some((name, schema.get("properties")?.get(name)?.get("const")?)))
+/// The properties that a schema of objects requires to have one text.
+fn tags(schema: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let required = schema.get("required").filter(|_| schema.get("type") == Some(&Value::from("object")));
+    let required = required.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    required
+        .filter_map(move |name| Some((name, schema.get("properties")?.get(name)?.get("const")?.as_str()?)))
 }
 
 /// The types that a schema names; none if it names none, or others than there are.
@@ -245,18 +246,27 @@ fn has_room(map: &Map<String, Value>) -> bool {
         && pattern
 }
 
-/// Whether one can see that some text matches a pattern: it looks nowhere else,
-/// and none of its classes is empty.
+/// Whether one can see that some text matches a pattern: it is made of texts,
+/// classes that name what is in them, groups, choices and repetitions.
 fn can_match(pattern: &str) -> bool {
     let inner = pattern.strip_prefix('^').unwrap_or(pattern);
     let inner = inner.strip_suffix('$').unwrap_or(inner);
-    let without_classes = inner.replace("[^", "[");
-    let looks_elsewhere =
-        ["^", "$", "\\b", "\\B", "(?", "[]"].iter().any(|sign| without_classes.contains(sign));
-    // `[^\s\S]` is empty.
-    let may_be_empty =
-        inner.contains("[^\\") || inner.contains("&&") || inner.contains("\\p") || inner.contains("\\P");
-    !looks_elsewhere && !may_be_empty
+    let mut signs = inner.chars().peekable();
+    while let Some(sign) = signs.next() {
+        let is_plain = match sign {
+            '\\' => signs.next().is_some_and(|escaped| "dw.-/+*?()[]{}|".contains(escaped)),
+            // In a class a hyphen makes a range, and ranges that are empty are no patterns.
+            '[' => signs.peek() != Some(&'^') && signs.peek() != Some(&']'),
+            '(' => signs.peek() != Some(&'?'),
+            ')' | ']' | '{' | '}' | '|' | '.' | '*' | '+' | '?' | ',' | '-' | '_' | ':' | '/' | '@' | ' '
+            | '#' => true,
+            sign => sign.is_ascii_alphanumeric(),
+        };
+        if !is_plain {
+            return false;
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -283,6 +293,10 @@ mod tests {
         }
     }
 
+    fn tagged(kind: &str, tag: Value) -> Value {
+        json!({"type": kind, "required": ["k"], "properties": {"k": {"const": tag}}})
+    }
+
     #[test]
     fn nothing_is_said_of_what_contradicts_itself_or_might() {
         for part in [
@@ -301,6 +315,11 @@ mod tests {
             json!({"type": "array", "minItems": 3, "maxItems": 2}),
             json!({"oneOf": [{"type": "string"}, {"type": "string"}]}),
             json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}),
+            json!({"oneOf": [tagged("string", json!("a")), tagged("string", json!("b"))]}),
+            json!({"oneOf": [tagged("object", json!(1)), tagged("object", json!(1.0))]}),
+            json!({"type": "string", "pattern": "[^a\\s\\S]"}),
+            json!({"type": "string", "pattern": "a\\Ab"}),
+            json!({"type": "string", "pattern": "a\\zb"}),
             json!({"anyOf": [{"type": "string"}], "type": "integer"}),
             json!({"allOf": [{"type": "string"}, {"type": "integer"}]}),
             json!({"not": {}}),

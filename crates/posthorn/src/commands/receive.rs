@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api_types::{EndpointRequest, EndpointWithSecret, Tenant, TenantRequest};
+use api_types::{Endpoint, EndpointRequest, EndpointWithSecret, Page, Tenant, TenantRequest};
 use http::{HeaderMap, StatusCode};
 use model::clock::Clock as _;
 use model::signature::{self, VerifyingSecret};
 use reqwest::Method;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::print;
 use super::serve::AskedToEnd;
@@ -19,12 +20,14 @@ use crate::client::Client;
 use crate::receiver::{Receiver, Reply};
 use crate::system::SystemClock;
 
+/// Marks the endpoints that lead to such receivers.
+const DESCRIPTION: &str = "posthorn receive";
 /// How much of a body is shown to people, in bytes.
 const SHOWN: usize = 4_096;
 
 /// Receives until it is asked to end.
 pub(super) async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
-    let mut asked_to_end = AskedToEnd::listen()?;
+    let (mut asked_to_end, mut hung_up) = (AskedToEnd::listen()?, signal(SignalKind::hangup())?);
     let desk = Arc::new(Desk::new(&args)?);
     let at_desk = Arc::clone(&desk);
     let receiver =
@@ -39,7 +42,11 @@ pub(super) async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
     };
     let whose = args.tenant.as_deref().map(|tenant| format!(" for {tenant}")).unwrap_or_default();
     eprintln!("Receiving{whose} at {url}, until Ctrl-C.");
-    asked_to_end.wait().await;
+    tokio::select! {
+        _ = asked_to_end.wait() => {}
+        // The terminal was closed.
+        _ = hung_up.recv() => {}
+    }
     match registered {
         Some(registered) => registered.remove().await,
         None => Ok(()),
@@ -61,7 +68,12 @@ impl Registered {
             let _: Tenant = client.send_json(Method::POST, "/v1/tenants", &new).await?;
         }
         let path = format!("/v1/tenants/{tenant}/endpoints");
-        let description = Some("posthorn receive".to_owned());
+        // One that was killed has left its endpoint behind.
+        let present: Page<Endpoint> = client.get(&path).await?.context("the tenant is there")?;
+        for old in present.data.iter().filter(|old| old.url == url && old.description == DESCRIPTION) {
+            client.delete(&format!("{path}/{}", old.id)).await?;
+        }
+        let description = Some(DESCRIPTION.to_owned());
         let new = EndpointRequest { url: url.to_owned(), description, ..EndpointRequest::default() };
         let made: EndpointWithSecret = client.send_json(Method::POST, &path, &new).await?;
         desk.use_secret(&made.secret.context("the endpoint was just made")?)?;
@@ -97,7 +109,8 @@ impl Desk {
             delay: Duration::from_secs(args.delay),
             json: args.json,
         };
-        if let Some(secret) = &args.secret {
+        // With a tenant, the server makes another one.
+        if let Some(secret) = args.secret.as_ref().filter(|_| args.tenant.is_none()) {
             desk.use_secret(secret)?;
         }
         Ok(desk)

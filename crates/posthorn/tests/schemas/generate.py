@@ -36,17 +36,22 @@ def scalar(rng):
     ])
 
 
-def entity(name, others, rng):
-    """An entity of many fields, some of which are other entities."""
+def entity(name, before, behind, rng):
+    """An entity of many fields, some of which are other entities: of those
+    before it, which may hold it themselves, only where there may be none."""
     properties = {"id": {"type": "integer", "minimum": 1, "description": f"The number of the {name}."}}
     for n in range(rng.randint(14, 30)):
         word = f"{rng.choice(WORDS)}_{n}"
         properties[word] = dict(scalar(rng), description=f"The {word.replace('_', ' ')} of the {name}, as it is shown.")
-    for other in rng.sample(others, min(len(others), rng.randint(1, 5))):
+    for other in rng.sample(behind, min(len(behind), rng.randint(3, 8))):
         to = {"$ref": f"#/$defs/{other}"}
-        properties[other] = rng.choice([to, to, {"anyOf": [to, {"type": "null"}]}])
-        if rng.random() < 0.3:
+        properties[other] = rng.choice([to, to, to, {"anyOf": [to, {"type": "null"}]}])
+        for role in rng.sample(["first", "last", "former", "main", "backup"], rng.randint(0, 3)):
+            properties[f"{role}_{other}"] = to
+        if rng.random() < 0.4:
             properties[f"{other}s"] = {"type": "array", "items": to, "maxItems": 20}
+    for other in rng.sample(before, min(len(before), rng.randint(1, 3))):
+        properties[f"{other}s_of"] = {"type": "array", "items": {"$ref": f"#/$defs/{other}"}}
     if name in WITHIN_THEMSELVES:
         properties["children"] = {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
         properties["parent"] = {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}
@@ -60,8 +65,8 @@ def entity(name, others, rng):
 
 def event(rng):
     names = rng.sample(ENTITIES, rng.randint(9, 16))
-    # Each is made of those behind it: finite but for those within themselves.
-    definitions = {name: entity(name, names[at + 1:], rng) for at, name in enumerate(names)}
+    # As a repository, its owner and a team are within each other.
+    definitions = {name: entity(name, names[:at], names[at + 1:], rng) for at, name in enumerate(names)}
     main, tagged = names[0], names[1:3]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -97,7 +102,7 @@ def make(schema, root, rng, depth):
         return make(root["$defs"][schema["$ref"].rsplit("/", 1)[1]], root, rng, depth)
     for choice in ("anyOf", "oneOf"):
         if choice in schema:
-            if choice == "anyOf" and depth > 2:
+            if choice == "anyOf" and depth > 1:
                 return None
             return make(rng.choice(schema[choice]), root, rng, depth)
     if "const" in schema:
@@ -110,7 +115,7 @@ def make(schema, root, rng, depth):
         for name, member in schema["properties"].items():
             wanted = name in schema.get("required", [])
             deep = "type" not in member or member["type"] == "array"
-            if wanted or rng.random() < (0.25 if deep and depth < 4 else 0 if deep else 0.7):
+            if wanted or rng.random() < (0.2 if deep and depth < 2 else 0 if deep else 0.5):
                 made[name] = make(member, root, rng, depth + 1)
         return made
     if kind == "array":
@@ -150,12 +155,27 @@ def spoil(data, rng):
         holder[name] = []
 
 
+def pointer(error):
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path)
+
+
 def wrong_places(errors):
-    """Where something is wrong, by the library: in a choice, within its alternatives, too."""
+    """Where something is wrong, by the library: in a choice, within the alternative that is meant, if one is."""
     found = set()
     for error in errors:
-        found.add("".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in error.absolute_path))
-        found |= wrong_places(error.context or [])
+        alternatives = {}
+        for inner in error.context or []:
+            alternatives.setdefault(inner.relative_schema_path[0], []).append(inner)
+        # Meant is what has the type, and the tag if there are tags.
+        meant = [all_of_one for all_of_one in alternatives.values() if not any(
+            inner.validator == "const" or inner.validator == "type" and inner.absolute_path == error.absolute_path
+            for inner in all_of_one)]
+        if len(meant) == 1:
+            found |= wrong_places(meant[0])
+        else:
+            found.add(pointer(error))
+            for all_of_one in alternatives.values():
+                found |= wrong_places(all_of_one)
     return found
 
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Break;
+use super::says_nothing;
 use crate::json::escape;
 use crate::schema::document::{View, list};
 
@@ -160,12 +161,16 @@ impl<'a> Facts<'a> {
         match schema {
             Value::Bool(true) => {}
             Value::Object(map) => {
-                if let Some(target) = self.view.target(schema) {
+                let target = self.view.target(schema);
+                if let Some(target) = target {
                     self.learn(target);
                 }
+                // A reference alone says what its target says: then all who refer
+                // to it know the same, and are compared once.
+                let is_alone = map.keys().all(|key| key == "$ref" || says_nothing(key));
                 // Learnt twice, it is known once.
                 let known = self.maps.iter().any(|known| std::ptr::eq(*known, map));
-                if !known && !self.view.hides_beside_reference(map) {
+                if !(known || target.is_some() && is_alone) && !self.view.hides_beside_reference(map) {
                     self.maps.push(map);
                     list(map, "allOf").for_each(|part| self.learn(part));
                 }

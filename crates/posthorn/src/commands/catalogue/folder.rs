@@ -192,6 +192,11 @@ pub(super) fn write(
         return put(&folder.join(format!("{}.json", event_type.name)), only.schema.get());
     }
     make_folder(&of_type)?;
+    let single = folder.join(format!("{}.json", event_type.name));
+    if single.exists() {
+        // Both would be the same type twice.
+        fs::remove_file(&single).with_context(|| format!("cannot remove {}", single.display()))?;
+    }
     for version in versions {
         let number = version.number;
         put(&of_type.join(format!("{number}.json")), version.schema.get())?;

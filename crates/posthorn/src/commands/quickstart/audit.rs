@@ -92,16 +92,16 @@ impl Audit {
         seen.changed |= !seen.body.is_empty() && seen.body != body;
         seen.body = body.to_vec();
         if refuse {
-            println!("↻ {told}  503, to see it tried again: in about 5 s");
+            println!("↻ {told}  answered 503 on purpose, to be retried in about 5 s");
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         seen.delivered = true;
         state.retried += usize::from(retried);
         let why = match header("posthorn-retry-reason") {
             "" => String::new(),
-            reason => format!(", attempt {attempt} (because of {reason})"),
+            reason => format!(", attempt {attempt} ({reason} before)"),
         };
-        println!("✓ {told}  204, signature verified{why}");
+        println!("✓ {told}  answered 204, signature verified{why}");
         StatusCode::NO_CONTENT
     }
 
