@@ -170,7 +170,8 @@ impl<'a> Facts<'a> {
                 let is_alone = map.keys().all(|key| key == "$ref" || says_nothing(key));
                 // Learnt twice, it is known once.
                 let known = self.maps.iter().any(|known| std::ptr::eq(*known, map));
-                if !(known || target.is_some() && is_alone) && !self.view.hides_beside_reference(map) {
+                let is_said_already = known || (target.is_some() && is_alone);
+                if !is_said_already && !self.view.hides_beside_reference(map) {
                     self.maps.push(map);
                     list(map, "allOf").for_each(|part| self.learn(part));
                 }
