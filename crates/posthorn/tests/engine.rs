@@ -399,7 +399,9 @@ async fn the_forward_proxy_gets_the_address_that_was_checked_and_never_the_name(
     }
     let refused = api.patch(&path, json!({ "url": "http://10.0.0.1/hook" })).await;
     assert_eq!(refused.problem(422, "invalid_request"), ["/url"]);
-    assert_eq!(refused.text("/errors/0/detail"), "is not a public address");
+    let said =
+        "is not a public address; whoever runs Posthorn can allow its network with POSTHORN_ALLOW_TARGETS";
+    assert_eq!(refused.text("/errors/0/detail"), said);
 }
 
 #[tokio::test]
