@@ -32,7 +32,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-events::list::handle,
+        events::list::handle,
         events::publish::handle,
         events::publish_batch::handle,
         events::get::handle,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use api_types::words::ListOrder;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delivery_log::page::{DEFAULT_LIMIT, MAX_LIMIT, Order, PageRequest};
@@ -138,12 +139,11 @@ impl Query {
             Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
             _ => Err(format!("must be a number from 1 to {MAX_LIMIT}")),
         });
-        let order = self.take("order", |value| match value {
-            "desc" => Ok(Order::Descending),
-            "asc" => Ok(Order::Ascending),
-            _ => Err("must be desc or asc"),
-        });
-        let order = order.unwrap_or(otherwise);
+        let order = match self.take("order", str::parse::<ListOrder>) {
+            Some(ListOrder::Descending) => Order::Descending,
+            Some(ListOrder::Ascending) => Order::Ascending,
+            None => otherwise,
+        };
         let mark = mark(&self.path, &self.given, order);
         let after = self.take("cursor", |value| place(value, mark));
         let expand = self.several("expand", |name| match expandable.contains(&name) {

@@ -56,6 +56,15 @@ async fn server() -> (Program, Receiver) {
     (program, receiver)
 }
 
+/// Runs a client of this server, which does all that it should: three events
+/// arrive, and one of them again.
+async fn use_client(client: &mut Command, program: &Program, receiver: &Receiver) {
+    let said =
+        run(client.env("POSTHORN_URL", program.api().url()).env("POSTHORN_API_KEY", program.api().key()));
+    assert_eq!(said.await.trim(), DONE);
+    assert_eq!(receiver.wait_for(4).await.len(), 4);
+}
+
 #[tokio::test]
 async fn validators_have_no_complaint() {
     run(Command::new(of_python("openapi-spec-validator")).arg(DOCUMENT)).await;
@@ -78,14 +87,9 @@ async fn a_generated_python_client_works() {
     let mut generate = Command::new(of_python("openapi-python-client"));
     generate.args(["generate", "--fail-on-warning", "--path", DOCUMENT, "--config"]).arg(config);
     run(generate.arg("--output-path").arg(folder.path().join("client"))).await;
-    let said = run(Command::new(of_python("python"))
-        .arg(clients().join("python_client.py"))
-        .env("PYTHONPATH", folder.path().join("client"))
-        .env("POSTHORN_URL", program.api().url())
-        .env("POSTHORN_API_KEY", program.api().key()))
-    .await;
-    assert_eq!(said.trim(), DONE);
-    assert_eq!(receiver.wait_for(4).await.len(), 4);
+    let mut client = Command::new(of_python("python"));
+    client.arg(clients().join("python_client.py")).env("PYTHONPATH", folder.path().join("client"));
+    use_client(&mut client, &program, &receiver).await;
 }
 
 #[tokio::test]
@@ -101,14 +105,9 @@ async fn a_generated_typescript_client_works() {
         .args(["--types", "node", "--skipLibCheck", "typescript_client.ts"])
         .current_dir(at))
     .await;
-    let said = run(Command::new("node")
-        .arg("typescript_client.js")
-        .current_dir(at)
-        .env("POSTHORN_URL", program.api().url())
-        .env("POSTHORN_API_KEY", program.api().key()))
-    .await;
-    assert_eq!(said.trim(), DONE);
-    assert_eq!(receiver.wait_for(4).await.len(), 4);
+    let mut client = Command::new("node");
+    client.arg("typescript_client.js").current_dir(at);
+    use_client(&mut client, &program, &receiver).await;
 }
 
 #[tokio::test]

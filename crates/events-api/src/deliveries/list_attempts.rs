@@ -25,8 +25,9 @@ use crate::query::Query;
 /// How many attempts are read at once: they hold what the receiver answered.
 const PIECE: u32 = 16;
 
-/// Lists the attempts of a delivery, the first one first. What the receiver answered is shown to callers with `payloads:read`,
-/// because receivers echo what they got.
+/// Lists the attempts of a delivery, the first one first. What the receiver
+/// answered is shown to callers with `payloads:read`, because receivers echo
+/// what they got.
 #[utoipa::path(get, path = "/v1/deliveries/{delivery}/attempts", tag = "Deliveries", operation_id = "deliveries.listAttempts",
     security(("api_key" = ["deliveries:read"])),
     params(OfDelivery, Paged),

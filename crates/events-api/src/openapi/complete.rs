@@ -20,7 +20,7 @@ pub(super) fn complete(document: &mut Value) {
             if method == "patch" {
                 take_a_patch(operation, &schemas, &mut patches);
             }
-            if operation["responses"].get("200").is_some() && shows_one_thing(operation) {
+            if shows_one_thing(operation) {
                 operation["responses"]["304"] = json!({"description": "It is what you have."});
             }
             add_headers(method, operation);
@@ -63,10 +63,19 @@ fn name_pages(document: &mut Value) {
 
 const PAGE: &str = "Page_";
 
+fn has_parameter(operation: &Object, name: &str) -> bool {
+    let mut parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    parameters.any(|parameter| parameter["name"] == name)
+}
+
+/// The name of the schema that one refers to.
+fn referred(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str().and_then(|to| to.rsplit('/').next())
+}
+
 /// Whether an operation reads one thing that has an `ETag`.
 fn shows_one_thing(operation: &Object) -> bool {
-    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
-    parameters.into_iter().any(|parameter| parameter["name"] == "If-None-Match")
+    has_parameter(operation, "If-None-Match")
 }
 
 /// The summary is the first sentence; the description has all of them, and the
@@ -121,15 +130,12 @@ const FIXED: [(&str, &[&str], &[&str]); 5] = [
 /// or sets what is usual.
 fn take_a_patch(operation: &mut Object, schemas: &Object, patches: &mut Object) {
     let schema = &mut operation["requestBody"]["content"]["application/json"]["schema"];
-    let Some(name) = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next()).map(str::to_owned) else {
-        return;
-    };
+    let Some(name) = referred(schema).map(str::to_owned) else { return };
     let patch = format!("{}Patch", name.trim_end_matches("Request").trim_end_matches("Change"));
     *schema = json!({"$ref": format!("#/components/schemas/{patch}")});
     let mut patched = schemas[&name].clone();
     let members = object(&mut patched);
     members.remove("required");
-    members.remove("example");
     members.insert(
         "description".to_owned(),
         "What is to change. What is not given stays; null takes a value away.".into(),
@@ -157,8 +163,7 @@ fn show_examples(operation: &mut Object, examples: &Object) {
         for body in
             of.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Object::values_mut)
         {
-            let schema = body["schema"]["$ref"].as_str().and_then(|to| to.rsplit('/').next());
-            if let Some(name) = schema.filter(|name| examples.contains_key(*name)) {
+            if let Some(name) = referred(&body["schema"]).filter(|name| examples.contains_key(*name)) {
                 body["examples"] = json!({"usual": {"$ref": format!("#/components/examples/{name}")}});
             }
         }
@@ -169,9 +174,8 @@ fn show_examples(operation: &mut Object, examples: &Object) {
 
 /// The headers of answers, by what they are.
 fn add_headers(method: &str, operation: &mut Object) {
-    let parameters = operation.get("parameters").map(Value::to_string).unwrap_or_default();
-    let lists = parameters.contains("\"cursor\"");
-    let repeatable = parameters.contains("Idempotency-Key");
+    let lists = has_parameter(operation, "cursor");
+    let repeatable = has_parameter(operation, "Idempotency-Key");
     // What was changed, or is known to be of one state, has a tag.
     let shows_state = shows_one_thing(operation)
         || matches!(method, "patch" | "put")
@@ -234,9 +238,7 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
         ProblemCode::Internal,
         ProblemCode::Unavailable,
     ];
-    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
-    let names_a_tenant = parameters.into_iter().any(|parameter| parameter["name"] == "tenant");
-    if path.contains('{') || names_a_tenant || takes_a_body {
+    if path.contains('{') || has_parameter(operation, "tenant") || takes_a_body {
         possible.push(ProblemCode::NotFound);
     }
     if changes {
