@@ -7,6 +7,7 @@
 #[path = "common/access.rs"]
 mod access;
 mod announce;
+mod barrier;
 #[path = "common/catalogue.rs"]
 mod catalogue;
 mod claims;
@@ -62,6 +63,7 @@ use std::sync::atomic::AtomicU32;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::Instant;
 
 pub use open::{OpenError, Options, migrate};
 
@@ -81,6 +83,9 @@ use model::vault::Vault;
 
 /// The oldest server that is used, as `server_version_num`.
 pub const OLDEST_POSTGRES: i32 = 140_000;
+
+/// What is attempted when an answer rests on reading.
+const MAKE_SURE: &str = "make sure of what is stored";
 
 /// How long connections may take to be closed.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
@@ -210,6 +215,16 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Waits until what was read can be answered.
+    async fn make_sure(&self) -> Result<()> {
+        let mut connection = self.editors.acquire().await.map_err(store_error(MAKE_SURE))?;
+        let passed = barrier::pass(&mut connection).await;
+        if passed.is_err() {
+            drop(connection.detach());
+        }
+        passed.map_err(store_error(MAKE_SURE))
+    }
+
     /// Where the configuration is read.
     fn lookouts(&self) -> &PgPool {
         &self.lookouts
@@ -236,6 +251,8 @@ impl PostgresStore {
     }
 }
 
+/// Runs `change` in a transaction. When this returns, what was changed and what
+/// was read are as safe as the database is asked to keep them.
 async fn in_transaction<T, F>(connection: &mut PgConnection, change: F) -> sqlx::Result<T>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
@@ -243,7 +260,13 @@ where
 {
     let mut transaction = connection.begin().await?;
     let result = change(&mut transaction).await?;
+    // The result may be that nothing is left to be changed.
+    barrier::write(&mut transaction).await?;
+    let began = Instant::now();
     transaction.commit().await?;
+    if barrier::is_doubtful(began) {
+        barrier::pass(connection).await?;
+    }
     Ok(result)
 }
 

@@ -113,6 +113,11 @@ impl SqliteStore {
         self.writer.edit(change).await
     }
 
+    /// What can be read is on the disk.
+    async fn make_sure(&self) -> crate::Result<()> {
+        Ok(())
+    }
+
     /// Where the configuration is read.
     fn lookouts(&self) -> &SqlitePool {
         &self.readers

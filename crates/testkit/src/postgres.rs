@@ -61,7 +61,9 @@ impl Postgres {
         Self::start_on(&format!("{NEW}\n{CERTIFICATES}"), &[("fsync", "off"), ("ssl", "on")])
     }
 
-    /// Starts a server that only repeats what this one writes.
+    /// Starts a server that only repeats what this one writes, with its
+    /// settings. Who is to wait for it is a setting of this one:
+    /// `synchronous_standby_names`.
     pub fn standby(&self) -> Self {
         let copy = format!(
             r#"pg_basebackup -D "$dir/data" -R -c fast -h 127.0.0.1 -p {} -U postgres >"$dir/initdb""#,
@@ -157,6 +159,11 @@ impl Postgres {
     /// Starts the server again.
     pub fn resume(&self) {
         self.control(&["start"]);
+    }
+
+    /// Makes a standby the server that writes. Returns when it does.
+    pub fn promote(&self) {
+        self.control(&["promote"]);
     }
 
     fn control(&self, arguments: &[&str]) {

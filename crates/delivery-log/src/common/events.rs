@@ -56,7 +56,13 @@ impl Events for Store {
     async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer> {
         let failed = || store_error("look for the first answer to a request");
         let mut reader = self.readers.acquire().await.map_err(failed())?;
-        idempotency::first_answer(&mut reader, &self.shared, project, claim).await.map_err(failed())
+        let answer = idempotency::first_answer(&mut reader, &self.shared, project, claim).await;
+        drop(reader);
+        let answer = answer.map_err(failed())?;
+        if answer != FirstAnswer::None {
+            self.make_sure().await?;
+        }
+        Ok(answer)
     }
 
     async fn find_event(&self, view: View, id: EventId) -> Result<Option<StoredEvent>> {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use model::clock::Timestamp;
 use sqlx::postgres::PgArguments;
 use sqlx::{PgConnection, Row as _};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::counters::Counters;
@@ -14,7 +15,7 @@ use super::link::{Link, within};
 use super::matching::Effects;
 use super::publish::{self, Plan};
 use super::writer::Job;
-use super::{Shared, partitions, transient_cause};
+use super::{Shared, barrier, partitions, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
@@ -71,6 +72,7 @@ impl Group {
         let mut to_finish = finished.as_slice();
         let (mut refreshed, mut partitioned, mut careful) = (false, false, false);
         for _ in 0..ATTEMPTS {
+            let mut found = false;
             let mut plan = Plan::new(shared, &publishes, known.clone());
             plan.place_by(counters);
             if plan.lacks_something() && !refreshed {
@@ -81,9 +83,10 @@ impl Group {
                 continue;
             }
             if plan.is_empty() && to_finish.is_empty() {
-                group.publish(plan, &[]);
-                return Ok(group);
+                // All that is told was found, written by whomever.
+                return group.made_sure(link, shared, plan, &[]).await;
             }
+            let began = Instant::now();
             let answer = match execute(link, &plan, to_finish, careful).await {
                 Ok(answer) => answer,
                 Err(error) if is_repeated_key(&error) => {
@@ -115,7 +118,10 @@ impl Group {
                 }
                 // The connection may have ended before the answer came, and after the commit.
                 Err(error) => match look_again(link, &plan, to_finish).await {
-                    Ok(Some(answer)) => answer,
+                    Ok(Some(answer)) => {
+                        found = true;
+                        answer
+                    }
                     Ok(None) | Err(_) => {
                         plan.give_up(shared, Fate::Unknown);
                         return Err(Trouble::Database(error));
@@ -126,12 +132,13 @@ impl Group {
                 group.recorded = settle(link, to_finish, &answer).await.into();
                 to_finish = &[];
             }
-            if plan.is_empty() {
-                group.publish(plan, &[]);
-                return Ok(group);
-            }
-            if let Some(lasts) = answer.lasts {
+            let lasts = if plan.is_empty() { Some(Vec::new()) } else { answer.lasts };
+            if let Some(lasts) = lasts {
                 counters.moved(plan.tenants(), answer.places);
+                // What was found was written by this commit or before it.
+                if found || barrier::is_doubtful(began) {
+                    return group.made_sure(link, shared, plan, &lasts).await;
+                }
                 group.publish(plan, &lasts);
                 return Ok(group);
             }
@@ -140,6 +147,27 @@ impl Group {
             refresh(link, shared).await.map_err(Trouble::Database)?;
         }
         Err(Trouble::Database(sqlx::Error::Protocol("the configuration changes too often".to_owned())))
+    }
+
+    /// Tells what was read, or may have been committed on one machine alone,
+    /// when it is safe.
+    async fn made_sure(
+        mut self,
+        link: &mut Link,
+        shared: &Shared,
+        plan: Plan<'_>,
+        lasts: &[i64],
+    ) -> Result<Self, Trouble> {
+        let passed = match link.get().await {
+            Ok(connection) => barrier::pass(connection).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = link.checked(passed) {
+            plan.give_up(shared, Fate::Unknown);
+            return Err(Trouble::Database(error));
+        }
+        self.publish(plan, lasts);
+        Ok(self)
     }
 
     fn publish(&mut self, plan: Plan<'_>, lasts: &[i64]) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::transient_cause;
+use super::{barrier, transient_cause};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -31,7 +31,10 @@ pub(super) async fn within_briefly<T>(work: impl Future<Output = sqlx::Result<T>
     bounded(SIGN_OF_LIFE, work).await
 }
 
-async fn bounded<T>(time: Duration, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+pub(super) async fn bounded<T>(
+    time: Duration,
+    work: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
     let timed_out = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(time, work).await.unwrap_or_else(timed_out)
 }
@@ -69,7 +72,7 @@ impl Link {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let made = bounded(CONNECT, self.options.connect()).await;
+                let made = connect(&self.options).await;
                 let was_there = self.trouble.0.swap(made.is_err(), Ordering::Relaxed);
                 if made.is_err() && !was_there {
                     tokio::spawn(watch(self.options.clone(), Arc::downgrade(&self.trouble.0)));
@@ -99,13 +102,20 @@ impl Link {
     }
 }
 
+/// A new connection, on which everything that can be read is safe.
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let mut connection = bounded(CONNECT, options.connect()).await?;
+    barrier::pass(&mut connection).await?;
+    Ok(connection)
+}
+
 /// Looks whether a connection can be made again, until one can. The link itself
 /// tries only when it is wanted, and nobody may want it while the process says
 /// that it is not ready.
 async fn watch(options: PgConnectOptions, trouble: Weak<AtomicBool>) {
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
-        let made = bounded(CONNECT, options.connect()).await;
+        let made = connect(&options).await;
         let Some(trouble) = trouble.upgrade() else { return };
         if let Ok(connection) = made {
             trouble.store(false, Ordering::Relaxed);
