@@ -53,6 +53,7 @@ mod sealed;
 mod statements;
 #[path = "common/tenants.rs"]
 mod tenants;
+mod timeline;
 mod writer;
 
 #[cfg(test)]

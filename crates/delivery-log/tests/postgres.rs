@@ -10,15 +10,20 @@ use delivery_log::conformance::{Backend, Scene};
 use delivery_log::conformance_suite;
 use delivery_log::deliveries::Recorded;
 use delivery_log::events::Published;
-use delivery_log::lanes::Beat;
+use delivery_log::lanes::{Beat, LEASE, Lanes as _};
 use delivery_log::postgres::{OpenError, Options, PostgresStore, migrate};
 use delivery_log::{SharedStore, Surroundings};
 use model::clock::{Clock as _, ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
 use model::entropy::SeededEntropy;
+use model::ids::ProcessId;
 use model::vault::MasterKey;
 use sqlx::{Connection as _, PgConnection};
 use testkit::Postgres;
+
+/// An hour without a sign of life.
+const AN_HOUR_LATER: &str = "UPDATE processes SET beat_at = beat_at - interval '1 hour'; \
+    UPDATE server_timeline SET seen_at = seen_at - interval '1 hour'";
 
 struct Database {
     url: String,
@@ -56,7 +61,7 @@ impl Backend for Database {
     async fn reopen_after_crash(&self, store: SharedStore, surroundings: Surroundings) -> SharedStore {
         // Closing gives nothing back: lanes stay owned, as after a crash.
         store.close().await;
-        self.sql("UPDATE processes SET beat_at = beat_at - interval '1 hour'");
+        self.sql(AN_HOUR_LATER);
         let store = self.open(surroundings).await;
         store.take_over_dead().await.expect("takes over");
         store
@@ -154,11 +159,52 @@ async fn a_process_that_was_given_up_learns_of_it_and_takes_nothing() {
     let (database, scene) = scene().await;
     let process = scene.new_process().await;
     assert!(matches!(scene.store.beat(process).await.expect("beats"), Beat::Alive { .. }));
-    database.sql("UPDATE processes SET beat_at = beat_at - interval '1 hour'");
+    database.sql(AN_HOUR_LATER);
     assert_eq!(scene.store.take_over_dead().await.expect("takes over"), 0);
     assert_eq!(scene.store.beat(process).await.expect("beats"), Beat::GivenUp);
     let taken = scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("asks");
     assert!(taken.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_given_up_by_the_clock_of_another_server_within_a_lease_of_a_failover() {
+    let primary = Postgres::start(&[("fsync", "off")]);
+    let url = primary.new_database();
+    let options = |server: &Postgres| Options {
+        url: url.replace(&primary.port().to_string(), &server.port().to_string()).into(),
+        ..Database { url: url.clone() }.options(1)
+    };
+    migrate(options(&primary), surroundings()).await.expect("migrates");
+    let store = PostgresStore::open(options(&primary), surroundings()).await.expect("opens");
+    let [alive, gone] = [1, 2].map(|n| ProcessId(uuid::Uuid::from_u128(n)));
+    store.join(alive).await.expect("joins");
+    store.join(gone).await.expect("joins");
+    let name = url.rsplit('/').next().expect("a name");
+    // Before, it was on another clock still, an hour ahead.
+    let ahead = format!("UPDATE processes SET beat_at = beat_at + interval '1 hour' WHERE id = '{}'", gone.0);
+    primary.sql(name, &ahead);
+    // A server whose clock is as much ahead as a lease is long.
+    let standby = primary.standby_with_its_clock_ahead(2 * LEASE);
+    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+    testkit::until("the standby has everything", || async {
+        (primary.sql(name, behind) == "1").then_some(())
+    })
+    .await;
+    primary.crash();
+    standby.promote();
+    let store = PostgresStore::open(options(&standby), surroundings()).await.expect("opens");
+    let known = || standby.sql(name, "SELECT count(*) FROM processes");
+    assert_eq!(store.take_over_dead().await.expect("looks"), 0);
+    assert_eq!(known(), "2", "nobody is given up");
+    assert!(matches!(store.beat(alive).await.expect("beats"), Beat::Alive { .. }));
+    // A lease later, who has not beaten since is given up, whatever its clock said.
+    let later = "UPDATE server_timeline SET seen_at = seen_at - interval '6 s'; \
+                 UPDATE processes SET beat_at = beat_at - interval '6 s' WHERE id <> '";
+    standby.sql(name, &format!("{later}{}'", alive.0));
+    assert_eq!(store.take_over_dead().await.expect("looks"), 0);
+    assert_eq!(known(), "1");
+    assert_eq!(store.beat(gone).await.expect("beats"), Beat::GivenUp);
+    assert!(matches!(store.beat(alive).await.expect("beats"), Beat::Alive { .. }));
 }
 
 #[tokio::test]

@@ -21,12 +21,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that is not ahead yet.
     pub fn new() -> Self {
-        let places = std::fs::read_dir("/usr/lib").unwrap().flatten();
-        let library = places
-            .map(|place| place.path().join("faketime/libfaketimeMT.so.1"))
-            .find(|library| library.exists())
-            .expect("libfaketime is installed; scripts/test does so");
-        let clock = Self { ahead: Duration::ZERO, file: NamedTempFile::new().unwrap(), library };
+        let clock = Self { ahead: Duration::ZERO, file: NamedTempFile::new().unwrap(), library: library() };
         clock.write();
         clock
     }
@@ -53,6 +48,15 @@ impl Clock {
         std::fs::write(&next, format!("+{}", self.ahead.as_secs())).unwrap();
         std::fs::rename(next, self.file.path()).unwrap();
     }
+}
+
+/// Where libfaketime is.
+pub(crate) fn library() -> PathBuf {
+    let places = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    places
+        .map(|place| place.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.exists())
+        .expect("libfaketime is installed; scripts/test does so")
 }
 
 impl Default for Clock {

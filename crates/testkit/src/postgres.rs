@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::clock;
 
 /// Starts the server, says where it is, and waits for the end of its input.
 const WATCH: &str = r#"
@@ -65,11 +68,25 @@ impl Postgres {
     /// settings. Who is to wait for it is a setting of this one:
     /// `synchronous_standby_names`.
     pub fn standby(&self) -> Self {
-        let copy = format!(
+        Self::start_on(&self.copy(), &[])
+    }
+
+    /// The same on a machine whose clock is ahead.
+    pub fn standby_with_its_clock_ahead(&self, ahead: Duration) -> Self {
+        let clock = format!(
+            "export LD_PRELOAD='{}' FAKETIME='+{}s' DONT_FAKE_MONOTONIC=1",
+            clock::library().display(),
+            ahead.as_secs()
+        );
+        Self::start_on(&format!("{}\n{clock}", self.copy()), &[])
+    }
+
+    /// Copies the files of this server for one that repeats what it writes.
+    fn copy(&self) -> String {
+        format!(
             r#"pg_basebackup -D "$dir/data" -R -c fast -h 127.0.0.1 -p {} -U postgres >"$dir/initdb""#,
             self.port
-        );
-        Self::start_on(&copy, &[])
+        )
     }
 
     fn start_on(make: &str, settings: &[(&str, &str)]) -> Self {

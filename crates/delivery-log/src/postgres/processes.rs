@@ -9,8 +9,8 @@ use model::clock::Timestamp;
 use model::ids::{AttemptId, EndpointId, ProcessId};
 use model::retry::NextReason;
 
-use super::Shared;
 use super::rows::{coded, count, uuid};
+use super::{Shared, timeline};
 use crate::lanes::{Beat, LEASE};
 use crate::surroundings::next_id;
 
@@ -30,9 +30,13 @@ pub(super) async fn join(connection: &mut PgConnection, process: ProcessId) -> s
 }
 
 pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<Beat> {
+    timeline::note(connection).await?;
+    // After a failover nobody is given up for a lease, so whoever beats until
+    // then lives, whatever the clock of now says of the heartbeat before.
     let clock: Option<i64> = sqlx::query_scalar(
-        "UPDATE processes SET beat_at = clock_timestamp() \
-         WHERE id = $1 AND beat_at >= clock_timestamp() - make_interval(secs => $2) \
+        "UPDATE processes SET beat_at = clock_timestamp() FROM server_timeline \
+         WHERE id = $1 AND beat_at > '-infinity' \
+         AND GREATEST(beat_at, seen_at) >= clock_timestamp() - make_interval(secs => $2) \
          RETURNING (extract(epoch FROM beat_at) * 1000000)::bigint",
     )
     .bind(process.0)
@@ -45,7 +49,8 @@ pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> s
     })
 }
 
-/// Lanes that it still owns are taken over at once.
+/// Lanes that it still owns are taken over at once: it is as if it had not given
+/// a sign of life for ever.
 pub(super) async fn leave(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<()> {
     sqlx::query("UPDATE processes SET beat_at = '-infinity' WHERE id = $1")
         .bind(process.0)
@@ -64,10 +69,12 @@ pub(super) async fn take_over_some(
     connection: &mut PgConnection,
     shared: &Shared,
 ) -> sqlx::Result<Option<u64>> {
+    timeline::note(connection).await?;
     // Locked, so that a beat of this very moment is seen, or comes too late.
     let dead: Option<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM processes WHERE beat_at < clock_timestamp() - make_interval(secs => $1) \
-         ORDER BY beat_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+        "SELECT id FROM processes, server_timeline WHERE beat_at = '-infinity' \
+         OR GREATEST(beat_at, seen_at) < clock_timestamp() - make_interval(secs => $1) \
+         ORDER BY beat_at LIMIT 1 FOR UPDATE OF processes SKIP LOCKED",
     )
     .bind(LEASE.as_secs_f64())
     .fetch_optional(&mut *connection)
@@ -84,6 +91,8 @@ pub(super) async fn take_over_some(
         sqlx::query("DELETE FROM processes WHERE id = $1").bind(dead).execute(connection).await?;
         return Ok(Some(0));
     }
+    // From the first lane on there is no way back, also after a failover.
+    leave(connection, ProcessId(dead)).await?;
     let now = shared.surroundings.now();
     let mut interrupted = 0;
     let mut endpoints = Vec::with_capacity(lanes.len());

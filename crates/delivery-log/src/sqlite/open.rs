@@ -28,6 +28,7 @@ pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         "0003_order_index",
         "0004_replays",
         "0005_catalogue",
+        "0006_server_timeline",
     ))
 });
 
