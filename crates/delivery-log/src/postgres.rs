@@ -26,6 +26,7 @@ mod events;
 mod filter;
 mod finish;
 mod group;
+mod hosts;
 #[path = "common/idempotency.rs"]
 mod idempotency;
 #[path = "common/lane_rows.rs"]
@@ -93,6 +94,7 @@ const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
+    hosts: Arc<hosts::Hosts>,
     readers: PgPool,
     /// For what must not wait behind the lists of callers: the configuration,
     /// and lanes with work.
@@ -178,11 +180,8 @@ impl PostgresStore {
         T: Send + 'static,
     {
         let mut link = self.pulse.lock().await;
-        let done = match link.get().await {
-            Ok(connection) => link::within_briefly(in_transaction(connection, change)).await,
-            Err(error) => Err(error),
-        };
-        link.checked(done).map_err(store_error("give a sign of life"))
+        let done = link.ask_briefly(async |connection| in_transaction(connection, change).await).await;
+        done.map_err(store_error("give a sign of life"))
     }
 
     /// Runs `work` on a connection, which is dropped if the answer does not
@@ -193,7 +192,7 @@ impl PostgresStore {
         T: Send + 'static,
     {
         let mut connection = self.editors.acquire().await.map_err(store_error(attempted))?;
-        let done = link::within(work(&mut connection)).await;
+        let done = self.hosts.moves().unless(link::within(work(&mut connection))).await;
         if let Err(error) = &done
             && transient_cause(error).is_some()
         {

@@ -43,13 +43,19 @@ impl std::fmt::Display for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "{}", path.display()),
-            Self::Postgres(url) => {
-                let url = url::Url::parse(url.expose_secret());
-                let host = url.as_ref().ok().and_then(|url| url.host_str()).unwrap_or("this machine");
-                write!(f, "on {host}")
-            }
+            Self::Postgres(url) => match hosts(url.expose_secret()) {
+                "" => write!(f, "on this machine"),
+                hosts => write!(f, "on {hosts}"),
+            },
         }
     }
+}
+
+/// The hosts in an address, without the password before them.
+fn hosts(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
 }
 
 /// What stands in `defaults.toml`, where each is explained.
@@ -234,6 +240,17 @@ mod tests {
             refused.err().as_deref(),
             Some("\"localhost\" is neither an address nor a network such as 10.0.0.0/8")
         );
+    }
+
+    #[test]
+    fn a_database_is_told_by_its_hosts_alone() {
+        for (url, told) in [
+            ("postgres://me:se@cret@a:5433,b/db?sslmode=require", "on a:5433,b"),
+            ("postgres:///db?host=/run/postgresql", "on this machine"),
+            ("postgres://db.internal", "on db.internal"),
+        ] {
+            assert_eq!(Database::Postgres(url.into()).to_string(), told);
+        }
     }
 
     #[test]

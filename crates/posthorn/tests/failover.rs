@@ -6,10 +6,17 @@
 
 mod common;
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::load::{self, Acknowledged, Client};
 use common::settings;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use testkit::{Answer, Api, Postgres, Program, until};
+use testkit::{Answer, Api, Behaviour, Postgres, Program, Received, Receiver, until};
+use tokio::sync::watch;
 
 /// A server with a standby, without which nothing is committed, and Posthorn on
 /// it.
@@ -113,4 +120,204 @@ async fn a_change_that_one_machine_has_is_not_answered_and_not_when_it_is_asked_
         .await;
         assert_eq!(scene.standby.sql(&scene.database, count), "1", "the standby has it");
     }
+}
+
+/// The address of a database on several servers.
+fn on_all(url: &str, servers: &[&Postgres]) -> String {
+    let name = url.rsplit('/').next().unwrap();
+    let hosts: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+    format!("postgres://postgres@{}/{name}?target_session_attrs=read-write", hosts.join(","))
+}
+
+#[tokio::test]
+async fn a_standby_in_the_list_is_passed_over_and_found_when_it_is_promoted() {
+    let primary = Postgres::start(&[("fsync", "off")]);
+    let standby = primary.standby();
+    let url = on_all(&primary.new_database(), &[&standby, &primary]);
+    let start = settings().on(&url, "all").with("POSTHORN_LOG", "error");
+    testkit::migrate(&start).await;
+    let mut program = Program::start_beside(start, "").await;
+    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
+    program.use_key(&key);
+    let api = program.api();
+    api.create_tenant("acme").await;
+    api.publish("acme", "order.paid", "ord_1").await;
+    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+    until("the standby has everything", || async { (primary.sql("postgres", behind) == "1").then_some(()) })
+        .await;
+    // A publish that comes while no server writes waits for the one that will.
+    primary.crash();
+    let request = api.request("POST", "/v1/events").json(&event());
+    let (answer, ()) = tokio::join!(api.send(request), async { standby.promote() });
+    answer.expect(202);
+    until("the program is ready", || async { (api.get("/readyz").await.status == 200).then_some(()) }).await;
+    api.post("/v1/tenants", json!({ "id": "other" })).await.expect(201);
+    assert_eq!(api.get("/v1/events").await.expect(200)["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_list_of_hosts_that_cannot_be_used_says_what_each_host_is() {
+    let server = Postgres::start(&[("fsync", "off")]);
+    let standby = server.standby();
+    let url = server.url("postgres");
+    let nobody = Receiver::refusing().await;
+    let refusal = async |url: &str| {
+        let output = testkit::run(&settings().on(url, "all"), &["serve"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let message =
+        refusal(&format!("postgres://postgres@{nobody},127.0.0.1:{}/postgres", standby.port())).await;
+    assert!(message.contains("no PostgreSQL server of the list can be written to"), "{message}");
+    assert!(message.contains(&format!("{nobody} cannot connect")), "{message}");
+    assert!(message.contains(&format!("127.0.0.1:{} is a standby", standby.port())), "{message}");
+    let message =
+        refusal(&url.replace(&format!("{}/", server.port()), &format!("{},/", server.port()))).await;
+    assert!(message.contains("none empty"), "{message}");
+    let message = refusal(&format!("{url}?target_session_attrs=any")).await;
+    assert!(message.contains("target_session_attrs"), "{message}");
+}
+
+/// How often the primary is lost: three times, or as `scripts/failover` says.
+fn losses() -> usize {
+    std::env::var("POSTHORN_TEST_FAILOVERS").map_or(3, |text| text.parse().unwrap())
+}
+
+/// The tenant whose endpoint gets the events of each client in their order.
+const IN_ORDER: &str = "ada";
+const TENANTS: [&str; 3] = [IN_ORDER, "ben", "cyd"];
+/// Clients that publish at the same time.
+const CLIENTS: usize = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_however_often_the_primary_is() {
+    let mut primary = Postgres::start(&[("fsync", "off"), ("synchronous_standby_names", "*")]);
+    let mut standby = primary.standby();
+    let url = on_all(&primary.new_database(), &[&primary, &standby]);
+    let start = settings().on(&url, "all").with("POSTHORN_LOG", "error");
+    testkit::migrate(&start).await;
+    let mut first = Program::start_beside(start.clone(), "").await;
+    let key = first.create_key(&["--project", "test", "--scopes", "*"]).await;
+    first.use_key(&key);
+    let second = Program::start_beside(start, &key).await;
+    let receiver =
+        Receiver::start(|request| Behaviour::Answer(if load::is_refused(request) { 503 } else { 200 })).await;
+    let api = first.api();
+    let mut secrets = Vec::new();
+    for tenant in TENANTS {
+        api.create_tenant(tenant).await;
+        let ordering = if tenant == IN_ORDER { "per_key" } else { "none" };
+        let endpoint = json!({ "url": format!("{}/{tenant}", receiver.url()), "ordering": ordering });
+        secrets.push((tenant, api.create_endpoint(tenant, endpoint).await.1));
+    }
+    let secrets: Vec<(&str, &str)> = secrets.iter().map(|(name, secret)| (*name, secret.as_str())).collect();
+
+    let (_servers, present) = watch::channel(vec![first.api(), second.api()]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (count, acknowledged) = watch::channel(0);
+    let count = Arc::new(count);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| Client {
+            number,
+            tenants: TENANTS.map(str::to_owned).to_vec(),
+            pause: Some(Duration::from_millis(20)),
+            servers: present.clone(),
+            stop: Arc::clone(&stop),
+            acknowledged: Arc::clone(&count),
+        })
+        .map(|client| tokio::spawn(client.publish()))
+        .collect();
+    let watching = tokio::spawn(longest_silence(acknowledged.clone(), Arc::clone(&stop)));
+
+    let began = Instant::now();
+    for loss in 1..=losses() {
+        // The next loss comes when there was time for more to go wrong.
+        let wanted = *acknowledged.borrow() + 100;
+        acknowledged.clone().wait_for(|count| *count >= wanted).await.unwrap();
+        let lost = Instant::now();
+        let port = primary.port();
+        primary.crash();
+        drop(primary);
+        standby.promote();
+        let promoted = lost.elapsed();
+        primary = standby;
+        standby = primary.standby_at(port);
+        let rebuilt = lost.elapsed();
+        let wanted = *acknowledged.borrow() + CLIENTS + 1;
+        acknowledged.clone().wait_for(|count| *count >= wanted).await.unwrap();
+        println!(
+            "loss {loss}: promoted after {promoted:.1?}, a new standby after {rebuilt:.1?}, acknowledged again after {:.1?}",
+            lost.elapsed()
+        );
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut all = Acknowledged::new();
+    for client in clients {
+        all.extend(client.await.unwrap());
+    }
+    let rate = all.len() as f64 / began.elapsed().as_secs_f64();
+    load::audit(&first.api(), &receiver, &secrets, &all).await;
+    let received = receiver.received();
+    arrived_in_order(&received);
+    println!(
+        "{} events acknowledged, none lost; {rate:.0} in a second; longest silence {:.1?}; {} calls came twice",
+        all.len(),
+        watching.await.unwrap(),
+        calls_that_came_twice(&received, &first.api()).await,
+    );
+    drop(standby);
+}
+
+/// The longest time in which nothing was acknowledged.
+async fn longest_silence(mut acknowledged: watch::Receiver<usize>, stop: Arc<AtomicBool>) -> Duration {
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    while !stop.load(Ordering::SeqCst) && acknowledged.changed().await.is_ok() {
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+    }
+    longest
+}
+
+/// Each client publishes one event after the other, and its events have one
+/// ordering key: their numbers grow where the endpoint asks for order.
+#[track_caller]
+fn arrived_in_order(received: &[Received]) {
+    let mut last: HashMap<String, u32> = HashMap::new();
+    let arrived = received.iter().filter(|request| !load::is_refused(request));
+    let mut seen = 0;
+    for request in arrived.filter(|request| request.path.ends_with(IN_ORDER)) {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let subject = body["subject"].as_str().unwrap();
+        let (client, number) = subject.rsplit_once('-').unwrap();
+        let number: u32 = number.parse().unwrap();
+        let last = last.entry(client.to_owned()).or_default();
+        assert!(number >= *last, "{subject} arrived after number {last}");
+        *last = number;
+        seen += 1;
+    }
+    assert!(seen > 0, "something was to be in order");
+}
+
+/// How many calls came again with the number of an attempt that had come
+/// already: each was in the hands of a process that was given up, and says so.
+async fn calls_that_came_twice(received: &[Received], api: &Api) -> usize {
+    let mut calls: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for request in received {
+        let call = (request.header("posthorn-delivery"), request.header("posthorn-attempt"));
+        *calls.entry(call).or_default() += 1;
+    }
+    let twice = calls.into_iter().filter(|(_, times)| *times > 1);
+    let mut count = 0;
+    for ((delivery, attempt), times) in twice {
+        let attempts = api.get(&format!("/v1/deliveries/{delivery}/attempts")).await.expect(200);
+        let known = |attempt: &Value| {
+            attempt["error_class"] == "interrupted" || attempt["next_attempt_reason"] == "superseded"
+        };
+        assert!(
+            attempts["data"].as_array().unwrap().iter().any(known),
+            "attempt {attempt} of {delivery} came {times} times without a take-over"
+        );
+        count += 1;
+    }
+    count
 }

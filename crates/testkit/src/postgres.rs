@@ -55,20 +55,25 @@ cd /
 impl Postgres {
     /// Starts a server with these settings beside the usual ones.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        Self::start_on(NEW, settings)
+        Self::start_on(NEW, settings, free_port())
     }
 
     /// Starts a server that speaks TLS as `localhost`. Its authority is
     /// `ca.crt` in its data directory.
     pub fn start_with_tls() -> Self {
-        Self::start_on(&format!("{NEW}\n{CERTIFICATES}"), &[("fsync", "off"), ("ssl", "on")])
+        Self::start_on(&format!("{NEW}\n{CERTIFICATES}"), &[("fsync", "off"), ("ssl", "on")], free_port())
     }
 
     /// Starts a server that only repeats what this one writes, with its
     /// settings. Who is to wait for it is a setting of this one:
     /// `synchronous_standby_names`.
     pub fn standby(&self) -> Self {
-        Self::start_on(&self.copy(), &[])
+        Self::start_on(&self.copy(), &[], free_port())
+    }
+
+    /// The same in the place of a server that is gone, whose port this was.
+    pub fn standby_at(&self, port: u16) -> Self {
+        Self::start_on(&self.copy(), &[], port)
     }
 
     /// The same on a machine whose clock is ahead.
@@ -78,7 +83,7 @@ impl Postgres {
             clock::library().display(),
             ahead.as_secs()
         );
-        Self::start_on(&format!("{}\n{clock}", self.copy()), &[])
+        Self::start_on(&format!("{}\n{clock}", self.copy()), &[], free_port())
     }
 
     /// Copies the files of this server for one that repeats what it writes.
@@ -89,8 +94,7 @@ impl Postgres {
         )
     }
 
-    fn start_on(make: &str, settings: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    fn start_on(make: &str, settings: &[(&str, &str)], port: u16) -> Self {
         // The configuration ends with a line that the shell waits for, so that
         // its input can stay open until this process ends.
         let script =
@@ -212,6 +216,10 @@ fn path() -> &'static str {
         let rest = std::env::var("PATH").unwrap_or_default();
         found.chain([rest]).collect::<Vec<_>>().join(":")
     })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn tool(program: &str) -> Command {

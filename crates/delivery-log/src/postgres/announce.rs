@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -191,11 +191,6 @@ async fn listen_once(connect: &PgPool, shared: &Weak<Shared>) -> sqlx::Result<()
         // What this process announces itself is not its own affair, but it may become it.
         news.for_each(|one| one.tell(local.as_ref()));
     }
-}
-
-/// A pool of one, for the listener alone.
-pub(super) fn ear(options: sqlx::postgres::PgConnectOptions) -> PgPool {
-    PgPoolOptions::new().max_connections(1).connect_lazy_with(options)
 }
 
 #[cfg(test)]

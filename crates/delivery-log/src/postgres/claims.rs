@@ -17,7 +17,7 @@ use model::clock::Timestamp;
 use model::event::Event;
 
 use super::lane_rows::ready_delivery;
-use super::link::{self, Link};
+use super::link::Link;
 use super::statements::behind;
 use super::{store_error, transient_cause};
 use crate::hand_off::ReadyDelivery;
@@ -72,11 +72,7 @@ async fn run(mut link: Link, mut inbox: Inbox<Claim>) {
         next = Instant::now() + PACE;
         let mut groups = Halves::new(claims);
         while let Some(claims) = groups.next() {
-            let claimed = match link.get().await {
-                Ok(connection) => link::within(claim_due(connection, &claims)).await,
-                Err(error) => Err(error),
-            };
-            match link.checked(claimed) {
+            match link.ask(async |connection| claim_due(connection, &claims).await).await {
                 Ok(claimed) => {
                     // A caller that has gone away needs no answer.
                     let answer = |(Claim(_, reply), one)| drop(reply.send(Ok(one)));

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use model::clock::Timestamp;
 use sqlx::postgres::PgArguments;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::counters::Counters;
 use super::finish;
-use super::link::{Link, within};
+use super::link::Link;
 use super::matching::Effects;
 use super::publish::{self, Plan};
 use super::writer::Job;
@@ -20,6 +21,10 @@ use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
 
+/// How long a group waits for another server to become the primary.
+const FAILOVER: Duration = Duration::from_secs(6);
+/// How often it is looked whether the database can be used again.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// How often a group is planned anew because something changed meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -36,6 +41,14 @@ pub(super) enum Trouble {
     Row(sqlx::Error),
     /// None of its rows is the cause.
     Database(sqlx::Error),
+}
+
+/// What became of a group whose answer never came.
+enum Recovered {
+    /// It was written, by a commit of which nothing more is known.
+    Found(Answer),
+    /// It is written now.
+    Written(Answer),
 }
 
 /// What the statement answers.
@@ -117,12 +130,13 @@ impl Group {
                     return Err(Trouble::Row(error));
                 }
                 // The connection may have ended before the answer came, and after the commit.
-                Err(error) => match look_again(link, &plan, to_finish).await {
-                    Ok(Some(answer)) => {
+                Err(error) => match look_or_write_again(link, &mut plan, to_finish, careful, error).await {
+                    Ok(Recovered::Found(answer)) => {
                         found = true;
                         answer
                     }
-                    Ok(None) | Err(_) => {
+                    Ok(Recovered::Written(answer)) => answer,
+                    Err(error) => {
                         plan.give_up(shared, Fate::Unknown);
                         return Err(Trouble::Database(error));
                     }
@@ -158,11 +172,7 @@ impl Group {
         plan: Plan<'_>,
         lasts: &[i64],
     ) -> Result<Self, Trouble> {
-        let passed = match link.get().await {
-            Ok(connection) => barrier::pass(connection).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = link.checked(passed) {
+        if let Err(error) = link.ask(barrier::pass).await {
             plan.give_up(shared, Fate::Unknown);
             return Err(Trouble::Database(error));
         }
@@ -206,8 +216,8 @@ async fn execute(
         finish::add_to(finished, &mut arguments)?;
     }
     let sql = statement(!plan.is_empty(), plan.counts_in_place(), !finished.is_empty(), careful);
-    let row = within(sqlx::query_with(sql, arguments).fetch_one(link.get().await?)).await;
-    let row = link.checked(row)?;
+    let row =
+        link.ask(async |connection| sqlx::query_with(sql, arguments).fetch_one(connection).await).await?;
     Ok(Answer {
         lasts: row.try_get("lasts")?,
         places: row.try_get::<Option<_>, _>("places")?.unwrap_or_default(),
@@ -263,6 +273,10 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
     })
 }
 
+fn is_there_already(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
 /// A counter was not where it was last.
 fn is_elsewhere(error: &sqlx::Error) -> bool {
     has_code(error, "22012")
@@ -288,8 +302,7 @@ fn is_without_partition(error: &sqlx::Error) -> bool {
 }
 
 async fn make_partitions(link: &mut Link, shared: &Shared) -> sqlx::Result<()> {
-    let made = within(partitions::make(link.get().await?, shared.surroundings.now())).await;
-    link.checked(made)
+    link.ask(async |connection| partitions::make(connection, shared.surroundings.now()).await).await
 }
 
 async fn repeated(
@@ -297,37 +310,65 @@ async fn repeated(
     publishes: &[&Publish],
     now: Timestamp,
 ) -> sqlx::Result<HashMap<usize, Published>> {
-    let found = within(publish::find_repeated(link.get().await?, publishes, now)).await;
-    link.checked(found)
+    link.ask(async |connection| publish::find_repeated(connection, publishes, now).await).await
 }
 
 async fn refresh(link: &mut Link, shared: &Shared) -> sqlx::Result<()> {
-    let refreshed = within(shared.refresh_snapshot(link.get().await?)).await;
-    link.checked(refreshed)
+    link.ask(async |connection| shared.refresh_snapshot(connection).await).await
 }
 
 /// What became of the attempts, which are written. If that cannot be found
 /// out any more, they are taken for ordinary ones.
 async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec<Recorded> {
-    let settled = async {
-        let settled = finish::settle(link.get().await?, finished, &answer.advanced, answer.logged.as_deref());
-        let settled = within(settled).await;
-        link.checked(settled)
-    };
+    let settled = link.ask(async |connection| {
+        finish::settle(connection, finished, &answer.advanced, answer.logged.as_deref()).await
+    });
     settled.await.unwrap_or_else(|error| {
         tracing::warn!(%error, "late attempts were not told apart");
         vec![Recorded::Advanced; finished.len()]
     })
 }
 
-/// After an answer that never came: what of the group is there all the same.
-async fn look_again(
+/// After an answer that never came: looks whether the group is there all the
+/// same. If it is not, and the database may be failing over, writes it again
+/// as soon as that can be done. Its rows have their ids, so that they are there
+/// once, whatever became of the first time.
+async fn look_or_write_again(
     link: &mut Link,
-    plan: &Plan<'_>,
+    plan: &mut Plan<'_>,
     finished: &[&Finished],
-) -> sqlx::Result<Option<Answer>> {
-    let found = within(look(link.get().await?, plan, finished)).await;
-    link.checked(found)
+    careful: bool,
+    mut error: sqlx::Error,
+) -> sqlx::Result<Recovered> {
+    let until = Instant::now() + FAILOVER;
+    loop {
+        let mut moves = link.hosts().moves();
+        let looked = link.ask(async |connection| look(connection, plan, finished).await).await;
+        if let Ok(Some(answer)) = looked {
+            return Ok(Recovered::Found(answer));
+        }
+        if !link.hosts().are_several() {
+            return Err(error);
+        }
+        if looked.is_ok() {
+            // Counters may be elsewhere by now.
+            plan.forget_places();
+            match execute(link, plan, finished, careful).await {
+                // What has changed meanwhile would need another plan, with other ids.
+                Ok(answer) if answer.lasts.is_none() && !plan.is_empty() => return Err(error),
+                Ok(answer) => return Ok(Recovered::Written(answer)),
+                Err(again) if transient_cause(&again).is_some() => error = again,
+                // Its own rows of the first time, which will be seen.
+                Err(again) if is_there_already(&again) => {}
+                Err(again) => return Err(again),
+            }
+        }
+        if Instant::now() >= until {
+            return Err(error);
+        }
+        // Not for ever, also if the same server comes back.
+        let _ = tokio::time::timeout(BETWEEN_LOOKS, moves.next()).await;
+    }
 }
 
 async fn look(

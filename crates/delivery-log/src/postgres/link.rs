@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 
+use super::hosts::{Hosts, Moves, Tuning};
 use super::{barrier, transient_cause};
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long a connection may take to be closed.
+const CLOSE: Duration = Duration::from_secs(3);
 /// How long an answer may take. The server gives up a little earlier
 /// (`statement_timeout`), so that it does not go on unheard.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -26,11 +26,7 @@ pub(super) async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sq
     bounded(ANSWER, work).await
 }
 
-/// The same for a sign of life, which is of no use when it is late.
-pub(super) async fn within_briefly<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    bounded(SIGN_OF_LIFE, work).await
-}
-
+/// The same with a time of one's own.
 pub(super) async fn bounded<T>(
     time: Duration,
     work: impl Future<Output = sqlx::Result<T>>,
@@ -52,14 +48,21 @@ impl Trouble {
 
 /// A connection, or the wish for one.
 pub(super) struct Link {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
+    hosts: Arc<Hosts>,
+    tuning: Tuning,
+    /// With what tells that it is to another server than the primary of now.
+    connection: Option<(PgConnection, Moves)>,
     trouble: Trouble,
 }
 
 impl Link {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, connection: None, trouble: Trouble::default() }
+    pub(super) fn new(hosts: &Arc<Hosts>, tuning: Tuning) -> Self {
+        Self { hosts: Arc::clone(hosts), tuning, connection: None, trouble: Trouble::default() }
+    }
+
+    /// The servers that it may be to.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// How it is, for others to look at.
@@ -67,24 +70,50 @@ impl Link {
         self.trouble.clone()
     }
 
-    /// The connection, made if need be.
-    pub(super) async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
-        let connection = match self.connection.take() {
+    /// The connection to the primary, made if need be.
+    async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
+        let connection = match self.connection.take().filter(|(_, moves)| !moves.has_moved()) {
             Some(connection) => connection,
             None => {
-                let made = connect(&self.options).await;
+                let moves = self.hosts.moves();
+                let made = connect(&self.hosts, self.tuning).await;
                 let was_there = self.trouble.0.swap(made.is_err(), Ordering::Relaxed);
                 if made.is_err() && !was_there {
-                    tokio::spawn(watch(self.options.clone(), Arc::downgrade(&self.trouble.0)));
+                    let (hosts, trouble) = (Arc::downgrade(&self.hosts), Arc::downgrade(&self.trouble.0));
+                    tokio::spawn(watch(hosts, self.tuning, trouble));
                 }
-                made?
+                (made?, moves)
             }
         };
-        Ok(self.connection.insert(connection))
+        Ok(&mut self.connection.insert(connection).0)
     }
 
-    /// Drops the connection if it is of no use any more.
-    pub(super) fn checked<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+    /// Has the database do something, and waits for the answer, but not for ever,
+    /// and not for that of a server that is not the primary any more. Drops the
+    /// connection if it is of no use then.
+    pub(super) async fn ask<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.ask_within(ANSWER, work).await
+    }
+
+    /// The same for a sign of life, which is of no use when it is late.
+    pub(super) async fn ask_briefly<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        self.ask_within(SIGN_OF_LIFE, work).await
+    }
+
+    async fn ask_within<T>(
+        &mut self,
+        time: Duration,
+        work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let moves = self.hosts.moves();
+        let connection = self.get().await?;
+        let result = moves.unless(bounded(time, work(connection))).await;
         if let Err(error) = &result
             && transient_cause(error).is_some()
         {
@@ -94,8 +123,8 @@ impl Link {
     }
 
     pub(super) async fn close(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = bounded(CONNECT, connection.close()).await
+        if let Some((connection, _)) = self.connection.take()
+            && let Err(error) = bounded(CLOSE, connection.close()).await
         {
             tracing::debug!(%error, "the connection was not closed cleanly");
         }
@@ -103,8 +132,8 @@ impl Link {
 }
 
 /// A new connection, on which everything that can be read is safe.
-async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
-    let mut connection = bounded(CONNECT, options.connect()).await?;
+async fn connect(hosts: &Hosts, tuning: Tuning) -> sqlx::Result<PgConnection> {
+    let mut connection = hosts.connect(tuning).await?;
     barrier::pass(&mut connection).await?;
     Ok(connection)
 }
@@ -112,15 +141,16 @@ async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
 /// Looks whether a connection can be made again, until one can. The link itself
 /// tries only when it is wanted, and nobody may want it while the process says
 /// that it is not ready.
-async fn watch(options: PgConnectOptions, trouble: Weak<AtomicBool>) {
+async fn watch(hosts: Weak<Hosts>, tuning: Tuning, trouble: Weak<AtomicBool>) {
     loop {
         tokio::time::sleep(TRY_AGAIN).await;
-        let made = connect(&options).await;
+        let Some(hosts) = hosts.upgrade() else { return };
+        let made = connect(&hosts, tuning).await;
         let Some(trouble) = trouble.upgrade() else { return };
         if let Ok(connection) = made {
             trouble.store(false, Ordering::Relaxed);
             // It was only to see: that it does not close cleanly hurts nobody.
-            let _ = bounded(CONNECT, connection.close()).await;
+            let _ = bounded(CLOSE, connection.close()).await;
         }
         if !trouble.load(Ordering::Relaxed) {
             return;

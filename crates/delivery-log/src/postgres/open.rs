@@ -5,13 +5,14 @@ use std::str::FromStr as _;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, PgConnection, PgPool, Row as _};
 
 use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
+use super::hosts::Hosts;
 use super::link::Link;
 use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
 use crate::Surroundings;
@@ -67,9 +68,26 @@ pub enum OpenError {
         /// Its version.
         found: String,
     },
+    /// The list of servers cannot be meant.
+    #[error("the address of the database is not valid: a list of hosts has 1 to {most} of them, none empty")]
+    Hosts {
+        /// How many there may be.
+        most: usize,
+    },
+    /// What is asked of the server that is used is not what Posthorn needs.
+    #[error(
+        "the address of the database is not valid: target_session_attrs is {0:?}, but Posthorn writes; leave it out, or \
+         say read-write"
+    )]
+    Attributes(String),
     /// The server only repeats what another one writes.
-    #[error("this PostgreSQL server is a read-only standby; POSTHORN_DATABASE_URL must name the primary")]
+    #[error(
+        "this PostgreSQL server is a read-only standby; POSTHORN_DATABASE_URL must name the primary, or all servers: postgres://user@a,b,c/database"
+    )]
     Standby,
+    /// None of several servers can be used.
+    #[error("no PostgreSQL server of the list can be written to: {0}")]
+    NoPrimary(String),
     /// The schema is older than this program.
     #[error("the database is not up to date; run `posthorn migrate` first")]
     NotMigrated,
@@ -109,9 +127,9 @@ impl From<sqlx::Error> for OpenError {
 /// Steps take only locks that are had at once or not at all: they wait two
 /// seconds for one, and fail rather than hold up others.
 pub async fn migrate(options: Options, surroundings: Surroundings) -> Result<(), OpenError> {
-    let mut connection = connect(&options.url).await?;
+    let (hosts, mut connection) = Hosts::find(&options.url).await?;
     let patient =
-        connect_options(&options.url)?.options([("lock_timeout", "2s"), ("statement_timeout", "0")]);
+        hosts.options(|options| options.options([("lock_timeout", "2s"), ("statement_timeout", "0")]));
     let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_lazy_with(patient);
     drop_unfinished_index(&one).await?;
     MIGRATIONS.run(&one).await.map_err(migration_error)?;
@@ -150,10 +168,9 @@ fn migration_error(error: MigrateError) -> OpenError {
 impl PostgresStore {
     /// Opens a database that is up to date.
     pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
-        let mut connection = connect(&options.url).await?;
+        let (hosts, mut connection) = Hosts::find(&options.url).await?;
         check_schema(&mut connection).await?;
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
-        let connect_options = connect_options(&options.url)?;
         let (outbox, news) = announce::outbox();
         let shared = Arc::new(Shared {
             surroundings,
@@ -166,51 +183,41 @@ impl PostgresStore {
         });
         shared.refresh_snapshot(&mut connection).await?;
         sqlx::Connection::close(connection).await?;
-        let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE)
-                .connect_lazy_with(connect_options.clone())
-        };
+        let pool = |most| hosts.pool(PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE));
         let (readers, lookouts, editors) = (pool(READERS), pool(LOOKOUTS), pool(EDITORS));
-        let ear = announce::ear(connect_options.clone());
+        // For the listener alone.
+        let ear = hosts.pool(PgPoolOptions::new().max_connections(1));
         tokio::spawn(announce::send(editors.clone(), news));
         tokio::spawn(announce::listen(ear.clone(), Arc::downgrade(&shared)));
-        let writing = writer_options(&connect_options);
-        let [writers, claiming, pulse] = [writing.clone(), writing, connect_options].map(Link::new);
+        let [writers, claiming] = [writer_options, writer_options].map(|tuning| Link::new(&hosts, tuning));
+        let pulse = Link::new(&hosts, |options| options);
+        hosts.look_after();
         let troubles = [&writers, &claiming, &pulse].map(Link::trouble);
         let writer = writer::start(writers, Arc::clone(&shared));
         let claims = claims::start(claiming);
         let looks = Default::default();
         let pulse = tokio::sync::Mutex::new(pulse);
-        let store =
-            Self { readers, lookouts, editors, ear, outbox, writer, claims, pulse, troubles, shared, looks };
+        let store = Self {
+            hosts,
+            readers,
+            lookouts,
+            editors,
+            ear,
+            outbox,
+            writer,
+            claims,
+            pulse,
+            troubles,
+            shared,
+            looks,
+        };
         store.announce_to(Arc::new(crate::hand_off::NoLanes));
         Ok(store)
     }
 }
 
-async fn connect(url: &SecretString) -> Result<PgConnection, OpenError> {
-    let connecting = tokio::time::timeout(ACQUIRE, connect_options(url)?.connect()).await;
-    let connecting = connecting.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
-    let mut connection = connecting.map_err(OpenError::Connect)?;
-    let row = sqlx::query(
-        "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
-         pg_is_in_recovery()",
-    )
-    .fetch_one(&mut connection)
-    .await?;
-    if row.try_get::<i32, _>(0)? < OLDEST_POSTGRES {
-        return Err(OpenError::OldServer { found: row.try_get(1)? });
-    }
-    if row.try_get(2)? {
-        return Err(OpenError::Standby);
-    }
-    Ok(connection)
-}
-
-fn connect_options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
-    let url = url.expose_secret();
+/// How all connections to the server of an address are.
+pub(super) fn connect_options(url: &str) -> Result<PgConnectOptions, OpenError> {
     let mut options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
     let is_here = matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]")
         || options.get_socket().is_some()
@@ -234,8 +241,8 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
 /// The writer's statements join a few rows with tables that may be large when
 /// the plan is used and empty when it is made: a plan that reads a whole table
 /// must not be chosen, and one plan is good for all.
-fn writer_options(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().options([
+fn writer_options(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),

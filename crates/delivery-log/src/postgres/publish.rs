@@ -203,6 +203,11 @@ impl<'a> Plan<'a> {
         self.places.is_some()
     }
 
+    /// Counts by key from now on.
+    pub(super) fn forget_places(&mut self) {
+        self.places = None;
+    }
+
     /// Whose events it has.
     pub(super) fn tenants(&self) -> &[TenantId] {
         &self.tenants

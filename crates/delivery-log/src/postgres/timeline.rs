@@ -16,6 +16,7 @@ macro_rules! timeline {
         "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
     };
 }
+pub(super) use timeline;
 
 /// Keeps when a new timeline was seen first. To be called, in the same
 /// transaction, before heartbeats are judged.

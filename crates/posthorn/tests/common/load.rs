@@ -47,6 +47,7 @@ impl Client {
             let event = json!({
                 "tenant": self.tenants[number % self.tenants.len()],
                 "type": "order.paid", "subject": key, "idempotency_key": key,
+                "ordering_key": format!("client-{}", self.number),
                 "data": { "text": "x".repeat(number % 50) },
             });
             let mut turn = self.number;
