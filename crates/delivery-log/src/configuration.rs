@@ -26,6 +26,7 @@ use model::signature::Signer;
 
 use crate::Result;
 use crate::access::{KeyTokens, Project};
+use crate::durability::SecondMachine;
 use crate::endpoints::SecretEndpoint;
 use crate::hand_off::HandOff;
 use crate::tenants::Tenant;
@@ -206,6 +207,11 @@ impl Configuration {
         self.read().event_types.get(&project).into_iter().flat_map(|types| types.values().cloned()).collect()
     }
 
+    /// All projects.
+    pub fn all_projects(&self) -> Vec<Arc<Project>> {
+        self.read().projects.values().cloned().collect()
+    }
+
     /// All event types of all projects.
     pub fn all_event_types(&self) -> Vec<Arc<EventTypeEntry>> {
         self.read().event_types.values().flat_map(|types| types.values().cloned()).collect()
@@ -317,6 +323,9 @@ pub trait Configured: Send + Sync {
     /// Whether the database answers and its schema is the one this program
     /// was built for.
     async fn check_ready(&self) -> Result<()>;
+
+    /// How it stands with the second machine, where one is asked for.
+    fn second_machine(&self) -> Option<SecondMachine>;
 
     /// Waits until all that was handed in is written, and closes the store.
     async fn close(&self);

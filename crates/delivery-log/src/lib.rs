@@ -16,6 +16,7 @@ pub mod access;
 pub mod catalogue;
 pub mod configuration;
 pub mod deliveries;
+pub mod durability;
 pub mod endpoints;
 mod error;
 pub mod events;

@@ -33,6 +33,7 @@ mod idempotency;
 mod lane_rows;
 mod lanes;
 mod link;
+mod machines;
 #[path = "common/matching.rs"]
 mod matching;
 mod moves;
@@ -77,6 +78,7 @@ use sqlx::Postgres as Db;
 use sqlx::postgres::PgRow as Row;
 
 use crate::configuration::Configuration;
+use crate::durability::SecondMachine;
 use crate::hand_off::HandOff;
 use crate::queue::HandIn;
 use crate::{Result, Surroundings};
@@ -95,6 +97,7 @@ const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
 /// A store in a PostgreSQL database.
 pub struct PostgresStore {
     hosts: Arc<hosts::Hosts>,
+    machines: Arc<machines::Machines>,
     readers: PgPool,
     /// For what must not wait behind the lists of callers: the configuration,
     /// and lanes with work.
@@ -201,9 +204,11 @@ impl PostgresStore {
         done.map_err(store_error(attempted))
     }
 
-    /// Whether everything that works on the database can: each part has
-    /// connections of its own, and the server may have too few for all.
+    /// Whether everything that works on the database can: there are as many
+    /// machines as are asked for, and each part has connections of its own, of
+    /// which the server may have too few for all.
     async fn check_connections(&self) -> crate::Result<()> {
+        self.machines.check()?;
         if self.troubles.iter().any(link::Trouble::is_there) {
             let detail =
                 "a connection that publishes or delivers cannot be made; does the server allow enough?";
@@ -218,11 +223,15 @@ impl PostgresStore {
     /// Waits until what was read can be answered.
     async fn make_sure(&self) -> Result<()> {
         let mut connection = self.editors.acquire().await.map_err(store_error(MAKE_SURE))?;
-        let passed = barrier::pass(&mut connection).await;
-        if passed.is_err() {
+        let sure = async {
+            barrier::pass(&mut connection).await?;
+            self.machines.confirm(&mut connection).await
+        };
+        let sure = sure.await;
+        if sure.is_err() {
             drop(connection.detach());
         }
-        passed.map_err(store_error(MAKE_SURE))
+        sure.map_err(store_error(MAKE_SURE))
     }
 
     /// Where the configuration is read.
@@ -234,6 +243,10 @@ impl PostgresStore {
     fn announce_to(&self, local: Arc<dyn HandOff>) {
         self.shared.local.set(Arc::clone(&local));
         self.shared.hand_off.set(Arc::new(announce::Everywhere::new(local, self.outbox.clone())));
+    }
+
+    fn look_at_machines(&self) -> Option<SecondMachine> {
+        self.machines.second()
     }
 
     async fn close_rest(&self) {

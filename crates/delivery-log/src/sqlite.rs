@@ -128,6 +128,11 @@ impl SqliteStore {
         self.shared.hand_off.set(local);
     }
 
+    /// An embedded store is on one machine, and is not asked for a second one.
+    fn look_at_machines(&self) -> Option<crate::durability::SecondMachine> {
+        None
+    }
+
     async fn close_rest(&self) {}
 
     /// Whether everything that works on the database can.

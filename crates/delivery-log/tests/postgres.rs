@@ -43,6 +43,7 @@ impl Database {
             url: self.url.as_str().into(),
             master_key: MasterKey::generate(&SeededEntropy::new(seed)),
             public_url: "https://posthorn.example".to_owned(),
+            durability: Default::default(),
         }
     }
 

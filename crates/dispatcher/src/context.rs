@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock_jumps::Clocks;
 use crate::deliver::deliver;
+use crate::durability::Degraded;
 use crate::heartbeat::Lease;
 use crate::lanes::{Lanes, Standing, Terms};
 use crate::mail::Mailer;
@@ -32,6 +33,7 @@ pub(crate) struct Context {
     pub(crate) lease: Lease,
     /// Whether the time of day can be relied on.
     pub(crate) clocks: Clocks,
+    pub(crate) degraded: Degraded,
     lanes: Mutex<Lanes>,
     /// The lanes want something from the store, or a timer has changed.
     pub(crate) attention: Notify,
@@ -58,6 +60,7 @@ impl Context {
             mailer,
             lease: Lease::default(),
             clocks: Clocks::default(),
+            degraded: Degraded::default(),
             lanes: Mutex::new(Lanes::new(settings.slots)),
             settings,
             attention: Notify::new(),

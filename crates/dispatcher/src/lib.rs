@@ -15,6 +15,7 @@ mod address_guard;
 mod clock_jumps;
 mod context;
 mod deliver;
+mod durability;
 mod findings;
 mod heartbeat;
 mod housekeeping;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock_jumps;
 use crate::context::{Context, Intake};
+use crate::durability;
 use crate::lanes::ClaimWish;
 use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
@@ -169,6 +170,7 @@ async fn watch(context: Arc<Context>, stop: CancellationToken) {
 /// The safety net: finds work that nobody told of, and gives back idle lanes.
 async fn look_around(context: &Arc<Context>) {
     clock_jumps::look(context).await;
+    durability::look(context);
     let now = context.surroundings.now();
     show_gauges(context);
     context.lanes().forget_refusals(now);

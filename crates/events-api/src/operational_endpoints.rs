@@ -36,8 +36,11 @@ pub(crate) async fn list(
     endpoints::list::show(&api, &caller, &tenant, &incoming).await
 }
 
-/// Registers a URL for events about the platform: `endpoint.disabled`,
-/// `endpoint.warning`, `breaker.opened`, `breaker.closed`, `delivery.failed`.
+/// Registers a URL for events about the platform.
+///
+/// They are `endpoint.disabled`, `endpoint.warning`, `breaker.opened`,
+/// `breaker.closed`, `delivery.failed`, `event_type.sunset`,
+/// `event_type.retired`, `durability.degraded` and `durability.restored`.
 #[utoipa::path(post, path = "/v1/operational-endpoints", tag = "Operational endpoints", operation_id = "operationalEndpoints.create",
     security(("api_key" = ["project:write"])),
     params(Repeatable, Expected),

@@ -112,7 +112,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_transient() {
             tracing::warn!(%error, "a request was refused because of the database");
-            return Self::new(Code::Unavailable, format!("{error}; nothing was stored, try again"));
+            return Self::new(
+                Code::Unavailable,
+                format!("{error}; try again, with the same Idempotency-Key where one was sent"),
+            );
         }
         tracing::error!(%error, "a request failed");
         Self::new(Code::Internal, "this is our fault and has been logged; quote the request_id when you ask")

@@ -36,6 +36,10 @@ pub enum Operation {
     VersionSunset,
     /// A version of an event type is gone.
     VersionRetired,
+    /// Two machines are asked for, there was one, and nothing was acknowledged.
+    DurabilityDegraded,
+    /// There are two again.
+    DurabilityRestored,
 }
 
 impl Operation {
@@ -49,6 +53,8 @@ impl Operation {
             Self::DeliveryFailed => "delivery.failed",
             Self::VersionSunset => "event_type.sunset",
             Self::VersionRetired => "event_type.retired",
+            Self::DurabilityDegraded => "durability.degraded",
+            Self::DurabilityRestored => "durability.restored",
         };
         EventType::parse(name).expect("a type")
     }

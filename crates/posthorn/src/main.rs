@@ -8,6 +8,7 @@ mod logging;
 mod master_key;
 mod receiver;
 mod settings;
+mod standbys;
 mod store;
 mod system;
 mod wiring;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use config::{Config, Environment, File, FileFormat};
+use delivery_log::durability::Durability;
 use ipnet::IpNet;
 use model::address::TargetPolicy;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -23,10 +24,25 @@ const SECRETS: [&str; 4] = ["database_url", "master_key", "egress_proxy", "smtp_
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of("log_format", &text, [("text", Self::Text), ("json", Self::Json)])
+    }
+}
+
+/// The value that a word stands for.
+fn one_of<T>(setting: &str, text: &str, words: [(&str, T); 2]) -> Result<T, String> {
+    let known = words.each_ref().map(|(word, _)| *word).join(" or ");
+    let found = words.into_iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| value).ok_or_else(|| format!("{setting} is {text:?}, but must be {known}"))
 }
 
 /// Where data is kept.
@@ -67,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: SocketAddr,
     public_url: String,
     pub(crate) master_key: SecretString,
+    #[serde(deserialize_with = "durability")]
+    pub(crate) durability: Durability,
     #[serde(deserialize_with = "networks")]
     allow_targets: Vec<IpNet>,
     allow_http: bool,
@@ -98,6 +116,12 @@ fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
         })
     };
     texts.iter().map(network).collect()
+}
+
+/// On how many machines an event is before it is acknowledged.
+fn durability<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Durability, D::Error> {
+    let words = [("one-machine", Durability::OneMachine), ("two-machines", Durability::TwoMachines)];
+    one_of("durability", &String::deserialize(from)?, words).map_err(D::Error::custom)
 }
 
 /// The settings that a command begins with, beyond those of the user.

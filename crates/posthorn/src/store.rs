@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery_log::durability::Durability;
 use delivery_log::postgres::{self, PostgresStore};
 use delivery_log::sqlite::{self, Ownership, SqliteStore};
 use delivery_log::{SharedStore, Surroundings};
@@ -18,12 +19,23 @@ pub(crate) async fn open(
 ) -> anyhow::Result<SharedStore> {
     Ok(match settings.database()? {
         Database::Sqlite(path) => {
+            anyhow::ensure!(
+                settings.durability == Durability::OneMachine,
+                "durability = \"two-machines\" needs PostgreSQL with a synchronous standby: the embedded store is on one \
+                 machine"
+            );
             let master_key = master_key::beside(settings, &path, surroundings.entropy.as_ref())?;
             let options = sqlite::Options { path, master_key, public_url, ownership };
             Arc::new(SqliteStore::open(options, surroundings.clone()).await?)
         }
         Database::Postgres(url) => {
-            let options = postgres::Options { url, master_key: master_key::given(settings)?, public_url };
+            // Who only looks or changes a setting acknowledges no events.
+            let durability = match ownership {
+                Ownership::Server => settings.durability,
+                Ownership::Beside => Durability::OneMachine,
+            };
+            let master_key = master_key::given(settings)?;
+            let options = postgres::Options { url, master_key, public_url, durability };
             Arc::new(PostgresStore::open(options, surroundings.clone()).await?)
         }
     })
@@ -33,7 +45,8 @@ pub(crate) async fn open(
 pub(crate) async fn migrate(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<()> {
     if let Database::Postgres(url) = settings.database()? {
         let master_key = master_key::given(settings)?;
-        let options = postgres::Options { url, master_key, public_url: String::new() };
+        let durability = Durability::OneMachine;
+        let options = postgres::Options { url, master_key, public_url: String::new(), durability };
         postgres::migrate(options, surroundings.clone()).await?;
     }
     // The embedded store does it whenever it is opened.

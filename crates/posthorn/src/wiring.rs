@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::cli::Role;
 use crate::settings::Settings;
-use crate::{descriptors, store, system};
+use crate::{descriptors, standbys, store, system};
 
 /// The running platform.
 pub(crate) struct Platform {
@@ -55,6 +55,7 @@ impl Platform {
             targets.own_url = public_url.parse().ok();
         }
         let store = store::open(settings, public_url, &surroundings, Ownership::Server).await?;
+        standbys::register(&registry, store.clone())?;
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
                 let delivery = dispatcher::Settings {

@@ -178,6 +178,108 @@ async fn a_list_of_hosts_that_cannot_be_used_says_what_each_host_is() {
     assert!(message.contains("target_session_attrs"), "{message}");
 }
 
+#[tokio::test]
+async fn with_two_machines_asked_for_nothing_is_acknowledged_on_one_and_operators_are_told() {
+    let primary = Postgres::start(&[("fsync", "off")]);
+    let url = primary.new_database();
+    let name = url.rsplit('/').next().unwrap();
+    let start = settings().on(&url, "all").with("POSTHORN_LOG", "off");
+    let start = start.with("POSTHORN_DURABILITY", "two-machines");
+    testkit::migrate(&start).await;
+    let mut program = Program::start_beside(start, "").await;
+    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
+    program.use_key(&key);
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    let operators = json!({ "url": receiver.url(), "event_types": ["durability.*"] });
+    api.post("/v1/operational-endpoints", operators).await.expect(201);
+    api.create_tenant("acme").await;
+    let standbys = || async {
+        let metrics = String::from_utf8(program.admin().get("/metrics").await.bytes).unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("posthorn_synchronous_standbys "));
+        line.unwrap().to_owned()
+    };
+
+    // Nothing is waited for, so nothing is promised.
+    let lacks = "PostgreSQL waits for no standby: synchronous_standby_names is empty";
+    let not_ready = api.get("/readyz").await;
+    not_ready.problem(503, "unavailable");
+    assert!(not_ready.text("/detail").contains(lacks), "{}", not_ready.text("/detail"));
+    let refused = api.post("/v1/events", event()).await;
+    refused.problem(503, "unavailable");
+    assert!(refused.text("/detail").contains(lacks), "{}", refused.text("/detail"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(primary.sql(name, "SELECT count(*) FROM events"), "0");
+    assert_eq!(standbys().await, "0");
+
+    let standby = primary.standby();
+    primary.set("synchronous_standby_names", "*");
+    let accepted = until("the standby is there", || async {
+        Some(api.post("/v1/events", event()).await).filter(|answer| answer.status == 202)
+    })
+    .await;
+    assert_eq!(accepted.json()["sequence"], 1);
+    assert_eq!(api.get("/readyz").await.status, 200);
+    assert_eq!(standbys().await, "1");
+    let told = |received: Vec<Received>| {
+        received
+            .iter()
+            .map(|request| serde_json::from_slice::<Value>(&request.body).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let told = told(receiver.wait_for(2).await);
+    let one = |event_type: &str| told.iter().find(|event| event["type"] == event_type).unwrap();
+    assert_eq!(one("durability.degraded")["data"]["why"], lacks);
+    assert!(one("durability.restored")["data"]["until"].is_string());
+
+    // It goes again: nothing is acknowledged, and nobody waits for long to be told so.
+    standby.crash();
+    until("it is noticed that the standby is gone", || async {
+        let refused = api.post("/v1/events", event()).await;
+        let why = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
+        why.contains("no synchronous standby of PostgreSQL is there").then_some(())
+    })
+    .await;
+    assert_eq!(standbys().await, "0");
+    standby.resume();
+    until("events are acknowledged again", || async {
+        (api.post("/v1/events", event()).await.status == 202).then_some(())
+    })
+    .await;
+
+    // Somebody tells PostgreSQL not to wait any more: not one event is acknowledged from then on.
+    primary.set("synchronous_standby_names", "");
+    api.post("/v1/events", event()).await.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn two_machines_are_refused_where_they_cannot_be_seen_or_cannot_be() {
+    let server = Postgres::shared();
+    let url = server.new_database();
+    let two = |start: testkit::Start| start.with("POSTHORN_DURABILITY", "two-machines");
+    testkit::migrate(&settings().on(&url, "all")).await;
+    let name = url.rsplit('/').next().unwrap();
+    let guest = format!("guest_of_{name}");
+    server.sql(
+        name,
+        &format!("CREATE ROLE {guest} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {guest}"),
+    );
+    let limited = url.replace("postgres@", &format!("{guest}@"));
+    let refusal = async |start: testkit::Start| {
+        let output = testkit::run(&two(start), &["serve"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let message = refusal(settings().on(&limited, "all")).await;
+    assert!(message.contains("GRANT pg_read_all_stats"), "{message}");
+    let embedded = testkit::Start { store: testkit::Store::Embedded, ..settings() };
+    let message = refusal(embedded.clone()).await;
+    assert!(message.contains("the embedded store is on one machine"), "{message}");
+    let output = testkit::run(&embedded.with("POSTHORN_DURABILITY", "three-machines"), &["serve"]).await;
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("two-machines"), "{message}");
+}
+
 /// How often the primary is lost: three times, or as `scripts/failover` says.
 fn losses() -> usize {
     std::env::var("POSTHORN_TEST_FAILOVERS").map_or(3, |text| text.parse().unwrap())

@@ -167,6 +167,12 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Changes a setting. Whoever connects from now on finds it so.
+    pub fn set(&self, name: &str, value: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// Stops the server as if it had crashed, and starts it again.
     pub fn crash_and_restart(&self) {
         self.control(&["restart", "-m", "immediate"]);

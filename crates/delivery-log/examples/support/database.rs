@@ -18,6 +18,7 @@ impl Database {
             url: self.0.as_str().into(),
             master_key: MasterKey::generate(&SeededEntropy::new(1)),
             public_url: String::new(),
+            durability: Default::default(),
         }
     }
 }

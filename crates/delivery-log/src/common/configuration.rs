@@ -18,6 +18,7 @@ use super::{
 };
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
+use crate::durability::SecondMachine;
 use crate::hand_off::{HandOff, NoLanes};
 
 /// When the configuration was last compared with the database.
@@ -183,6 +184,10 @@ impl Configured for Store {
                 format_args!("{applied} of {known} migrations are applied"),
             ))
         }
+    }
+
+    fn second_machine(&self) -> Option<SecondMachine> {
+        self.look_at_machines()
     }
 
     async fn close(&self) {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::counters::Counters;
 use super::finish;
 use super::link::Link;
+use super::machines::{self, Machines};
 use super::matching::Effects;
 use super::publish::{self, Plan};
 use super::writer::Job;
@@ -57,6 +58,8 @@ struct Answer {
     lasts: Option<Vec<i64>>,
     /// Where their counters stand now, if that is known.
     places: Vec<String>,
+    /// For which standbys the commit waited.
+    names: String,
     /// Deliveries that went on.
     advanced: Vec<Uuid>,
     /// If some did not: the deliveries whose attempts were not in the log before.
@@ -68,6 +71,7 @@ impl Group {
     pub(super) async fn write(
         link: &mut Link,
         shared: &Shared,
+        machines: &Machines,
         counters: &mut Counters,
         jobs: &[Job],
     ) -> Result<Self, Trouble> {
@@ -97,7 +101,7 @@ impl Group {
             }
             if plan.is_empty() && to_finish.is_empty() {
                 // All that is told was found, written by whomever.
-                return group.made_sure(link, shared, plan, &[]).await;
+                return group.made_sure(link, shared, machines, plan, &[]).await;
             }
             let began = Instant::now();
             let answer = match execute(link, &plan, to_finish, careful).await {
@@ -148,10 +152,17 @@ impl Group {
             }
             let lasts = if plan.is_empty() { Some(Vec::new()) } else { answer.lasts };
             if let Some(lasts) = lasts {
+                // What is only logged promises nothing.
+                if !plan.is_empty()
+                    && let Err(error) = machines.check_names(&answer.names)
+                {
+                    plan.give_up(shared, Fate::Unknown);
+                    return Err(Trouble::Database(error));
+                }
                 counters.moved(plan.tenants(), answer.places);
                 // What was found was written by this commit or before it.
                 if found || barrier::is_doubtful(began) {
-                    return group.made_sure(link, shared, plan, &lasts).await;
+                    return group.made_sure(link, shared, machines, plan, &lasts).await;
                 }
                 group.publish(plan, &lasts);
                 return Ok(group);
@@ -169,10 +180,15 @@ impl Group {
         mut self,
         link: &mut Link,
         shared: &Shared,
+        machines: &Machines,
         plan: Plan<'_>,
         lasts: &[i64],
     ) -> Result<Self, Trouble> {
-        if let Err(error) = link.ask(barrier::pass).await {
+        let sure = link.ask(async |connection| {
+            barrier::pass(connection).await?;
+            machines.confirm(connection).await
+        });
+        if let Err(error) = sure.await {
             plan.give_up(shared, Fate::Unknown);
             return Err(Trouble::Database(error));
         }
@@ -221,6 +237,7 @@ async fn execute(
     Ok(Answer {
         lasts: row.try_get("lasts")?,
         places: row.try_get::<Option<_>, _>("places")?.unwrap_or_default(),
+        names: row.try_get("names")?,
         advanced: row.try_get("advanced")?,
         logged: row.try_get("logged")?,
     })
@@ -247,7 +264,8 @@ fn statement(publishes: bool, in_place: bool, finishes: bool, careful: bool) -> 
                       THEN ARRAY(SELECT delivery FROM logged) END";
         }
         let parts = parts.join(", ");
-        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {places} AS places, {advanced} AS advanced, {logged} AS logged");
+        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {places} AS places, {advanced} AS advanced, {logged} AS logged, \
+             current_setting('synchronous_standby_names') AS names");
         numbered(&sql)
     })
 }
@@ -376,6 +394,7 @@ async fn look(
     plan: &Plan<'_>,
     finished: &[&Finished],
 ) -> sqlx::Result<Option<Answer>> {
+    let names = machines::read_names(&mut *connection).await?;
     let mut lasts = None;
     if !plan.is_empty() {
         let sql = "SELECT max(sequence) FROM events WHERE id = ANY($1) GROUP BY tenant ORDER BY tenant";
@@ -395,6 +414,7 @@ async fn look(
     Ok(Some(Answer {
         lasts,
         places: Vec::new(),
+        names,
         advanced: finished.iter().map(|finished| finished.attempt.delivery.0).collect(),
         logged: None,
     }))

@@ -14,9 +14,11 @@ use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
 use super::hosts::Hosts;
 use super::link::Link;
+use super::machines::Machines;
 use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
 use crate::Surroundings;
 use crate::configuration::Configuration;
+use crate::durability::Durability;
 use crate::migrations::{migrator, steps};
 
 /// The schema, step by step.
@@ -49,6 +51,8 @@ pub struct Options {
     pub master_key: MasterKey,
     /// Where the deployment is reached, for thin payloads.
     pub public_url: String,
+    /// On how many machines an event is before it is acknowledged.
+    pub durability: Durability,
 }
 
 /// Why a database cannot be opened.
@@ -88,6 +92,12 @@ pub enum OpenError {
     /// None of several servers can be used.
     #[error("no PostgreSQL server of the list can be written to: {0}")]
     NoPrimary(String),
+    /// Two machines are asked for, and whether there are cannot be seen.
+    #[error(
+        "durability = \"two-machines\" needs to see the standbys, and the database user may not; grant it: \
+         GRANT pg_read_all_stats TO the user"
+    )]
+    MayNotSeeStandbys,
     /// The schema is older than this program.
     #[error("the database is not up to date; run `posthorn migrate` first")]
     NotMigrated,
@@ -171,6 +181,7 @@ impl PostgresStore {
         let (hosts, mut connection) = Hosts::find(&options.url).await?;
         check_schema(&mut connection).await?;
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
+        let machines = Arc::new(Machines::new(&mut connection, options.durability).await?);
         let (outbox, news) = announce::outbox();
         let shared = Arc::new(Shared {
             surroundings,
@@ -193,12 +204,14 @@ impl PostgresStore {
         let pulse = Link::new(&hosts, |options| options);
         hosts.look_after();
         let troubles = [&writers, &claiming, &pulse].map(Link::trouble);
-        let writer = writer::start(writers, Arc::clone(&shared));
+        machines.look_after(lookouts.clone());
+        let writer = writer::start(writers, Arc::clone(&shared), Arc::clone(&machines));
         let claims = claims::start(claiming);
         let looks = Default::default();
         let pulse = tokio::sync::Mutex::new(pulse);
         let store = Self {
             hosts,
+            machines,
             readers,
             lookouts,
             editors,

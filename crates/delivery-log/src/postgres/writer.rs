@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::counters::Counters;
 use super::group::{Group, Trouble};
 use super::link::Link;
+use super::machines::Machines;
 use super::{Shared, store_error};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
@@ -31,7 +32,7 @@ pub(super) enum Job {
 
 /// Where the rest of the store hands in what is to be written.
 #[derive(Debug)]
-pub(super) struct WriterHandle(HandIn<Job>);
+pub(super) struct WriterHandle(HandIn<Job>, Arc<Machines>);
 
 impl WriterHandle {
     /// Whether nothing is written any more.
@@ -40,6 +41,9 @@ impl WriterHandle {
     }
 
     pub(super) async fn publish(&self, publishes: Vec<Publish>) -> Vec<Result<Published>> {
+        if let Err(lacks) = self.1.check() {
+            return publishes.iter().map(|_| Err(lacks.clone())).collect();
+        }
         self.0.ask_all(publishes, |publish, reply| Job::Publish(Box::new(publish), reply)).await
     }
 
@@ -54,15 +58,17 @@ impl WriterHandle {
 }
 
 /// Starts the writer.
-pub(super) fn start(link: Link, shared: Arc<Shared>) -> WriterHandle {
+pub(super) fn start(link: Link, shared: Arc<Shared>, machines: Arc<Machines>) -> WriterHandle {
     let (hand_in, inbox) = queue::queue();
-    tokio::spawn(async move { Writer { link, shared, counters: Counters::default() }.run(inbox).await });
-    WriterHandle(hand_in)
+    let writer = Writer { link, shared, machines: Arc::clone(&machines), counters: Counters::default() };
+    tokio::spawn(writer.run(inbox));
+    WriterHandle(hand_in, machines)
 }
 
 struct Writer {
     link: Link,
     shared: Arc<Shared>,
+    machines: Arc<Machines>,
     counters: Counters,
 }
 
@@ -78,7 +84,8 @@ impl Writer {
     async fn write(&mut self, jobs: Vec<Job>) {
         let mut groups = Halves::new(jobs);
         while let Some(jobs) = groups.next() {
-            match Group::write(&mut self.link, &self.shared, &mut self.counters, &jobs).await {
+            match Group::write(&mut self.link, &self.shared, &self.machines, &mut self.counters, &jobs).await
+            {
                 Ok(group) => group.answer(jobs, &self.shared),
                 Err(Trouble::Row(error)) if jobs.len() > 1 => {
                     tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed and is split");
