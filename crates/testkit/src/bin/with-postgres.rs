@@ -5,6 +5,9 @@
 //! statements), gives the command the address of an empty database in
 //! `POSTHORN_DATABASE_URL` and the number of the server's first process in
 //! `POSTHORN_BENCH_DATABASE_PROCESS`, and ends with the command's exit code.
+//!
+//! `with-postgres --standby COMMAND …` gives the server a standby on the same
+//! disk and processors, for which every commit waits.
 
 use std::process::{Command, ExitCode};
 
@@ -20,11 +23,21 @@ const SETTINGS: [(&str, &str); 4] = [
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    let Some(program) = arguments.next() else {
-        eprintln!("usage: with-postgres COMMAND …");
+    let mut program = arguments.next();
+    let with_standby = program.as_deref().is_some_and(|first| first == "--standby");
+    if with_standby {
+        program = arguments.next();
+    }
+    let Some(program) = program else {
+        eprintln!("usage: with-postgres [--standby] COMMAND …");
         return ExitCode::from(2);
     };
     let server = Postgres::start(&SETTINGS);
+    let _standby = with_standby.then(|| {
+        let standby = server.standby();
+        server.set("synchronous_standby_names", "*");
+        standby
+    });
     let url = server.new_database();
     let database = url.rsplit('/').next().unwrap_or_default();
     server.sql(database, "CREATE EXTENSION pg_stat_statements");
