@@ -320,8 +320,8 @@ pub trait Configured: Send + Sync {
     /// Who is told of committed deliveries from now on.
     fn connect(&self, hand_off: Arc<dyn HandOff>);
 
-    /// Whether the database answers and its schema is the one this program
-    /// was built for.
+    /// Whether the database answers and its schema has all that this program
+    /// was built for, and everything can be kept as is asked for.
     async fn check_ready(&self) -> Result<()>;
 
     /// How it stands with the second machine, where one is asked for.

@@ -58,6 +58,26 @@ async fn a_database_that_is_not_migrated_or_newer_is_refused() {
 }
 
 #[tokio::test]
+async fn a_running_server_stays_ready_when_a_newer_version_has_migrated() {
+    let server = Postgres::shared();
+    let url = server.new_database();
+    let name = url.rsplit('/').next().unwrap();
+    testkit::migrate(&on(&url)).await;
+    let mut program = Program::start_beside(on(&url), "").await;
+    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
+    program.use_key(&key);
+    server.sql(
+        name,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of the next version', true, '', 0)",
+    );
+    let api = program.api();
+    assert_eq!(api.get("/readyz").await.status, 200);
+    api.create_tenant("acme").await;
+    api.publish("acme", "order.paid", "ord_1").await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_too_old_is_refused() {
     let server = Postgres::shared();
     let url = server.new_database();
