@@ -86,6 +86,39 @@ impl Postgres {
         Self::start_on(&format!("{}\n{clock}", self.copy()), &[], free_port())
     }
 
+    /// Starts a server that keeps its log for [`Self::restore`].
+    pub fn start_with_archive() -> Self {
+        let keep = "mkdir -p ../archive && test ! -f ../archive/%f && cp %p ../archive/%f";
+        Self::start(&[("fsync", "off"), ("archive_mode", "on"), ("archive_command", keep)])
+    }
+
+    /// Makes a base backup of this server, to go back from.
+    pub fn back_up(&self) {
+        let status = as_owner("pg_basebackup")
+            .arg("-D")
+            .arg(self.directory.join("base"))
+            .args(["-c", "fast", "-X", "stream", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+            .arg(self.port.to_string())
+            .status()
+            .unwrap();
+        assert!(status.success(), "pg_basebackup");
+    }
+
+    /// Starts a server from the backup and the log of this one, as it was at a
+    /// moment.
+    pub fn restore(&self, moment: &str) -> Self {
+        let here = self.directory.display();
+        let files = format!(r#"cp -a "{here}/base" "$dir/data" && touch "$dir/data/recovery.signal""#);
+        let from = format!("cp {here}/archive/%f %p");
+        let settings = [
+            ("archive_mode", "off"),
+            ("restore_command", from.as_str()),
+            ("recovery_target_time", moment),
+            ("recovery_target_action", "promote"),
+        ];
+        Self::start_on(&files, &settings, free_port())
+    }
+
     /// Copies the files of this server for one that repeats what it writes.
     fn copy(&self) -> String {
         format!(

@@ -160,8 +160,8 @@ impl Group {
                     return Err(Trouble::Database(error));
                 }
                 counters.moved(plan.tenants(), answer.places);
-                // What was found was written by this commit or before it.
-                if found || barrier::is_doubtful(began) {
+                let is_promised = !publishes.is_empty();
+                if is_promised && (found || barrier::is_doubtful(began)) {
                     return group.made_sure(link, shared, machines, plan, &lasts).await;
                 }
                 group.publish(plan, &lasts);
@@ -350,7 +350,8 @@ async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec
 /// After an answer that never came: looks whether the group is there all the
 /// same. If it is not, and the database may be failing over, writes it again
 /// as soon as that can be done. Its rows have their ids, so that they are there
-/// once, whatever became of the first time.
+/// once, whatever became of the first time. In an outage that goes on, groups
+/// are refused at once.
 async fn look_or_write_again(
     link: &mut Link,
     plan: &mut Plan<'_>,
@@ -358,7 +359,6 @@ async fn look_or_write_again(
     careful: bool,
     mut error: sqlx::Error,
 ) -> sqlx::Result<Recovered> {
-    let until = Instant::now() + FAILOVER;
     loop {
         let mut moves = link.hosts().moves();
         let looked = link.ask(async |connection| look(connection, plan, finished).await).await;
@@ -381,7 +381,7 @@ async fn look_or_write_again(
                 Err(again) => return Err(again),
             }
         }
-        if Instant::now() >= until {
+        if link.troubled_for() >= FAILOVER {
             return Err(error);
         }
         // Not for ever, also if the same server comes back.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
 
 use super::hosts::{Hosts, Moves, Tuning};
 use super::{barrier, transient_cause};
@@ -53,11 +54,19 @@ pub(super) struct Link {
     /// With what tells that it is to another server than the primary of now.
     connection: Option<(PgConnection, Moves)>,
     trouble: Trouble,
+    /// Since when nothing that was asked was done, because of the database.
+    troubled_since: Option<Instant>,
 }
 
 impl Link {
     pub(super) fn new(hosts: &Arc<Hosts>, tuning: Tuning) -> Self {
-        Self { hosts: Arc::clone(hosts), tuning, connection: None, trouble: Trouble::default() }
+        Self {
+            hosts: Arc::clone(hosts),
+            tuning,
+            connection: None,
+            trouble: Trouble::default(),
+            troubled_since: None,
+        }
     }
 
     /// The servers that it may be to.
@@ -112,14 +121,23 @@ impl Link {
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
         let moves = self.hosts.moves();
-        let connection = self.get().await?;
-        let result = moves.unless(bounded(time, work(connection))).await;
-        if let Err(error) = &result
-            && transient_cause(error).is_some()
-        {
-            self.connection = None;
+        let result = match self.get().await {
+            Ok(connection) => moves.unless(bounded(time, work(connection))).await,
+            Err(error) => Err(error),
+        };
+        match &result {
+            Err(error) if transient_cause(error).is_some() => {
+                self.connection = None;
+                self.troubled_since.get_or_insert_with(Instant::now);
+            }
+            _ => self.troubled_since = None,
         }
         result
+    }
+
+    /// For how long nothing was done that was asked.
+    pub(super) fn troubled_for(&self) -> Duration {
+        self.troubled_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) async fn close(&mut self) {
