@@ -95,6 +95,8 @@ pub enum Change {
 #[derive(Default)]
 struct State {
     version: i64,
+    /// Of which of the histories that a database has after failovers.
+    history: String,
     projects: HashMap<ProjectId, Arc<Project>>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     handles: HashMap<(ProjectId, TenantHandle), TenantId>,
@@ -120,16 +122,32 @@ impl Configuration {
         self.read().version
     }
 
-    /// Goes on to `version`. Older news than what is known changes nothing.
-    pub fn apply(&self, version: i64, changes: Vec<Change>) {
+    /// The history of the database that this is of. After a failover it is another
+    /// one, in which a version may be something else.
+    pub fn history(&self) -> String {
+        self.read().history.clone()
+    }
+
+    /// Goes on to `version` in the same history. Older news than what is known
+    /// changes nothing.
+    pub fn apply(&self, version: i64, history: &str, changes: Vec<Change>) {
         let mut state = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if version <= state.version {
+        if version <= state.version || history != state.history {
             return;
         }
         state.version = version;
         for change in changes {
             state.apply(change);
         }
+    }
+
+    /// Forgets everything for what is so in another history.
+    pub fn replace(&self, version: i64, history: &str, changes: Vec<Change>) {
+        let mut state = State { version, history: history.to_owned(), ..State::default() };
+        for change in changes {
+            state.apply(change);
+        }
+        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
     }
 
     /// A project.

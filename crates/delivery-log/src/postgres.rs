@@ -88,9 +88,6 @@ use model::vault::Vault;
 /// The oldest server that is used, as `server_version_num`.
 pub const OLDEST_POSTGRES: i32 = 140_000;
 
-/// What is attempted when an answer rests on reading.
-const MAKE_SURE: &str = "make sure of what is stored";
-
 /// How long connections may take to be closed.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -194,8 +191,9 @@ impl PostgresStore {
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
         T: Send + 'static,
     {
+        let moves = self.hosts.moves();
         let mut connection = self.editors.acquire().await.map_err(store_error(attempted))?;
-        let done = self.hosts.moves().unless(link::within(work(&mut connection))).await;
+        let done = moves.unless(link::within(work(&mut connection))).await;
         if let Err(error) = &done
             && transient_cause(error).is_some()
         {
@@ -220,18 +218,14 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Waits until what was read can be answered.
-    async fn make_sure(&self) -> Result<()> {
-        let mut connection = self.editors.acquire().await.map_err(store_error(MAKE_SURE))?;
+    /// Waits until what was read on this connection can be answered.
+    async fn make_sure(&self, connection: &mut Connection) -> Result<()> {
         let sure = async {
-            barrier::pass(&mut connection).await?;
-            self.machines.confirm(&mut connection).await
+            barrier::pass(connection).await?;
+            self.machines.confirm(connection).await
         };
-        let sure = sure.await;
-        if sure.is_err() {
-            drop(connection.detach());
-        }
-        sure.map_err(store_error(MAKE_SURE))
+        let sure = self.hosts.moves().unless(link::within(sure)).await;
+        sure.map_err(store_error("make sure of what is stored"))
     }
 
     /// Where the configuration is read.

@@ -114,7 +114,7 @@ impl SqliteStore {
     }
 
     /// What can be read is on the disk.
-    async fn make_sure(&self) -> crate::Result<()> {
+    async fn make_sure(&self, _: &mut Connection) -> crate::Result<()> {
         Ok(())
     }
 

@@ -80,6 +80,13 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Measure: load generator and receiver, with a server of its own
     Bench(BenchArgs),
+    /// Accept events and post them on, and nothing else, for bench
+    #[command(hide = true)]
+    Yardstick {
+        /// Where to post
+        #[arg(long)]
+        to: SocketAddr,
+    },
     /// Answer one question about schemas, for the server
     #[command(hide = true)]
     Reason,
@@ -386,6 +393,10 @@ pub(crate) struct BenchArgs {
     /// Do not let the receiver answer until all is published, to see the memory of a backlog
     #[arg(long)]
     pub(crate) hold_back: bool,
+    /// Measure the yardstick alone: accepting, answering 202 and posting on, with nothing
+    /// stored, signed or checked
+    #[arg(long, conflicts_with_all = ["rate", "dispatchers", "crash_database", "pinned_snapshot", "hold_back", "every_fifth", "held", "idle_endpoints", "catalogue"])]
+    pub(crate) yardstick: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

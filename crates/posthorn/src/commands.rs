@@ -35,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Receive(args) => receive::run(args).await?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Bench(args) => bench::run(&args).await?,
+        Command::Yardstick { to } => bench::yardstick::run(to).await?,
         Command::Reason => reason::run()?,
         Command::Openapi => print(&events_api::openapi_document())?,
         Command::Defaults => print(DEFAULTS.trim_end())?,

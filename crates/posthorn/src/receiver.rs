@@ -76,7 +76,9 @@ async fn receive(request: Request<Incoming>, answer: Answer) -> Result<Response<
         Ok(body) => answer(&parts.headers, &body.to_bytes()),
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into(),
     };
-    tokio::time::sleep(reply.delay).await;
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = reply.status;
     if let Some(seconds) = reply.retry_after {

@@ -15,7 +15,7 @@ struct Standbys {
 pub(crate) fn register(registry: &Registry, store: SharedStore) -> Result<(), prometheus::Error> {
     let gauge = IntGauge::new(
         "posthorn_synchronous_standbys",
-        "Standbys that a commit waits for, where durability is two-machines; at 0 nothing is acknowledged.",
+        "Standbys that a commit waits for, where durability is two-machines; at 0 no event is acknowledged.",
     )?;
     registry.register(Box::new(Standbys { store, gauge }))
 }

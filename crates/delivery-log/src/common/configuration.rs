@@ -67,19 +67,28 @@ impl Shared {
     /// Reads what changed, through `connection`.
     pub(super) async fn refresh_through(&self, connection: &mut Connection) -> sqlx::Result<()> {
         let asked_at = self.surroundings.now();
-        let version: i64 =
-            sqlx::query_scalar("SELECT version FROM configuration").fetch_one(&mut *connection).await?;
-        self.refresh_to(connection, version).await?;
+        let (version, history) =
+            sqlx::query_as::<_, (i64, String)>(statements::READ_VERSION).fetch_one(&mut *connection).await?;
+        self.refresh_to(connection, version, &history).await?;
         self.freshness.confirm(asked_at);
         Ok(())
     }
 
-    /// Reads what changed up to `version`, if that is not known yet.
-    pub(super) async fn refresh_to(&self, connection: &mut Connection, version: i64) -> sqlx::Result<()> {
+    /// Reads what changed up to `version`, if that is not known yet. In another
+    /// history than what is known, everything may have changed.
+    pub(super) async fn refresh_to(
+        &self,
+        connection: &mut Connection,
+        version: i64,
+        history: &str,
+    ) -> sqlx::Result<()> {
         let known = self.configuration.version();
-        if version > known {
+        if history != self.configuration.history() {
+            let all = self.changes_since(connection, 0).await?;
+            self.configuration.replace(version, history, all);
+        } else if version > known {
             let changes = self.changes_since(connection, known).await?;
-            self.configuration.apply(version, changes);
+            self.configuration.apply(version, history, changes);
         }
         Ok(())
     }

@@ -57,10 +57,10 @@ impl Events for Store {
         let failed = || store_error("look for the first answer to a request");
         let mut reader = self.readers.acquire().await.map_err(failed())?;
         let answer = idempotency::first_answer(&mut reader, &self.shared, project, claim).await;
-        drop(reader);
         let answer = answer.map_err(failed())?;
         if answer != FirstAnswer::None {
-            self.make_sure().await?;
+            // On the same connection: another may be to another server.
+            self.make_sure(&mut reader).await?;
         }
         Ok(answer)
     }

@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use super::counters::Counters;
 use super::finish;
-use super::link::Link;
-use super::machines::{self, Machines};
+use super::link::{Link, Number};
+use super::machines::Machines;
 use super::matching::Effects;
 use super::publish::{self, Plan};
+use super::timeline::timeline;
 use super::writer::Job;
 use super::{Shared, barrier, partitions, transient_cause};
 use crate::deliveries::{Finished, Recorded};
@@ -46,10 +47,18 @@ pub(super) enum Trouble {
 
 /// What became of a group whose answer never came.
 enum Recovered {
-    /// It was written, by a commit of which nothing more is known.
-    Found(Answer),
-    /// It is written now.
+    /// It is written, before or now.
     Written(Answer),
+    /// It was not written before the database failed over, and so never will be.
+    Never,
+}
+
+/// What was found of a group.
+enum Found {
+    There(Answer),
+    NotThere,
+    /// Nor can it come any more: the log goes on without it on another server.
+    Never,
 }
 
 /// What the statement answers.
@@ -58,8 +67,6 @@ struct Answer {
     lasts: Option<Vec<i64>>,
     /// Where their counters stand now, if that is known.
     places: Vec<String>,
-    /// For which standbys the commit waited.
-    names: String,
     /// Deliveries that went on.
     advanced: Vec<Uuid>,
     /// If some did not: the deliveries whose attempts were not in the log before.
@@ -87,9 +94,9 @@ impl Group {
         // Repeated keys are rare, so they are looked for when one was found.
         let mut known = HashMap::new();
         let mut to_finish = finished.as_slice();
+        let mut read_on = None;
         let (mut refreshed, mut partitioned, mut careful) = (false, false, false);
         for _ in 0..ATTEMPTS {
-            let mut found = false;
             let mut plan = Plan::new(shared, &publishes, known.clone());
             plan.place_by(counters);
             if plan.lacks_something() && !refreshed {
@@ -101,15 +108,32 @@ impl Group {
             }
             if plan.is_empty() && to_finish.is_empty() {
                 // All that is told was found, written by whomever.
-                return group.made_sure(link, shared, machines, plan, &[]).await;
+                let read_on = read_on.unwrap_or(link.number());
+                return group.made_sure(link, shared, machines, plan, &[], (read_on, true)).await;
             }
             let began = Instant::now();
-            let answer = match execute(link, &plan, to_finish, careful).await {
+            let mut answer = execute(link, &plan, to_finish, careful).await;
+            // The connection may have ended before the answer came, and after the commit.
+            let is_unclear = answer.as_ref().is_err_and(is_unclear);
+            if is_unclear && let Err(error) = answer {
+                answer = match look_or_write_again(link, &mut plan, to_finish, careful, error).await {
+                    Ok(Recovered::Written(answer)) => Ok(answer),
+                    Ok(Recovered::Never) => {
+                        plan.give_up(shared, Fate::NotWritten);
+                        refresh(link, shared).await.map_err(Trouble::Database)?;
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+            let found = is_unclear && answer.is_ok();
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) if is_repeated_key(&error) => {
                     plan.give_up(shared, Fate::NotWritten);
                     let now = shared.surroundings.now();
                     known = repeated(link, &publishes, now).await.map_err(Trouble::Database)?;
+                    read_on = Some(link.number());
                     continue;
                 }
                 Err(error) if is_elsewhere(&error) && plan.counts_in_place() => {
@@ -129,40 +153,31 @@ impl Group {
                     continue;
                 }
                 // What takes too long in company may be done in smaller groups.
-                Err(error) if transient_cause(&error).is_none() || is_canceled(&error) => {
+                Err(error) if !is_unclear => {
                     plan.give_up(shared, Fate::NotWritten);
                     return Err(Trouble::Row(error));
                 }
-                // The connection may have ended before the answer came, and after the commit.
-                Err(error) => match look_or_write_again(link, &mut plan, to_finish, careful, error).await {
-                    Ok(Recovered::Found(answer)) => {
-                        found = true;
-                        answer
-                    }
-                    Ok(Recovered::Written(answer)) => answer,
-                    Err(error) => {
-                        plan.give_up(shared, Fate::Unknown);
-                        return Err(Trouble::Database(error));
-                    }
-                },
+                Err(error) => {
+                    plan.give_up(shared, Fate::Unknown);
+                    return Err(Trouble::Database(error));
+                }
             };
+            let answered_on = link.number();
+            if read_on.is_some_and(|read_on| read_on != answered_on) {
+                plan.give_up(shared, Fate::Unknown);
+                return Err(Trouble::Database(another_connection()));
+            }
             if !to_finish.is_empty() {
                 group.recorded = settle(link, to_finish, &answer).await.into();
                 to_finish = &[];
             }
             let lasts = if plan.is_empty() { Some(Vec::new()) } else { answer.lasts };
             if let Some(lasts) = lasts {
-                // What is only logged promises nothing.
-                if !plan.is_empty()
-                    && let Err(error) = machines.check_names(&answer.names)
-                {
-                    plan.give_up(shared, Fate::Unknown);
-                    return Err(Trouble::Database(error));
-                }
                 counters.moved(plan.tenants(), answer.places);
-                let is_promised = !publishes.is_empty();
-                if is_promised && (found || barrier::is_doubtful(began)) {
-                    return group.made_sure(link, shared, machines, plan, &lasts).await;
+                let is_doubtful = found || read_on.is_some() || barrier::is_doubtful(began);
+                if !publishes.is_empty() && (is_doubtful || machines.are_asked_for()) {
+                    let read = (answered_on, is_doubtful);
+                    return group.made_sure(link, shared, machines, plan, &lasts, read).await;
                 }
                 group.publish(plan, &lasts);
                 return Ok(group);
@@ -174,8 +189,9 @@ impl Group {
         Err(Trouble::Database(sqlx::Error::Protocol("the configuration changes too often".to_owned())))
     }
 
-    /// Tells what was read, or may have been committed on one machine alone,
-    /// when it is safe.
+    /// Tells the group when what was committed, and what was read, is as safe as is
+    /// asked for. `read_on` is the connection on which that was, and whether more
+    /// than its own quick commit is to be told.
     async fn made_sure(
         mut self,
         link: &mut Link,
@@ -183,12 +199,19 @@ impl Group {
         machines: &Machines,
         plan: Plan<'_>,
         lasts: &[i64],
+        (read_on, is_doubtful): (Number, bool),
     ) -> Result<Self, Trouble> {
         let sure = link.ask(async |connection| {
-            barrier::pass(connection).await?;
+            if is_doubtful {
+                barrier::pass(connection).await?;
+            }
             machines.confirm(connection).await
         });
-        if let Err(error) = sure.await {
+        let sure = sure.await.and_then(|()| match link.number() == read_on {
+            true => Ok(()),
+            false => Err(another_connection()),
+        });
+        if let Err(error) = sure {
             plan.give_up(shared, Fate::Unknown);
             return Err(Trouble::Database(error));
         }
@@ -237,7 +260,6 @@ async fn execute(
     Ok(Answer {
         lasts: row.try_get("lasts")?,
         places: row.try_get::<Option<_>, _>("places")?.unwrap_or_default(),
-        names: row.try_get("names")?,
         advanced: row.try_get("advanced")?,
         logged: row.try_get("logged")?,
     })
@@ -264,8 +286,7 @@ fn statement(publishes: bool, in_place: bool, finishes: bool, careful: bool) -> 
                       THEN ARRAY(SELECT delivery FROM logged) END";
         }
         let parts = parts.join(", ");
-        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {places} AS places, {advanced} AS advanced, {logged} AS logged, \
-             current_setting('synchronous_standby_names') AS names");
+        let sql = format!("WITH {parts} SELECT {lasts} AS lasts, {places} AS places, {advanced} AS advanced, {logged} AS logged");
         numbered(&sql)
     })
 }
@@ -298,6 +319,16 @@ fn is_there_already(error: &sqlx::Error) -> bool {
 /// A counter was not where it was last.
 fn is_elsewhere(error: &sqlx::Error) -> bool {
     has_code(error, "22012")
+}
+
+/// What was read before may have been on another server.
+fn another_connection() -> sqlx::Error {
+    sqlx::Error::Protocol("the connection ended on which a repeated event was found".to_owned())
+}
+
+/// Whether a group may have been written although there was no answer.
+fn is_unclear(error: &sqlx::Error) -> bool {
+    transient_cause(error).is_some() && !is_canceled(error)
 }
 
 /// The statement took longer than `statement_timeout`, and nothing of it was done.
@@ -348,73 +379,87 @@ async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec
 }
 
 /// After an answer that never came: looks whether the group is there all the
-/// same. If it is not, and the database may be failing over, writes it again
-/// as soon as that can be done. Its rows have their ids, so that they are there
+/// same. If it is not, and the database may be coming back, writes it again as
+/// soon as that can be done. Its rows have their ids, so that they are there
 /// once, whatever became of the first time. In an outage that goes on, groups
 /// are refused at once.
+///
+/// # Errors
+///
+/// Gives the error of the first time, or one that says why the group can never
+/// have been written: something is there that it repeats.
 async fn look_or_write_again(
     link: &mut Link,
     plan: &mut Plan<'_>,
     finished: &[&Finished],
     careful: bool,
-    mut error: sqlx::Error,
+    first: sqlx::Error,
 ) -> sqlx::Result<Recovered> {
+    let until = Instant::now() + FAILOVER.saturating_sub(link.troubled_for());
+    let mut repeats = None;
     loop {
         let mut moves = link.hosts().moves();
-        let looked = link.ask(async |connection| look(connection, plan, finished).await).await;
-        if let Ok(Some(answer)) = looked {
-            return Ok(Recovered::Found(answer));
-        }
-        if !link.hosts().are_several() {
-            return Err(error);
-        }
-        if looked.is_ok() {
-            // Counters may be elsewhere by now.
-            plan.forget_places();
-            match execute(link, plan, finished, careful).await {
-                // What has changed meanwhile would need another plan, with other ids.
-                Ok(answer) if answer.lasts.is_none() && !plan.is_empty() => return Err(error),
-                Ok(answer) => return Ok(Recovered::Written(answer)),
-                Err(again) if transient_cause(&again).is_some() => error = again,
-                // Its own rows of the first time, which will be seen.
-                Err(again) if is_there_already(&again) => {}
-                Err(again) => return Err(again),
+        match link.ask(async |connection| look(connection, plan, finished).await).await {
+            Ok(Found::There(answer)) => return Ok(Recovered::Written(answer)),
+            Ok(Found::Never) => return Ok(Recovered::Never),
+            Ok(Found::NotThere) => {
+                // It is not one of its own rows that is in the way.
+                if let Some(error) = repeats {
+                    return Err(error);
+                }
+                if !link.hosts().are_several() {
+                    return Err(first);
+                }
+                // Counters may be elsewhere by now.
+                plan.forget_places();
+                match execute(link, plan, finished, careful).await {
+                    // What has changed meanwhile would need another plan, with other ids.
+                    Ok(answer) if answer.lasts.is_none() && !plan.is_empty() => return Err(first),
+                    Ok(answer) => return Ok(Recovered::Written(answer)),
+                    Err(again) if is_there_already(&again) => {
+                        repeats = Some(again);
+                        continue;
+                    }
+                    Err(again) if is_unclear(&again) => {}
+                    Err(_) => return Err(first),
+                }
             }
+            Err(_) => {}
         }
-        if link.troubled_for() >= FAILOVER {
-            return Err(error);
+        if !link.hosts().are_several() || Instant::now() >= until {
+            return Err(first);
         }
         // Not for ever, also if the same server comes back.
         let _ = tokio::time::timeout(BETWEEN_LOOKS, moves.next()).await;
     }
 }
 
-async fn look(
-    connection: &mut PgConnection,
-    plan: &Plan<'_>,
-    finished: &[&Finished],
-) -> sqlx::Result<Option<Answer>> {
-    let names = machines::read_names(&mut *connection).await?;
+async fn look(connection: &mut PgConnection, plan: &Plan<'_>, finished: &[&Finished]) -> sqlx::Result<Found> {
     let mut lasts = None;
     if !plan.is_empty() {
         let sql = "SELECT max(sequence) FROM events WHERE id = ANY($1) GROUP BY tenant ORDER BY tenant";
         let found: Vec<i64> =
             sqlx::query_scalar(sql).bind(plan.event_ids()).fetch_all(&mut *connection).await?;
         if found.is_empty() {
-            return Ok(None);
+            let is_another = concat!("SELECT ", timeline!(), " <> $1");
+            return Ok(
+                match sqlx::query_scalar(is_another).bind(plan.history()).fetch_one(connection).await? {
+                    true => Found::Never,
+                    false => Found::NotThere,
+                },
+            );
         }
         lasts = Some(found);
     } else if let Some(Finished { attempt, .. }) = finished.first() {
         let sql = "SELECT 1 FROM attempts WHERE delivery = $1 AND number = $2 AND id = $3";
         let query = sqlx::query(sql).bind(attempt.delivery.0).bind(attempt.number as i32).bind(attempt.id.0);
         if query.fetch_optional(connection).await?.is_none() {
-            return Ok(None);
+            return Ok(Found::NotThere);
         }
     }
-    Ok(Some(Answer {
+    Ok(Found::There(Answer {
         lasts,
         places: Vec::new(),
-        names,
         advanced: finished.iter().map(|finished| finished.attempt.delivery.0).collect(),
         logged: None,
     }))

@@ -33,6 +33,16 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// An address names at most so many servers.
 const MOST: usize = 16;
 
+/// The timeline of a server; null on a standby.
+const TIMELINE: &str = concat!("SELECT CASE WHEN NOT pg_is_in_recovery() THEN ", timeline!(), " END");
+
+/// The same, if the server can be written to.
+const WRITES: &str = concat!(
+    "SELECT CASE WHEN NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean THEN ",
+    timeline!(),
+    " END"
+);
+
 /// How the connections of one purpose differ from the others.
 pub(super) type Tuning = fn(PgConnectOptions) -> PgConnectOptions;
 
@@ -41,10 +51,20 @@ pub(super) type Tuning = fn(PgConnectOptions) -> PgConnectOptions;
 pub(super) struct Hosts {
     servers: Vec<PgConnectOptions>,
     primary: watch::Sender<Primary>,
-    /// What each server said last: the timeline that it writes.
-    writes: Mutex<Vec<Option<String>>>,
+    /// What each server said last.
+    said: Mutex<Said>,
     /// Pools that are to connect to the primary.
     pools: Mutex<Vec<PgPool>>,
+}
+
+/// What servers say of themselves.
+#[derive(Debug, Default)]
+struct Said {
+    /// The timeline that each writes; none if it does not write, or say so.
+    writes: Vec<Option<String>>,
+    /// The newest of all that were ever said. Whoever writes an older one has not
+    /// noticed yet that another server was promoted.
+    newest: String,
 }
 
 /// Which server is the primary.
@@ -66,9 +86,10 @@ impl Hosts {
         for (number, server) in servers.iter().enumerate() {
             match connect_at_start(server).await {
                 Ok(connection) => {
-                    let writes = Mutex::new(vec![None; servers.len()]);
+                    let said = Said { writes: vec![None; servers.len()], newest: String::new() };
                     let (primary, _) = watch::channel(Primary { server: number, since: Instant::now() });
-                    let hosts = Arc::new(Self { servers, primary, writes, pools: Mutex::default() });
+                    let hosts =
+                        Arc::new(Self { servers, primary, said: Mutex::new(said), pools: Mutex::default() });
                     return Ok((hosts, connection));
                 }
                 Err(error) if servers.len() == 1 => return Err(error),
@@ -103,7 +124,7 @@ impl Hosts {
         let options = self.options(tuning);
         bounded(CONNECT, async {
             let mut connection = options.connect().await?;
-            refuse_standby(&mut connection).await?;
+            self.refuse_others(&mut connection).await?;
             Ok(connection)
         })
         .await
@@ -111,9 +132,17 @@ impl Hosts {
 
     /// A pool of connections to whichever server is the primary.
     pub(super) fn pool(self: &Arc<Self>, options: PgPoolOptions) -> PgPool {
-        let hosts = Arc::downgrade(self);
+        let (hosts, known) = (Arc::downgrade(self), Arc::downgrade(self));
         let pool = options
-            .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+            .after_connect(move |connection, _| {
+                let known = known.upgrade();
+                Box::pin(async move {
+                    match known {
+                        Some(hosts) => hosts.refuse_others(connection).await,
+                        None => Err(sqlx::Error::PoolClosed),
+                    }
+                })
+            })
             .before_acquire(move |_, connection| {
                 let is_of_now = hosts.upgrade().is_some_and(|hosts| hosts.is_of_now(&connection));
                 Box::pin(async move { Ok(is_of_now) })
@@ -126,6 +155,19 @@ impl Hosts {
     /// Whether a connection was made since the primary is the one of now.
     fn is_of_now(&self, connection: &PoolConnectionMetadata) -> bool {
         connection.age <= self.primary.borrow().since.elapsed() || !self.are_several()
+    }
+
+    /// Refuses a connection to a standby, and to a primary of before.
+    async fn refuse_others(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let timeline: Option<String> = sqlx::query_scalar(TIMELINE).fetch_one(connection).await?;
+        let why = match timeline {
+            None => "the database server is a read-only standby",
+            Some(timeline) if timeline < self.said.lock().unwrap_or_else(PoisonError::into_inner).newest => {
+                "the database server was the primary before"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(sqlx::Error::Protocol(why.to_owned()))
     }
 
     /// Tells when the primary is another one.
@@ -145,29 +187,33 @@ impl Hosts {
         }
     }
 
-    /// Keeps what a server said. Of several that write, the one that was
-    /// promoted last is the primary: the others have not noticed yet.
+    /// Keeps what a server said, and follows whoever was promoted last.
     fn heard(&self, number: usize, writes: Option<String>) {
-        let mut all = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
-        all[number] = writes;
-        let newest = all.iter().enumerate().filter(|(_, timeline)| timeline.is_some());
-        let Some((newest, timeline)) = newest.max_by_key(|(_, timeline)| timeline.as_deref()) else {
-            return;
-        };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(timeline) = &writes
+            && *timeline > said.newest
+        {
+            said.newest.clone_from(timeline);
+        }
+        said.writes[number] = writes;
+        let is_newest = |writes: &Option<String>| writes.as_ref() == Some(&said.newest);
         let current = self.primary.borrow().server;
-        if all[current] == *timeline {
+        if is_newest(&said.writes[current]) {
             return;
         }
+        // Nobody, if it only did not answer in time.
+        let Some(newest) = said.writes.iter().position(is_newest) else { return };
         let server = &self.servers[newest];
         tracing::warn!(
             host = server.get_host(),
             port = server.get_port(),
             "another server is the primary now"
         );
-        self.primary.send_replace(Primary { server: newest, since: Instant::now() });
+        let options = self.servers[newest].clone();
         for pool in self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            pool.set_connect_options(self.options(|options| options));
+            pool.set_connect_options(options.clone());
         }
+        self.primary.send_replace(Primary { server: newest, since: Instant::now() });
     }
 }
 
@@ -209,13 +255,7 @@ async fn look(hosts: Weak<Hosts>, number: usize) {
                 Some(connection) => connection,
                 None => connection.insert(options.connect().await?),
             };
-            sqlx::query_scalar(concat!(
-                "SELECT CASE WHEN NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean THEN ",
-                timeline!(),
-                " END"
-            ))
-            .fetch_one(asked)
-            .await
+            sqlx::query_scalar(WRITES).fetch_one(asked).await
         };
         let answer: sqlx::Result<Option<String>> = bounded(ANSWER, asking).await;
         if answer.is_err() {
@@ -228,21 +268,13 @@ async fn look(hosts: Weak<Hosts>, number: usize) {
     }
 }
 
-async fn refuse_standby(connection: &mut PgConnection) -> sqlx::Result<()> {
-    match sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await? {
-        false => Ok(()),
-        true => Err(sqlx::Error::Protocol("the database server is a read-only standby".to_owned())),
-    }
-}
-
 async fn connect_at_start(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
     let mut connection = bounded(CONNECT, options.connect()).await.map_err(OpenError::Connect)?;
-    let row = sqlx::query(
+    let asking = sqlx::query(
         "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
          pg_is_in_recovery()",
-    )
-    .fetch_one(&mut connection)
-    .await?;
+    );
+    let row = bounded(ANSWER, asking.fetch_one(&mut connection)).await?;
     if row.try_get::<i32, _>(0)? < OLDEST_POSTGRES {
         return Err(OpenError::OldServer { found: row.try_get(1)? });
     }

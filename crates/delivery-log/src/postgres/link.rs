@@ -47,12 +47,19 @@ impl Trouble {
     }
 }
 
+/// Which of the connections of a link it is. What was read on one says nothing
+/// of the server that another is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(u64);
+
 /// A connection, or the wish for one.
 pub(super) struct Link {
     hosts: Arc<Hosts>,
     tuning: Tuning,
     /// With what tells that it is to another server than the primary of now.
     connection: Option<(PgConnection, Moves)>,
+    /// Counts the connections that were made.
+    number: Number,
     trouble: Trouble,
     /// Since when nothing that was asked was done, because of the database.
     troubled_since: Option<Instant>,
@@ -64,6 +71,7 @@ impl Link {
             hosts: Arc::clone(hosts),
             tuning,
             connection: None,
+            number: Number(0),
             trouble: Trouble::default(),
             troubled_since: None,
         }
@@ -91,7 +99,9 @@ impl Link {
                     let (hosts, trouble) = (Arc::downgrade(&self.hosts), Arc::downgrade(&self.trouble.0));
                     tokio::spawn(watch(hosts, self.tuning, trouble));
                 }
-                (made?, moves)
+                let made = made?;
+                self.number.0 += 1;
+                (made, moves)
             }
         };
         Ok(&mut self.connection.insert(connection).0)
@@ -133,6 +143,11 @@ impl Link {
             _ => self.troubled_since = None,
         }
         result
+    }
+
+    /// Which connection it is now.
+    pub(super) fn number(&self) -> Number {
+        self.number
     }
 
     /// For how long nothing was done that was asked.

@@ -68,22 +68,23 @@ impl Machines {
         }
     }
 
-    /// Whether a group may be acknowledged that was committed while the names
-    /// of those to wait for were these.
-    pub(super) fn check_names(&self, names: &str) -> sqlx::Result<()> {
-        if self.0.is_none() || !names.is_empty() {
+    /// Whether what this connection has just committed may be acknowledged: not if
+    /// PostgreSQL waits for nobody any more, which ends all waits at once.
+    pub(super) async fn confirm(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if self.0.is_none() {
+            return Ok(());
+        }
+        let waits = "SELECT current_setting('synchronous_standby_names') <> ''";
+        if sqlx::query_scalar(waits).fetch_one(connection).await? {
             return Ok(());
         }
         self.heard(SecondMachine { standbys: 0, lacks: Some(NO_NAMES.into()) });
         Err(sqlx::Error::Protocol(NO_NAMES.to_owned()))
     }
 
-    /// The same for what was read.
-    pub(super) async fn confirm(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        match self.0 {
-            Some(_) => self.check_names(&read_names(connection).await?),
-            None => Ok(()),
-        }
+    /// Whether a second machine is asked for.
+    pub(super) fn are_asked_for(&self) -> bool {
+        self.0.is_some()
     }
 
     fn heard(&self, now: SecondMachine) {
@@ -96,12 +97,6 @@ impl Machines {
             _ => {}
         }
     }
-}
-
-/// The names of those whom commits wait for.
-pub(super) async fn read_names(connection: &mut PgConnection) -> sqlx::Result<String> {
-    let names = sqlx::query_scalar("SELECT current_setting('synchronous_standby_names')");
-    names.fetch_one(connection).await
 }
 
 async fn keep_looking(machines: Weak<Machines>, database: PgPool) {

@@ -21,6 +21,7 @@ use super::composite::{Composite, Fields, add_rows};
 use super::counters::Counters;
 use super::matching::{Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
 use super::rows;
+use super::timeline::timeline;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::{Fate, Reservation};
 use crate::idempotency::Claim;
@@ -28,8 +29,13 @@ use crate::idempotency::Claim;
 /// The part of the statement that writes a plan. Each `?` is an argument, in
 /// the order of [`Plan::add_to`]. First what is compared, then the counters,
 /// then the rest.
-const COMPARE: &str = "given AS (SELECT ?::bigint AS version, ?::bigint AS now), \
-    ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version), ";
+const COMPARE: &str = concat!(
+    "given AS (SELECT ?::bigint AS version, ?::text AS history, ?::bigint AS now), \
+    ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version \
+      WHERE g.history = ",
+    timeline!(),
+    "), "
+);
 
 /// Counts by key, and makes the counters of new tenants.
 const COUNT_BY_KEY: &str = "counted AS (INSERT INTO tenant_sequences AS s (tenant, last) \
@@ -75,6 +81,7 @@ pub(super) fn parts(in_place: bool) -> String {
 /// What a group of publishes becomes.
 pub(super) struct Plan<'a> {
     version: i64,
+    history: String,
     now: Timestamp,
     publishes: &'a [&'a Publish],
     results: Vec<Option<Published>>,
@@ -112,6 +119,7 @@ impl<'a> Plan<'a> {
         let now = shared.surroundings.now();
         let mut plan = Self {
             version: shared.configuration.version(),
+            history: shared.configuration.history(),
             now,
             publishes,
             results: vec![None; publishes.len()],
@@ -203,6 +211,11 @@ impl<'a> Plan<'a> {
         self.places.is_some()
     }
 
+    /// The history of the database that it was made for.
+    pub(super) fn history(&self) -> &str {
+        &self.history
+    }
+
     /// Counts by key from now on.
     pub(super) fn forget_places(&mut self) {
         self.places = None;
@@ -220,9 +233,9 @@ impl<'a> Plan<'a> {
 
     /// Adds the arguments of [`PUBLISH`].
     pub(super) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
-        let mut add = |value: i64| arguments.add(value).map_err(sqlx::Error::Encode);
-        add(self.version)?;
-        add(self.now.as_micros())?;
+        arguments.add(self.version).map_err(sqlx::Error::Encode)?;
+        arguments.add(self.history.as_str()).map_err(sqlx::Error::Encode)?;
+        arguments.add(self.now.as_micros()).map_err(sqlx::Error::Encode)?;
         let counts = self.tenants.iter().zip(&self.counts);
         let place = |index: usize| self.places.as_ref().map(|places| places[index].as_str());
         let counts = counts.enumerate();

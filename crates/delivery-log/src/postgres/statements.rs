@@ -5,11 +5,15 @@ use sqlx::{Postgres, QueryBuilder};
 use model::ids::{EndpointId, EventId, ProjectId};
 use uuid::Uuid;
 
+use super::timeline::timeline;
 use crate::View;
 use crate::page::{Order, PageRequest};
 
 /// Begins a transaction that sees one state of the database.
 pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// The version of the configuration, and in which history of the database.
+pub(super) const READ_VERSION: &str = concat!("SELECT version, ", timeline!(), " FROM configuration");
 
 /// Whether an earlier delivery of the same order is still on its way. 6 is
 /// `model::failure::ORDER_RELEASED_AFTER`.

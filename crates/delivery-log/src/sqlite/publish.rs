@@ -39,7 +39,7 @@ pub(super) async fn publish(
     publishes: &[&Publish],
     effects: &mut Effects,
 ) -> sqlx::Result<Vec<Published>> {
-    shared.refresh_to(connection, version).await?;
+    shared.refresh_to(connection, version, "").await?;
     let now = shared.surroundings.now();
     let mut results: Vec<Option<Published>> = vec![None; publishes.len()];
     find_repeated(connection, publishes, now, &mut results).await?;

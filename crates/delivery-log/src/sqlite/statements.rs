@@ -8,6 +8,10 @@ use uuid::Uuid;
 use crate::View;
 use crate::page::{Order, PageRequest};
 
+/// The version of the configuration, and in which history of the database: an
+/// embedded store has one.
+pub(super) const READ_VERSION: &str = "SELECT version, '' FROM configuration";
+
 /// Begins a transaction that sees one state of the database.
 pub(super) const BEGIN_READING: &str = "BEGIN";
 

@@ -14,6 +14,7 @@ mod receiver;
 mod report;
 mod server;
 mod usage;
+pub(super) mod yardstick;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,18 @@ const WARM_UP: u64 = 2_000;
 
 /// Measures, and prints a report.
 pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if args.yardstick {
+        let us = yardstick::measure(args).await?;
+        let text = if args.json {
+            format!(r#"{{"yardstick_us":{us:.1}}}"#)
+        } else {
+            format!("the yardstick: {us:.1} µs of processor time an event")
+        };
+        return print(&text);
+    }
+    // A price is told in yardsticks where it is that of as many as can be.
+    let is_throughput = args.rate.is_none() && !args.hold_back && !args.crash_database;
+    let yardstick_before = if is_throughput { Some(yardstick::measure(args).await?) } else { None };
     let fsync_ms = report::probe_fsync()?;
     let receiver = Receiver::start(args.hold_back, args.fan_out).await?;
     let bad = match args.every_fifth {
@@ -84,6 +97,12 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     server.wait_until_recorded().await?;
     let usage = server.usage()?.since(before);
     drop(pinned);
+    let end_kib = server.memory_kib()?;
+    server.stop().await?;
+    let yardstick_us = match yardstick_before {
+        Some(before) => Some((before + yardstick::measure(args).await?) / 2.0),
+        None => None,
+    };
     let report = Report {
         events: published.accepted,
         healthy: published.healthy,
@@ -95,12 +114,12 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<()> {
         duplicates: receiver.log().duplicates(),
         idle_kib,
         queued_kib,
-        end_kib: server.memory_kib()?,
+        end_kib,
         fsync_ms,
+        yardstick_us,
         crash,
         args: args.clone(),
     };
-    server.stop().await?;
     print(&if args.json { report.to_json() } else { report.to_string() })
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Report {
     pub(super) queued_kib: u64,
     pub(super) end_kib: u64,
     pub(super) fsync_ms: f64,
+    /// The mean of before and after the run, where it was measured.
+    pub(super) yardstick_us: Option<f64>,
     pub(super) crash: Option<Rates>,
     pub(super) args: BenchArgs,
 }
@@ -41,6 +43,11 @@ impl Report {
 
     fn cpu_us_per_delivery(&self) -> f64 {
         self.per_delivery(self.usage.seconds() * 1e6)
+    }
+
+    /// The price of a delivery as a multiple of the yardstick.
+    fn yardsticks(&self) -> Option<f64> {
+        self.yardstick_us.map(|yardstick| self.cpu_us_per_delivery() / yardstick)
     }
 
     fn per_delivery(&self, total: f64) -> f64 {
@@ -59,6 +66,8 @@ impl Report {
             "delivered_per_second": self.delivered_per_second().round(),
             "accepted_per_second": self.accepted_per_second().round(),
             "cpu_us_per_delivery": (self.cpu_us_per_delivery() * 10.0).round() / 10.0,
+            "yardstick_us": self.yardstick_us.map(|us| (us * 10.0).round() / 10.0),
+            "yardsticks_per_delivery": self.yardsticks().map(|many| (many * 100.0).round() / 100.0),
             "database_cpu_us_per_delivery": self.usage.database.map(|d| self.per_delivery(d.seconds * 1e6)),
             "round_trips_per_delivery": self.usage.database.map(|d| self.per_delivery(d.statements)),
             "p50_ms": ms(self.latency.p50),
@@ -105,6 +114,9 @@ impl fmt::Display for Report {
         writeln!(f, "delivered          {:>10.0} /s end to end", self.delivered_per_second())?;
         writeln!(f, "accepted           {:>10.0} /s, {} refused", self.accepted_per_second(), self.refused)?;
         writeln!(f, "CPU                {:>10.1} µs a delivery, all processes", self.cpu_us_per_delivery())?;
+        if let Some((yardstick, many)) = self.yardstick_us.zip(self.yardsticks()) {
+            writeln!(f, "in yardsticks      {many:>10.2}, of {yardstick:.1} µs before and after the run")?;
+        }
         if let Some(database) = self.usage.database {
             writeln!(
                 f,

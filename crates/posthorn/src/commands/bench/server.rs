@@ -97,6 +97,23 @@ impl Server {
         Ok(Self { processes, address: addresses[0], key, folder, database })
     }
 
+    /// Starts the yardstick, which posts to the receiver.
+    pub(super) async fn start_yardstick(receiver: SocketAddr) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("posthorn-bench-").tempdir()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.current_dir(folder.path()).args(["yardstick", "--to", &receiver.to_string()]);
+        let (process, addresses) = Process::start(command).await?;
+        let address = addresses[0];
+        Ok(Self { processes: vec![process], address, key: "none".to_owned(), folder, database: None })
+    }
+
+    /// Tenants whose receivers answer.
+    pub(super) fn targets(&self, args: &BenchArgs) -> Vec<Target> {
+        (0..args.endpoints)
+            .map(|number| Target { tenant: format!("tenant-{number}"), answers: true })
+            .collect()
+    }
+
     fn command(program: &std::path::Path, folder: &tempfile::TempDir, url: Option<&str>) -> Command {
         let mut command = Command::new(program);
         let embedded = || format!("sqlite://{}/posthorn.db", folder.path().display());
