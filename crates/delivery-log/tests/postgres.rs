@@ -209,6 +209,40 @@ async fn nobody_is_given_up_by_the_clock_of_another_server_within_a_lease_of_a_f
 }
 
 #[tokio::test]
+async fn a_configuration_that_a_lost_primary_alone_had_is_forgotten() {
+    let primary = Postgres::start(&[("fsync", "off")]);
+    let standby = primary.standby();
+    let name = primary.new_database().rsplit('/').next().expect("a name").to_owned();
+    let hosts = [&primary, &standby].map(|server| format!("127.0.0.1:{}", server.port())).join(",");
+    let database = Database { url: format!("postgres://postgres@{hosts}/{name}") };
+    let scene = Scene::open(Arc::new(database) as Arc<dyn Backend>).await;
+    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+    testkit::until("the standby has everything", || async {
+        (primary.sql(&name, behind) == "1").then_some(())
+    })
+    .await;
+    standby.crash();
+    let lost = scene.add_endpoint(&scene.tenant, |_| {}).await;
+    assert!(scene.store.configuration().endpoint(lost.id).is_some());
+    let known = scene.store.configuration().version();
+    primary.crash();
+    standby.resume();
+    standby.promote();
+    // Another change takes the number of the one that was lost.
+    testkit::until("the other server is found", || async {
+        scene.store.beat(ProcessId(uuid::Uuid::from_u128(1))).await.ok()
+    })
+    .await;
+    standby.sql(&name, &format!("UPDATE configuration SET version = {known}"));
+    let published = scene.store.publish(scene.event("ord_1")).await.expect("publishes");
+    let Published::Accepted { event, .. } = published else { panic!("accepted, not {published:?}") };
+    let deliveries = scene.store.deliveries_of_event(scene.view(), event, Default::default()).await;
+    let endpoints: Vec<_> = deliveries.expect("lists").rows.iter().map(|one| one.endpoint).collect();
+    assert_eq!(endpoints, [scene.endpoint.id]);
+    assert!(scene.store.configuration().endpoint(lost.id).is_none());
+}
+
+#[tokio::test]
 async fn hosts_whose_clocks_differ_by_an_hour_take_turns_all_the_same() {
     let (_, scene) = scene().await;
     let behind = Arc::new(ManualClock::new(scene.now().minus(Duration::from_secs(3_600))));
