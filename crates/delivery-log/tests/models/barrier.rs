@@ -17,11 +17,11 @@ const LOSSES: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     /// What can be read, and what PostgreSQL says is committed.
-    WhatIsThere,
+    Readable,
     /// What a later commit of one's own has made sure of, on whichever server.
-    WhatIsSureSomewhere,
+    SureSomewhere,
     /// The same, on the connection on which it was read.
-    WhatIsSure,
+    Sure,
 }
 
 #[derive(Debug, Clone)]
@@ -95,10 +95,10 @@ enum Action {
 impl Publishing {
     /// What a caller does that has read the event, or whose commit was long.
     fn go_on(&self, state: &mut State, read_on: u8, commits: u8) -> Caller {
-        if self.rule == Rule::WhatIsThere || commits == TRIES {
+        if self.rule == Rule::Readable || commits == TRIES {
             return Caller::Told;
         }
-        if self.rule == Rule::WhatIsSure && read_on != state.server {
+        if self.rule == Rule::Sure && read_on != state.server {
             return Caller::Away;
         }
         state.written += 1;
@@ -228,21 +228,21 @@ fn assert_fails(rule: Rule, cancels: u8) {
 
 #[test]
 fn an_event_that_can_be_read_may_be_on_one_machine() {
-    assert_fails(Rule::WhatIsThere, 0);
+    assert_fails(Rule::Readable, 0);
 }
 
 #[test]
 fn a_commit_on_another_server_makes_sure_of_nothing() {
-    assert_fails(Rule::WhatIsSureSomewhere, 0);
+    assert_fails(Rule::SureSomewhere, 0);
 }
 
 #[test]
 fn a_commit_of_ones_own_makes_sure_of_what_was_read_before_it() {
-    check(Rule::WhatIsSure, TRIES - 1).assert_properties();
+    check(Rule::Sure, TRIES - 1).assert_properties();
 }
 
 /// Who cancels that often means it.
 #[test]
 fn as_many_cancels_in_a_row_as_tries_are_the_limit() {
-    assert_fails(Rule::WhatIsSure, TRIES);
+    assert_fails(Rule::Sure, TRIES);
 }
