@@ -200,10 +200,13 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Changes a setting. Whoever connects from now on finds it so.
+    /// Changes a setting. When this returns, the server has told its processes.
     pub fn set(&self, name: &str, value: &str) {
         self.sql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
         self.sql("postgres", "SELECT pg_reload_conf()");
+        // A new connection has the settings of the server's first process.
+        let told = (0..1_000).any(|_| self.sql("postgres", &format!("SHOW {name}")) == value);
+        assert!(told, "{name} was not changed");
     }
 
     /// Stops the server as if it had crashed, and starts it again.
