@@ -122,10 +122,11 @@ impl Configuration {
         self.read().version
     }
 
-    /// The history of the database that this is of. After a failover it is another
-    /// one, in which a version may be something else.
-    pub fn history(&self) -> String {
-        self.read().history.clone()
+    /// The version, and the history of the database that it is of. After a failover
+    /// that is another one, in which a version may be something else.
+    pub fn version_in_history(&self) -> (i64, String) {
+        let state = self.read();
+        (state.version, state.history.clone())
     }
 
     /// Goes on to `version` in the same history. Older news than what is known

@@ -82,8 +82,8 @@ impl Shared {
         version: i64,
         history: &str,
     ) -> sqlx::Result<()> {
-        let known = self.configuration.version();
-        if history != self.configuration.history() {
+        let (known, known_history) = self.configuration.version_in_history();
+        if history != known_history {
             let all = self.changes_since(connection, 0).await?;
             self.configuration.replace(version, history, all);
         } else if version > known {

@@ -117,9 +117,10 @@ impl<'a> Plan<'a> {
         known: HashMap<usize, Published>,
     ) -> Self {
         let now = shared.surroundings.now();
+        let (version, history) = shared.configuration.version_in_history();
         let mut plan = Self {
-            version: shared.configuration.version(),
-            history: shared.configuration.history(),
+            version,
+            history,
             now,
             publishes,
             results: vec![None; publishes.len()],
