@@ -186,11 +186,7 @@ async fn nobody_is_given_up_by_the_clock_of_another_server_within_a_lease_of_a_f
     primary.sql(name, &ahead);
     // A server whose clock is as much ahead as a lease is long.
     let standby = primary.standby_with_its_clock_ahead(2 * LEASE);
-    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
-    testkit::until("the standby has everything", || async {
-        (primary.sql(name, behind) == "1").then_some(())
-    })
-    .await;
+    primary.wait_for_standby().await;
     primary.crash();
     standby.promote();
     let store = PostgresStore::open(options(&standby), surroundings()).await.expect("opens");
@@ -216,11 +212,7 @@ async fn a_configuration_that_a_lost_primary_alone_had_is_forgotten() {
     let hosts = [&primary, &standby].map(|server| format!("127.0.0.1:{}", server.port())).join(",");
     let database = Database { url: format!("postgres://postgres@{hosts}/{name}") };
     let scene = Scene::open(Arc::new(database) as Arc<dyn Backend>).await;
-    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
-    testkit::until("the standby has everything", || async {
-        (primary.sql(&name, behind) == "1").then_some(())
-    })
-    .await;
+    primary.wait_for_standby().await;
     standby.crash();
     let lost = scene.add_endpoint(&scene.tenant, |_| {}).await;
     assert!(scene.store.configuration().endpoint(lost.id).is_some());

@@ -77,11 +77,9 @@ impl Cluster {
         let wire = Proxy::to(database.port()).await;
         let url = direct.replace(&format!(":{}/", database.port()), &format!(":{}/", wire.port()));
         let start = |role| settings().with("POSTHORN_LOG", "error").on(&url, role);
-        testkit::migrate(&start("api")).await;
-        let first = Program::start_beside(start("api"), "").await;
-        let key = first.create_key(&["--project", "test", "--scopes", "*"]).await;
+        let first = Program::start_first(start("api")).await;
+        let key = first.api().key().to_owned();
         let mut apis = vec![first];
-        apis[0].use_key(&key);
         apis.push(Program::start_beside(start("api"), &key).await);
         let mut dispatchers = Vec::new();
         for _ in 0..2 {
@@ -273,11 +271,8 @@ impl Pair {
     async fn start(status: &str) -> Self {
         let url = Postgres::shared().new_database();
         let start = |role| settings().on(&url, role);
-        testkit::migrate(&start("api")).await;
-        let mut api = Program::start_beside(start("api"), "").await;
-        let key = api.create_key(&["--project", "test", "--scopes", "*"]).await;
-        api.use_key(&key);
-        let dispatcher = Program::start_beside(start("dispatcher"), &key).await;
+        let api = Program::start_first(start("api")).await;
+        let dispatcher = Program::start_beside(start("dispatcher"), api.api().key()).await;
         let receiver = Receiver::always(Behaviour::Answer(204)).await;
         api.api().create_tenant("acme").await;
         let new = json!({ "url": receiver.url(), "status": status });

@@ -62,10 +62,7 @@ async fn a_running_server_stays_ready_when_a_newer_version_has_migrated() {
     let server = Postgres::shared();
     let url = server.new_database();
     let name = url.rsplit('/').next().unwrap();
-    testkit::migrate(&on(&url)).await;
-    let mut program = Program::start_beside(on(&url), "").await;
-    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-    program.use_key(&key);
+    let program = Program::start_first(on(&url)).await;
     server.sql(
         name,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -126,10 +123,7 @@ async fn a_server_proves_who_it_is_before_it_is_told_anything() {
     let with = |host: &str, options: &str| format!("{}?{options}", url.replace("127.0.0.1", host));
     let authority = server.directory().join("data/ca.crt").display().to_string();
     let known = format!("sslmode=verify-full&sslrootcert={authority}");
-    testkit::migrate(&on(&with("localhost", &known))).await;
-    let start = on(&with("localhost", &known));
-    let program = Program::start_beside(start, "").await;
-    program.create_key(&["--project", "test", "--scopes", "*"]).await;
+    let _program = Program::start_first(on(&with("localhost", &known))).await;
 
     let message = refusal(&on(&with("localhost", "sslmode=verify-full"))).await;
     assert!(message.contains("cannot connect to PostgreSQL") && message.contains("certificate"), "{message}");
@@ -152,10 +146,7 @@ async fn a_role_needs_a_database_that_can_be_shared() {
 async fn a_database_that_goes_away_is_503_and_all_goes_on_when_it_returns() {
     let server = Postgres::start(&[("fsync", "off")]);
     let url = server.new_database();
-    testkit::migrate(&on(&url)).await;
-    let mut program = Program::start_beside(on(&url).with("POSTHORN_LOG", "off"), "").await;
-    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-    program.use_key(&key);
+    let program = Program::start_first(on(&url).with("POSTHORN_LOG", "off")).await;
     let api = program.api();
     let receiver = Receiver::always(Behaviour::Answer(204)).await;
     api.create_tenant("acme").await;

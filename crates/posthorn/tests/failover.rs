@@ -33,10 +33,7 @@ impl Scene {
         let standby = primary.standby();
         let url = primary.new_database();
         let start = settings().on(&url, "all").with("POSTHORN_LOG", "error");
-        testkit::migrate(&start).await;
-        let mut program = Program::start_beside(start, "").await;
-        let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-        program.use_key(&key);
+        let program = Program::start_first(start).await;
         let api = program.api();
         api.create_tenant("acme").await;
         // Connections are made when they are wanted first.
@@ -135,16 +132,11 @@ async fn a_standby_in_the_list_is_passed_over_and_found_when_it_is_promoted() {
     let standby = primary.standby();
     let url = on_all(&primary.new_database(), &[&standby, &primary]);
     let start = settings().on(&url, "all").with("POSTHORN_LOG", "error");
-    testkit::migrate(&start).await;
-    let mut program = Program::start_beside(start, "").await;
-    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-    program.use_key(&key);
+    let program = Program::start_first(start).await;
     let api = program.api();
     api.create_tenant("acme").await;
     api.publish("acme", "order.paid", "ord_1").await;
-    let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
-    until("the standby has everything", || async { (primary.sql("postgres", behind) == "1").then_some(()) })
-        .await;
+    primary.wait_for_standby().await;
     // A publish that comes while no server writes waits for the one that will.
     primary.crash();
     let request = api.request("POST", "/v1/events").json(&event());
@@ -197,10 +189,7 @@ async fn with_two_machines_asked_for_nothing_is_acknowledged_on_one_and_operator
     let name = url.rsplit('/').next().unwrap();
     let start = settings().on(&url, "all").with("POSTHORN_LOG", "off");
     let start = start.with("POSTHORN_DURABILITY", "two-machines");
-    testkit::migrate(&start).await;
-    let mut program = Program::start_beside(start, "").await;
-    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-    program.use_key(&key);
+    let program = Program::start_first(start).await;
     let api = program.api();
     let receiver = Receiver::always(Behaviour::Answer(204)).await;
     let operators = json!({ "url": receiver.url(), "event_types": ["durability.*"] });
@@ -309,11 +298,8 @@ async fn nothing_acknowledged_is_lost_however_often_the_primary_is() {
     let mut standby = primary.standby();
     let url = on_all(&primary.new_database(), &[&primary, &standby]);
     let start = settings().on(&url, "all").with("POSTHORN_LOG", "error");
-    testkit::migrate(&start).await;
-    let mut first = Program::start_beside(start.clone(), "").await;
-    let key = first.create_key(&["--project", "test", "--scopes", "*"]).await;
-    first.use_key(&key);
-    let second = Program::start_beside(start, &key).await;
+    let first = Program::start_first(start.clone()).await;
+    let second = Program::start_beside(start, first.api().key()).await;
     let receiver =
         Receiver::start(|request| Behaviour::Answer(if load::is_refused(request) { 503 } else { 200 })).await;
     let api = first.api();
@@ -447,11 +433,9 @@ async fn a_key_that_another_process_used_while_the_wire_was_cut_stops_nobody() {
     let url = primary.new_database();
     let cut_off = on_all(&url, &[&standby]).replace("@", &format!("@127.0.0.1:{},", wire.port()));
     let start = |url: &str| settings().on(url, "api").with("POSTHORN_LOG", "off");
-    testkit::migrate(&start(&url)).await;
-    let near = Program::start_beside(start(&url), "").await;
-    let key = near.create_key(&["--project", "test", "--scopes", "*"]).await;
-    let far = Program::start_beside(start(&cut_off), &key).await;
-    let (near, far) = (near.api_with(&key), far.api());
+    let near = Program::start_first(start(&url)).await;
+    let far = Program::start_beside(start(&cut_off), near.api().key()).await;
+    let (near, far) = (near.api(), far.api());
     near.create_tenant("acme").await;
     until("both can publish", || async {
         (far.post("/v1/events", event()).await.status == 202).then_some(())

@@ -24,10 +24,8 @@ impl Processes {
     async fn start() -> Self {
         let url = Postgres::shared().new_database();
         let start = |role| settings().with("POSTHORN_LOG", "error").on(&url, role);
-        testkit::migrate(&start("api")).await;
-        let mut api = Program::start_beside(start("api"), "").await;
-        let key = api.create_key(&["--project", "test", "--scopes", "*"]).await;
-        api.use_key(&key);
+        let api = Program::start_first(start("api")).await;
+        let key = api.api().key().to_owned();
         let mut dispatchers = Vec::new();
         for _ in 0..2 {
             dispatchers.push(Program::start_beside(start("dispatcher"), &key).await);

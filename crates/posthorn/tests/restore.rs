@@ -15,10 +15,7 @@ async fn after_a_restore_everything_is_as_it_was_at_that_moment_and_goes_on() {
     let url = server.new_database();
     let name = url.rsplit('/').next().unwrap();
     let start = |url: &str| settings().on(url, "all").with("POSTHORN_LOG", "error");
-    testkit::migrate(&start(&url)).await;
-    let mut program = Program::start_beside(start(&url), "").await;
-    let key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
-    program.use_key(&key);
+    let mut program = Program::start_first(start(&url)).await;
     let api = program.api();
     let receiver = Receiver::always(Behaviour::Answer(204)).await;
     api.create_tenant("acme").await;
@@ -46,7 +43,7 @@ async fn after_a_restore_everything_is_as_it_was_at_that_moment_and_goes_on() {
     .await;
     let url = restored.url(name);
     testkit::migrate(&start(&url)).await;
-    let program = Program::start_beside(start(&url), &key).await;
+    let program = Program::start_beside(start(&url), api.key()).await;
     let api = program.api();
     let listed = api.get("/v1/events").await.expect(200);
     let ids: Vec<&str> =

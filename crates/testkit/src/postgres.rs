@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::clock;
+use crate::{clock, until};
 
 /// Starts the server, says where it is, and waits for the end of its input.
 const WATCH: &str = r#"
@@ -222,6 +222,15 @@ impl Postgres {
     /// Starts the server again.
     pub fn resume(&self) {
         self.control(&["start"]);
+    }
+
+    /// Waits until its one standby has repeated everything.
+    pub async fn wait_for_standby(&self) {
+        let repeated = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
+        until("the standby has everything", || async {
+            (self.sql("postgres", repeated) == "1").then_some(())
+        })
+        .await;
     }
 
     /// Makes a standby the server that writes. Returns when it does.

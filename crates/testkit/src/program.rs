@@ -99,17 +99,21 @@ impl Program {
     /// Starts a server on an empty folder, with a project and a key that may
     /// do everything.
     pub async fn start(start: Start) -> Self {
-        let folder = TempDir::new().unwrap();
-        let start = match start.store {
-            Store::Embedded => start,
-            Store::Postgres => {
-                let start = start.on(&Postgres::shared().new_database(), "all");
-                migrate(&start).await;
-                start
-            }
-        };
-        let (process, url, admin_url) = serve(&start, folder.path()).await;
-        let mut program = Self { start, folder, process, url, admin_url, key: String::new() };
+        match start.store {
+            Store::Embedded => Self::start_with_new_key(start).await,
+            Store::Postgres => Self::start_first(start.on(&Postgres::shared().new_database(), "all")).await,
+        }
+    }
+
+    /// Starts the first process on an empty PostgreSQL database, with a project
+    /// and a key that may do everything.
+    pub async fn start_first(start: Start) -> Self {
+        migrate(&start).await;
+        Self::start_with_new_key(start).await
+    }
+
+    async fn start_with_new_key(start: Start) -> Self {
+        let mut program = Self::start_beside(start, "").await;
         program.key = program.create_key(&["--project", "test", "--scopes", "*"]).await;
         program
     }
@@ -130,11 +134,6 @@ impl Program {
     /// A client with another key.
     pub fn api_with(&self, key: &str) -> Api {
         Api::new(&self.url, key)
-    }
-
-    /// Clients have this key from now on.
-    pub fn use_key(&mut self, key: &str) {
-        key.clone_into(&mut self.key);
     }
 
     /// Where operators look.
