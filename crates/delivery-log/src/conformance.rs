@@ -73,6 +73,9 @@ sentences! {
         an_event_for_a_deleted_tenant_is_refused,
         lists_of_events_are_filtered_and_paged_in_both_orders,
         what_belongs_to_others_is_not_found,
+        an_event_for_many_endpoints_reaches_each_of_them_once,
+        what_was_left_of_an_event_for_many_endpoints_is_gone_on_with,
+        those_that_get_events_in_order_are_given_them_with_the_commit,
         old_events_are_purged_unless_something_waits;
     deliveries:
         a_finished_attempt_and_the_next_state_are_read_back,

@@ -116,7 +116,8 @@ pub struct EventFilter {
 /// Events.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Writes an event and its deliveries in one commit.
+    /// Writes an event and its deliveries in one commit; of those for very many
+    /// endpoints, a part and a note of for whom the others are.
     ///
     /// When this returns, the event is on durable storage, or nothing of it is.
     async fn publish(&self, publish: Publish) -> Result<Published>;
@@ -124,6 +125,11 @@ pub trait Events: Send + Sync {
     /// Writes events in their order, each as [`Self::publish`] does. Those of
     /// one tenant are numbered in this order.
     async fn publish_all(&self, publishes: Vec<Publish>) -> Vec<Result<Published>>;
+
+    /// Goes on with events that were given to a part of their endpoints only, and
+    /// not gone on with since `unmoved_since`: whoever was at it ended or failed.
+    /// Takes at most `limit` events, and gives how many that were.
+    async fn go_on_with_fan_outs(&self, unmoved_since: Timestamp, limit: u32) -> Result<u64>;
 
     /// What a request was answered when it came first.
     async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer>;

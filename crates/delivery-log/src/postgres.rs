@@ -22,6 +22,8 @@ mod deliveries;
 mod endpoints;
 #[path = "common/events.rs"]
 mod events;
+#[path = "common/fan_out.rs"]
+mod fan_out;
 #[path = "common/filter.rs"]
 mod filter;
 mod finish;
@@ -39,6 +41,7 @@ mod matching;
 mod moves;
 mod open;
 mod partitions;
+mod parts;
 #[path = "common/policies.rs"]
 mod policies;
 mod processes;
@@ -76,6 +79,8 @@ use PostgresStore as Store;
 use sqlx::PgConnection as Connection;
 use sqlx::Postgres as Db;
 use sqlx::postgres::PgRow as Row;
+/// What rows know an event by: its id.
+type EventKey = uuid::Uuid;
 
 use crate::configuration::Configuration;
 use crate::durability::SecondMachine;

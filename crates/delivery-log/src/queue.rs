@@ -8,7 +8,8 @@
 //! for many endpoints, and whoever comes with a narrow one waits for the whole
 //! group that is under way, and for its own.
 //! Tenants take turns, so that one whose events go to a thousand endpoints
-//! fills its own groups and delays others by one of its events at most. A
+//! fills its own groups and delays others by a part of one of its events at
+//! most; the part that comes next is put back, before all else of the tenant. A
 //! tenant has a share of the queue, so that it cannot fill it for the others.
 //! Within a turn, work is done in the order in which it was handed in. What a
 //! caller no longer waits for is left out, so that what was cut off when a
@@ -38,7 +39,10 @@ const GROUP_ROWS: usize = 2_048;
 /// A job with more rows than this is wide.
 const NARROW: usize = 16;
 /// The greatest number of rows of wide jobs in one group, roughly.
-const WIDE_ROWS: usize = 256;
+const WIDE_ROWS: usize = 2 * PART;
+/// The greatest number of deliveries of one event that are written in one
+/// transaction. What is beyond is written in further parts of this size.
+pub(crate) const PART: usize = 128;
 /// How long patient work waits for company.
 const COMPANY: Duration = Duration::from_millis(5);
 /// How long a caller waits for a place in the queue.
@@ -182,6 +186,7 @@ impl<J: Job> HandIn<J> {
         results
     }
 
+    /// Hands a job in. The answer need not be waited for.
     async fn hand_in<T>(&self, job: impl FnOnce(Reply<T>) -> J) -> Result<oneshot::Receiver<Result<T>>> {
         let (reply, answer) = oneshot::channel();
         let job = job(reply);
@@ -266,6 +271,23 @@ impl<J: Job> Inbox<J> {
                 return Some(group);
             }
         }
+    }
+
+    /// Puts work back that was done in part, before all else of its turn. Once
+    /// the queue is to be closed, nothing is put back: what is left of it is for
+    /// whoever comes next.
+    pub(crate) fn put_back(&mut self, job: J) {
+        if self.closing.is_some() {
+            return;
+        }
+        let turn = job.turn();
+        let waiting = self.waiting.entry(turn).or_default();
+        if waiting.is_empty() {
+            self.turns.push_back(turn);
+        }
+        // It has no place of its own: a tenant has one such job at a time.
+        waiting.push_front(Waiting { job, _place: None });
+        self.held += 1;
     }
 
     async fn gather(&mut self, limit: usize) -> Vec<J> {
@@ -429,7 +451,8 @@ mod tests {
             match self.0 {
                 100..200 => 10,
                 200..300 => 100,
-                1_000.. => 1_500,
+                300..400 => 150,
+                1_000..5_000 => 1_500,
                 _ => 1,
             }
         }
@@ -577,6 +600,44 @@ mod tests {
                 .push(group.iter().map(|job| job.0).filter(|n| !(100..200).contains(n)).collect::<Vec<_>>());
         }
         assert_eq!(groups, [vec![1], vec![1_000, 1]]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_job_comes_before_its_tenants_next_and_lets_others_in_between() {
+        let (hand_in, mut inbox) = queue();
+        let mut answers = Vec::new();
+        for n in [300, 301, 5_000] {
+            answers.push(hand_in.hand_in(|reply| Number(n, reply)).await.expect("there is room"));
+        }
+        let mut groups = Vec::new();
+        let mut parts_left = 2;
+        for _ in 0..4 {
+            let group = inbox.next_group(512).await.expect("a group");
+            groups.push(group.iter().map(|job| job.0).collect::<Vec<_>>());
+            for job in group {
+                if job.0 == 300 && parts_left > 0 {
+                    parts_left -= 1;
+                    inbox.put_back(job);
+                }
+            }
+        }
+        assert_eq!(groups, [vec![300, 5_000], vec![300], vec![300], vec![301]]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_put_back_into_a_queue_that_closes() {
+        let (hand_in, mut inbox) = queue();
+        drop(hand_in.hand_in(|reply| Number(200, reply)).await.expect("there is room"));
+        let (reply, _answer) = oneshot::channel();
+        let closing = tokio::spawn(async move { hand_in.close().await });
+        while inbox.closing.is_none() {
+            tokio::task::yield_now().await;
+            inbox.drain();
+        }
+        inbox.put_back(Number(201, reply));
+        assert!(inbox.next_group(512).await.is_none(), "what was abandoned is all there was");
+        drop(inbox);
+        closing.await.expect("ends");
     }
 
     #[tokio::test]

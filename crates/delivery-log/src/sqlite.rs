@@ -18,6 +18,8 @@ mod deliveries;
 mod endpoints;
 #[path = "common/events.rs"]
 mod events;
+#[path = "common/fan_out.rs"]
+mod fan_out;
 #[path = "common/filter.rs"]
 mod filter;
 mod finish;
@@ -32,6 +34,7 @@ mod matching;
 mod moves;
 mod multi_row;
 mod open;
+mod parts;
 #[path = "common/policies.rs"]
 mod policies;
 mod publish;
@@ -76,6 +79,8 @@ use SqliteStore as Store;
 use sqlx::Sqlite as Db;
 use sqlx::SqliteConnection as Connection;
 use sqlx::sqlite::SqliteRow as Row;
+/// What rows know an event by: its number.
+type EventKey = i64;
 
 /// A store in one SQLite file.
 #[derive(Debug)]

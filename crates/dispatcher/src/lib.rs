@@ -16,6 +16,7 @@ mod clock_jumps;
 mod context;
 mod deliver;
 mod durability;
+mod fan_outs;
 mod findings;
 mod heartbeat;
 mod housekeeping;

@@ -19,7 +19,7 @@ use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::transport::{NoTls, Transport};
-use crate::{heartbeat, housekeeping, replays, retirement};
+use crate::{fan_outs, heartbeat, housekeeping, replays, retirement};
 
 /// How many lanes are taken or given back in one transaction.
 const LANES_AT_ONCE: usize = 256;
@@ -53,6 +53,7 @@ impl Dispatcher {
         let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics, mailer));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
+        context.tasks.spawn(fan_outs::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(housekeeping::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(replays::run(Arc::clone(&context), stop.clone()));
         context.tasks.spawn(retirement::run(Arc::clone(&context), stop.clone()));

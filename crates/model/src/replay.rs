@@ -176,13 +176,14 @@ impl Replay {
     }
 }
 
-/// The id of the delivery that a replay makes of an event for an endpoint that
-/// never got it.
+/// The id of a delivery that is made after the commit of its event: by a replay,
+/// for an endpoint that never got the event, or in a later part of an event for
+/// many endpoints.
 ///
 /// It is the same whoever makes it, so that there are never two for the pair,
 /// and it follows the event's within a millisecond, where a store looks for the
 /// deliveries of an event.
-pub fn missing_delivery(event: EventId, endpoint: EndpointId) -> DeliveryId {
+pub fn later_delivery(event: EventId, endpoint: EndpointId) -> DeliveryId {
     use sha2::{Digest as _, Sha256};
     let digest = Sha256::new().chain_update(event.as_bytes()).chain_update(endpoint.as_bytes()).finalize();
     let millis = (event.0.as_u128() >> 80) as u64 + 1;
@@ -241,9 +242,9 @@ mod tests {
         let event = EventId::next(&source, now, &Seeded::new(1));
         let endpoint = EndpointId::next(&source, now, &Seeded::new(2));
         let other = EndpointId::next(&source, now, &Seeded::new(3));
-        let delivery = missing_delivery(event, endpoint);
-        assert_eq!(delivery, missing_delivery(event, endpoint));
-        assert_ne!(delivery, missing_delivery(event, other));
+        let delivery = later_delivery(event, endpoint);
+        assert_eq!(delivery, later_delivery(event, endpoint));
+        assert_ne!(delivery, later_delivery(event, other));
         assert!(delivery.0 > event.0 && delivery.0.as_u128() < event.0.as_u128() + (1_000 << 80));
         assert_eq!(delivery.0.get_version_num(), 7);
     }

@@ -14,6 +14,7 @@
 
 mod common;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,4 +71,50 @@ async fn every_acknowledged_event_arrives_however_often_the_program_is_killed() 
     }
     assert!(all.len() >= KILLS, "only {} events were acknowledged", all.len());
     load::audit(&program.api(), &receiver, &[("acme", &secret)], &all).await;
+}
+
+#[tokio::test]
+async fn an_event_for_many_endpoints_reaches_each_of_them_although_the_program_is_killed() {
+    const ENDPOINTS: usize = 400;
+    const EVENTS: usize = 8;
+    let mut program = Program::start(settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "400")).await;
+    let receiver = Receiver::always(Behaviour::Answer(200)).await;
+    let api = program.api();
+    api.create_tenant("acme").await;
+    for n in 0..ENDPOINTS {
+        api.create_endpoint("acme", json!({ "url": format!("{}/{n}", receiver.url()) })).await;
+    }
+    let mut events = Vec::new();
+    let mut cut_short = 0;
+    for n in 0..EVENTS {
+        // Killed when it has said "accepted", which is after the first of four parts.
+        events.push(program.api().publish("acme", "order.paid", &format!("ord_{n}")).await);
+        program.kill().await;
+        let at_the_crash = received_by_event(&receiver);
+        cut_short += usize::from(at_the_crash.get(&events[n]).is_none_or(|paths| paths.len() < ENDPOINTS));
+        program.restart().await;
+    }
+    assert!(cut_short > EVENTS / 2, "few were cut short: {cut_short}");
+    testkit::until("each endpoint has got each event", || async {
+        let received = received_by_event(&receiver);
+        events
+            .iter()
+            .all(|event| received.get(event).is_some_and(|paths| paths.len() == ENDPOINTS))
+            .then_some(())
+    })
+    .await;
+    let first = program.api().get(&format!("/v1/events/{}/deliveries?limit=250", events[0])).await;
+    let cursor = first.text("/next_cursor");
+    let path = format!("/v1/events/{}/deliveries?limit=250&cursor={cursor}", events[0]);
+    let rest = program.api().get(&path).await.expect(200);
+    assert_eq!(rest["data"].as_array().unwrap().len(), ENDPOINTS - 250, "each has one delivery");
+}
+
+/// The paths at which each event arrived.
+fn received_by_event(receiver: &Receiver) -> HashMap<String, HashSet<String>> {
+    let mut paths: HashMap<String, HashSet<String>> = HashMap::new();
+    for request in receiver.received() {
+        paths.entry(request.header("webhook-id").to_owned()).or_default().insert(request.path.clone());
+    }
+    paths
 }

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Row as _};
 
+use model::clock::Timestamp;
 use model::delivery::Delivery;
 use model::event::{EventData, OlderData};
 use model::ids::{EventId, ProjectId};
 
-use super::{Connection, Db, Store, filter, idempotency, rows, statements, store_error};
+use super::{Connection, Db, Store, fan_out, filter, idempotency, rows, statements, store_error};
 use crate::deliveries::{Deliveries, DeliveryFilter};
 use crate::events::{EventFilter, Events, Publish, Published, StoredEvent};
 use crate::idempotency::{Claim, FirstAnswer};
@@ -51,6 +52,16 @@ impl Events for Store {
             };
         }
         self.writer.publish(publishes).await
+    }
+
+    async fn go_on_with_fan_outs(&self, unmoved_since: Timestamp, limit: u32) -> Result<u64> {
+        let failed = || store_error("go on with events for many endpoints");
+        let mut reader = self.readers.acquire().await.map_err(failed())?;
+        let fan_outs = fan_out::unmoved(&mut reader, unmoved_since, limit).await.map_err(failed())?;
+        drop(reader);
+        let many = fan_outs.len() as u64;
+        self.writer.go_on_with(fan_outs).await?;
+        Ok(many)
     }
 
     async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer> {

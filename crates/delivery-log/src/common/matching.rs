@@ -14,9 +14,11 @@ use model::filter::Candidate;
 use model::ids::{DeliveryId, EndpointId, EventId};
 use model::names::OrderingKey;
 use model::payload::PayloadForm;
+use model::replay::later_delivery;
 use serde_json::Value;
 
 use super::Shared;
+use super::fan_out::{self, FanOut, LateTarget};
 use crate::configuration::LiveEndpoint;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::{HandOff, ReadyDelivery, Reservation};
@@ -35,8 +37,11 @@ pub(super) struct Target {
 
 /// The endpoints that want an event, and those that do not.
 pub(super) struct Targets {
+    /// Those that get it with the commit of the event.
     pub(super) wanted: Vec<Target>,
     pub(super) unmatched: Vec<Unmatched>,
+    /// Those that get it in further parts.
+    pub(super) late: Vec<LateTarget>,
     /// The data in the versions that they get.
     pub(super) older: OlderData,
 }
@@ -52,11 +57,12 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
         if wanted.is_empty() {
             return Err(Published::UnknownEndpoint);
         }
-        return Ok(Targets { wanted, unmatched: Vec::new(), older: OlderData::default() });
+        return Ok(Targets { wanted, unmatched: Vec::new(), late: Vec::new(), older: OlderData::default() });
     }
     let mut targets = Targets {
         wanted: Vec::with_capacity(endpoints.len()),
         unmatched: Vec::new(),
+        late: Vec::new(),
         older: OlderData::default(),
     };
     let entry = shared.configuration.event_type(publish.project, &publish.event_type);
@@ -83,6 +89,7 @@ pub(super) fn find_targets(shared: &Shared, publish: &Publish) -> Result<Targets
             Err(_) => {}
         }
     }
+    targets.late = fan_out::split_off_late(&mut targets.wanted);
     Ok(targets)
 }
 
@@ -177,48 +184,76 @@ pub(super) struct NewDelivery {
     pub(super) trigger: Trigger,
     /// Whether it goes in the order of its key.
     pub(super) ordered: bool,
-    /// The data, if it is not the event's own.
+    /// When it is made.
+    pub(super) at: Timestamp,
+    /// The data for its lane, if it is not the event's own.
     data: Option<EventData>,
     called: bool,
 }
 
+/// What a delivery is made of, beside its target.
+#[derive(Clone, Copy)]
+pub(super) struct Contents<'a> {
+    /// The publisher's bytes.
+    pub(super) data: &'a EventData,
+    /// The same in the versions that endpoints get.
+    pub(super) older: &'a OlderData,
+    pub(super) trigger: Trigger,
+    /// When the delivery is made.
+    pub(super) at: Timestamp,
+}
+
 impl NewDelivery {
     /// With a place in its lane, if this process can give it one.
-    pub(super) fn new(publish: &Publish, target: &Target, older: &OlderData, shared: &Shared) -> Self {
-        let Target { live, version } = target;
-        let endpoint = live.endpoint.id;
-        let trigger = if publish.test.is_some() { Trigger::Test } else { Trigger::Automatic };
-        let called = shared.configuration.is_called(endpoint).unwrap_or(false);
-        let ordered = live.endpoint.calls.ordering == Ordering::PerKey && trigger != Trigger::Test;
+    pub(super) fn new(contents: Contents<'_>, target: &Target, shared: &Shared) -> Self {
+        let Contents { data, older, trigger, at } = contents;
+        let id = next_id!(DeliveryId, shared.surroundings);
+        let mut new = Self::in_store(id, trigger, at, target, shared);
+        new.data = target.version.and_then(|version| older.get(version)).cloned();
         // A test goes through the store, where it stands before all that is
         // held; what has an order, because only the store knows what stands
         // before it.
-        let direct = called && !ordered && trigger != Trigger::Test;
-        let data = version.and_then(|version| older.get(version)).cloned();
-        let bytes = data.as_ref().unwrap_or(&publish.data).as_bytes().len();
+        if new.called && !new.ordered && trigger != Trigger::Test {
+            let bytes = new.data.as_ref().unwrap_or(data).as_bytes().len();
+            new.claimed = shared.hand_off.get().reserve(new.endpoint, bytes);
+        }
+        new
+    }
+
+    /// Of an event that was written before. It goes through the store: it may be
+    /// there already, by a replay.
+    pub(super) fn late(event: EventId, at: Timestamp, target: &Target, shared: &Shared) -> Self {
+        let id = later_delivery(event, target.live.endpoint.id);
+        Self::in_store(id, Trigger::Automatic, at, target, shared)
+    }
+
+    fn in_store(id: DeliveryId, trigger: Trigger, at: Timestamp, target: &Target, shared: &Shared) -> Self {
+        let Target { live, version } = target;
+        let endpoint = live.endpoint.id;
         let form = PayloadForm::new(live.endpoint.payload, live.endpoint.calls.format, &shared.public_url);
         Self {
-            id: next_id!(DeliveryId, shared.surroundings),
+            id,
             endpoint,
             form: form.in_version(*version),
-            data,
-            claimed: if direct { shared.hand_off.get().reserve(endpoint, bytes) } else { None },
+            data: None,
+            claimed: None,
             trigger,
-            ordered,
-            called,
+            ordered: live.endpoint.calls.ordering == Ordering::PerKey && trigger != Trigger::Test,
+            at,
+            called: shared.configuration.is_called(endpoint).unwrap_or(false),
         }
     }
 
     /// At once. A test is due before everything else, so that it can be
     /// claimed alone while all else is held.
-    pub(super) fn due_at(&self, now: Timestamp) -> Timestamp {
-        if self.trigger == Trigger::Test { Timestamp::EPOCH } else { now }
+    pub(super) fn due_at(&self) -> Timestamp {
+        if self.trigger == Trigger::Test { Timestamp::EPOCH } else { self.at }
     }
 
     /// Its place in a lane of this process, if it has one.
     #[allow(dead_code, reason = "one backend only counts what it hands over")]
-    pub(super) fn reservation(&self, publish: &Publish) -> Option<Reservation> {
-        let data = self.data.as_ref().unwrap_or(&publish.data);
+    pub(super) fn reservation(&self, data: &EventData) -> Option<Reservation> {
+        let data = self.data.as_ref().unwrap_or(data);
         let (endpoint, bytes) = (self.endpoint, data.as_bytes().len());
         Some(Reservation { endpoint, epoch: self.claimed?, bytes })
     }
@@ -238,7 +273,7 @@ impl NewDelivery {
             data: self.data.as_ref().unwrap_or(data).clone(),
             form: self.form.clone(),
             attempts: 0,
-            spent: Spent { tries: 0, rejections: 0, since: event.created_at },
+            spent: Spent { tries: 0, rejections: 0, since: self.at },
             trigger: self.trigger,
             last_error: None,
             ordered: false,
@@ -255,6 +290,13 @@ pub(super) struct ToWake {
 }
 
 impl ToWake {
+    /// Adds others.
+    #[allow(dead_code, reason = "one backend writes parts of events by themselves")]
+    pub(super) fn extend(&mut self, other: Self) {
+        self.endpoints.extend(other.endpoints);
+        self.for_test.extend(other.for_test);
+    }
+
     pub(super) fn of<'a>(deliveries: impl Iterator<Item = &'a NewDelivery>) -> Self {
         let unclaimed = deliveries.filter(|new| new.claimed.is_none());
         // What waits for a paused endpoint waits until it is enabled.
@@ -270,13 +312,15 @@ impl ToWake {
     }
 }
 
-/// What is to be told when events are committed.
+/// What is to be told, and to be gone on with, when events are committed.
 #[derive(Default)]
 pub(super) struct Effects {
     /// Deliveries with a reserved place in a lane of this process.
     pub(super) ready: Vec<ReadyDelivery>,
     /// Endpoints with new work in the store.
     pub(super) wake: ToWake,
+    /// Events of which a part is written.
+    pub(super) fan_outs: Vec<FanOut>,
 }
 
 impl Effects {

@@ -23,9 +23,7 @@ use model::event::{Event, EventData};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
 use model::payload::PayloadForm;
-use model::replay::{
-    MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting, missing_delivery,
-};
+use model::replay::{MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting, later_delivery};
 
 use super::deliveries::{find, is_enabled};
 use super::events::{older_data, select_events};
@@ -448,7 +446,7 @@ impl Part<'_> {
             return Ok(None);
         }
         let endpoint = &self.live.endpoint;
-        let id = missing_delivery(event.id, endpoint.id);
+        let id = later_delivery(event.id, endpoint.id);
         let ordered = endpoint.calls.ordering == Ordering::PerKey;
         let form = PayloadForm::new(endpoint.payload, endpoint.calls.format, &self.shared.public_url);
         let form = form.in_version((!own).then_some(version));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::attempt::{ErrorClass, Trigger};
 use model::calls::{CallOptions, Ordering};
 use model::delivery::{DeliveryStatus, Failure, HeldBy, Hold, VisibleStatus};
-use model::endpoint::{ClientCertificate, Credentials, EndpointStatus};
+use model::endpoint::{ClientCertificate, Credentials, Endpoint, EndpointStatus};
 use model::entropy::NoJitter;
 use model::filter::Filter;
 use model::health::{Ended, Health};
@@ -324,27 +324,7 @@ pub(super) async fn the_rate_of_a_replay_is_a_pace(scene: Scene) {
         let gone = DeliveryStatus::Failed(Failure::Permanent);
         scene.store.finish(scene.finished(&ready[0], 400, gone)).await.expect("finishes");
     }
-    let replay = Replay {
-        id: next_id!(model::ids::ReplayId, scene.surroundings),
-        project: scene.project.id,
-        tenant: scene.tenant.id,
-        endpoint: scene.endpoint.id,
-        mode: ReplayMode::Failed,
-        filter: ReplayFilter::default(),
-        rate_per_second: 10,
-        max: 100,
-        reason: String::new(),
-        state: ReplayState::Running,
-        detail: None,
-        matched: 5,
-        sent: 0,
-        skipped: 0,
-        delivered: 0,
-        failed: 0,
-        waiting: Waiting::default(),
-        created_at: scene.now(),
-        updated_at: scene.now(),
-    };
+    let replay = replay(&scene, ReplayMode::Failed, &scene.endpoint, 5);
     scene.store.create_replay(&replay, None).await.expect("is made");
     scene.store.advance_replay(replay.id).await.expect("goes on");
     let mut due = Vec::new();
@@ -355,4 +335,29 @@ pub(super) async fn the_rate_of_a_replay_is_a_pace(scene: Scene) {
     assert_eq!(due, [0, 100, 200, 300, 400]);
     let stands = scene.store.find_replay(scene.view(), replay.id).await.expect("reads").expect("is there");
     assert_eq!(stands.waiting, Waiting { queued: 5, ..Waiting::default() });
+}
+
+/// A replay to an endpoint of the scene's tenant, which begins now.
+pub(super) fn replay(scene: &Scene, mode: ReplayMode, endpoint: &Endpoint, matched: u32) -> Replay {
+    Replay {
+        id: next_id!(model::ids::ReplayId, scene.surroundings),
+        project: scene.project.id,
+        tenant: scene.tenant.id,
+        endpoint: endpoint.id,
+        mode,
+        filter: ReplayFilter::default(),
+        rate_per_second: 10,
+        max: 100,
+        reason: String::new(),
+        state: ReplayState::Running,
+        detail: None,
+        matched,
+        sent: 0,
+        skipped: 0,
+        delivered: 0,
+        failed: 0,
+        waiting: Waiting::default(),
+        created_at: scene.now(),
+        updated_at: scene.now(),
+    }
 }

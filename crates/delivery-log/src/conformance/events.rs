@@ -8,11 +8,16 @@ use model::event_type::{EventType, Pattern};
 use model::names::{IdempotencyKey, Subject};
 use uuid::Uuid;
 
+use super::engine::replay;
 use super::scene::{Scene, event_of_type};
-use crate::View;
 use crate::events::{EventFilter, Publish, Published, Unmatched};
 use crate::idempotency::{Claim, KeySpace, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
+use crate::{SharedStore, View};
+use model::calls::Ordering;
+use model::clock::Timestamp;
+use model::ids::{EndpointId, EventId};
+use model::replay::ReplayMode;
 
 fn spaced(key: &str) -> SpacedKey {
     let key = IdempotencyKey::parse(key).expect("a key");
@@ -221,4 +226,89 @@ pub(super) async fn old_events_are_purged_unless_something_waits(scene: Scene) {
     let there = async |id| scene.store.find_delivery(scene.view(), id).await.expect("reads").is_some();
     assert_eq!((there(done).await, there(waiting).await, there(fresh).await), (false, true, true));
     assert_eq!(scene.store.purge(scene.now(), 100).await.expect("purges"), 0);
+}
+
+/// More endpoints than three parts are for.
+const MANY: usize = 400;
+
+/// Gives the tenant of the scene many endpoints, its own among them.
+async fn add_many_endpoints(scene: &Scene) -> Vec<EndpointId> {
+    let mut endpoints = vec![scene.endpoint.id];
+    while endpoints.len() < MANY {
+        endpoints.push(scene.add_endpoint(&scene.tenant, |_| {}).await.id);
+    }
+    endpoints.sort_unstable();
+    endpoints
+}
+
+/// To which endpoints an event is on its way, sorted.
+async fn given_to(store: &SharedStore, view: View, event: EventId) -> Vec<EndpointId> {
+    let page = PageRequest { limit: 1_000, after: None, order: Order::Ascending };
+    let page = store.deliveries_of_event(view, event, page).await.expect("lists");
+    let mut endpoints: Vec<EndpointId> = page.rows.iter().map(|delivery| delivery.endpoint).collect();
+    endpoints.sort_unstable();
+    endpoints
+}
+
+pub(super) async fn an_event_for_many_endpoints_reaches_each_of_them_once(scene: Scene) {
+    let endpoints = add_many_endpoints(&scene).await;
+    let mut events = Vec::new();
+    for n in 0..3 {
+        let mut publish = scene.event(&format!("ord_{n}"));
+        publish.claim = claim(&scene, &format!("key-{n}"), 1);
+        events.push(accepted(&scene.store.publish(publish.clone()).await.expect("publishes")).0);
+        // The first answer stands, also while the rest is written.
+        let again = scene.store.publish(publish).await.expect("publishes");
+        assert!(matches!(again, Published::Repeated { event, .. } if event == events[n]), "{again:?}");
+    }
+    // Others may be at it, and each part is written once all the same.
+    let go_on = || scene.store.go_on_with_fan_outs(Timestamp::FAR_FUTURE, 100);
+    tokio::try_join!(go_on(), go_on()).expect("both go on");
+    for event in events {
+        assert_eq!(given_to(&scene.store, scene.view(), event).await, endpoints);
+    }
+    assert_eq!(go_on().await.expect("looks"), 0, "nothing is left to do");
+}
+
+pub(super) async fn what_was_left_of_an_event_for_many_endpoints_is_gone_on_with(scene: Scene) {
+    let endpoints = add_many_endpoints(&scene).await;
+    let (event, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
+    // A store that closes does no more than the part that is under way.
+    let store = std::sync::Arc::clone(&scene.store);
+    let store = scene.backend.reopen_after_crash(store, scene.surroundings.clone()).await;
+    let given = given_to(&store, scene.view(), event).await;
+    assert!(given.len() < MANY, "the rest is left: {}", given.len());
+    // An endpoint asks for what it missed before the rest is written.
+    let missing = *endpoints.iter().find(|one| !given.contains(one)).expect("one has not got it");
+    let missing = store.find_endpoint(scene.view(), scene.tenant.id, missing).await.expect("reads");
+    let replay = replay(&scene, ReplayMode::Missing, &missing.expect("is there").endpoint, 1);
+    store.create_replay(&replay, None).await.expect("is made");
+    store.advance_replay(replay.id).await.expect("goes on");
+    assert_eq!(given_to(&store, scene.view(), event).await.len(), given.len() + 1);
+    scene.advance(60);
+    let recent = scene.now().minus(Duration::from_secs(61));
+    assert_eq!(store.go_on_with_fan_outs(recent, 100).await.expect("looks"), 0, "somebody is at it");
+    assert_eq!(store.go_on_with_fan_outs(scene.now(), 100).await.expect("goes on"), 1);
+    assert_eq!(given_to(&store, scene.view(), event).await, endpoints);
+    let page = PageRequest { limit: 1_000, after: None, order: Order::Ascending };
+    let page = store.deliveries_of_event(scene.view(), event, page).await.expect("lists");
+    let late = page.rows.iter().filter(|delivery| delivery.created_at == scene.now()).count();
+    assert_eq!(late, MANY - given.len() - 1, "their schedule begins when they are made");
+    assert_eq!(store.go_on_with_fan_outs(Timestamp::FAR_FUTURE, 100).await.expect("looks"), 0);
+}
+
+pub(super) async fn those_that_get_events_in_order_are_given_them_with_the_commit(scene: Scene) {
+    add_many_endpoints(&scene).await;
+    let mut in_order = Vec::new();
+    for _ in 0..3 {
+        let ordered = scene.add_endpoint(&scene.tenant, |endpoint| {
+            endpoint.calls.ordering = Ordering::PerKey;
+        });
+        in_order.push(ordered.await.id);
+    }
+    let (event, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
+    let given = given_to(&scene.store, scene.view(), event).await;
+    assert!(in_order.iter().all(|endpoint| given.contains(endpoint)), "each is the newest of {MANY}");
+    scene.store.go_on_with_fan_outs(Timestamp::FAR_FUTURE, 100).await.expect("goes on");
+    assert_eq!(given_to(&scene.store, scene.view(), event).await.len(), MANY + in_order.len());
 }

@@ -95,7 +95,7 @@ impl Scene {
     pub async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let mut new = new_endpoint(&self.surroundings, tenant);
         change(&mut new.endpoint);
-        self.store.create_endpoint(&new, 50, None).await.expect("an endpoint");
+        self.store.create_endpoint(&new, 1_000, None).await.expect("an endpoint");
         new.endpoint
     }
 

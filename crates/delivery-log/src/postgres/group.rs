@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::counters::Counters;
+use super::fan_out::FanOut;
 use super::finish;
 use super::link::{Link, Number};
 use super::machines::Machines;
@@ -225,8 +226,9 @@ impl Group {
         self.effects = Some(effects);
     }
 
-    /// Answers everyone, and hands over what can go at once.
-    pub(super) fn answer(mut self, jobs: Vec<Job>, shared: &Shared) {
+    /// Answers everyone, and hands over what can go at once. Gives the events of
+    /// which a part is written.
+    pub(super) fn answer(mut self, jobs: Vec<Job>, shared: &Shared) -> Vec<FanOut> {
         const ONE_EACH: &str = "every job of a group has a result";
         for job in jobs {
             // A caller that has gone away needs no answer.
@@ -235,9 +237,10 @@ impl Group {
                 Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
             }
         }
-        if let Some(effects) = self.effects {
-            effects.tell(shared.hand_off.get().as_ref());
-        }
+        let Some(mut effects) = self.effects else { return Vec::new() };
+        let fan_outs = std::mem::take(&mut effects.fan_outs);
+        effects.tell(shared.hand_off.get().as_ref());
+        fan_outs
     }
 }
 
@@ -254,7 +257,8 @@ async fn execute(
     if !finished.is_empty() {
         finish::add_to(finished, &mut arguments)?;
     }
-    let sql = statement(!plan.is_empty(), plan.counts_in_place(), !finished.is_empty(), careful);
+    let kind = [!plan.is_empty(), plan.counts_in_place(), plan.is_in_parts(), !finished.is_empty(), careful];
+    let sql = statement(kind);
     let row =
         link.ask(async |connection| sqlx::query_with(sql, arguments).fetch_one(connection).await).await?;
     Ok(Answer {
@@ -266,16 +270,16 @@ async fn execute(
 }
 
 /// The text for a group with or without publishes and finished attempts.
-fn statement(publishes: bool, in_place: bool, finishes: bool, careful: bool) -> &'static str {
-    static TEXTS: [OnceLock<String>; 16] = [const { OnceLock::new() }; 16];
-    let flags = [publishes, in_place, finishes, careful];
-    let place = flags.into_iter().rev().fold(0, |place, flag| place * 2 + usize::from(flag));
+fn statement(kind: [bool; 5]) -> &'static str {
+    static TEXTS: [OnceLock<String>; 32] = [const { OnceLock::new() }; 32];
+    let [publishes, in_place, in_parts, finishes, careful] = kind;
+    let place = kind.into_iter().rev().fold(0, |place, flag| place * 2 + usize::from(flag));
     TEXTS[place].get_or_init(|| {
         let mut parts = Vec::new();
         let (mut lasts, mut places) = ("NULL::bigint[]", "NULL::text[]");
         let (mut advanced, mut logged) = ("'{}'::uuid[]", "NULL::uuid[]");
         if publishes {
-            parts.push(publish::parts(in_place));
+            parts.push(publish::parts(in_place, in_parts));
             lasts = "(SELECT last FROM lasts WHERE all_found = 1)";
             places = "(SELECT places FROM lasts)";
         }
@@ -292,7 +296,7 @@ fn statement(publishes: bool, in_place: bool, finishes: bool, careful: bool) -> 
 }
 
 /// Numbers the arguments in their order.
-fn numbered(sql: &str) -> String {
+pub(super) fn numbered(sql: &str) -> String {
     let mut parts = sql.split('?');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for (number, part) in parts.enumerate() {

@@ -11,6 +11,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, PgConnection, Row as _};
 use uuid::Uuid;
 
+use model::attempt::Trigger;
 use model::clock::Timestamp;
 use model::event::{Event, OlderData};
 use model::ids::{EventId, ProjectId, TenantId};
@@ -19,12 +20,35 @@ use model::names::OrderingKey;
 use super::Shared;
 use super::composite::{Composite, Fields, add_rows};
 use super::counters::Counters;
-use super::matching::{Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
+use super::fan_out::{self, FanOut, LateTarget};
+use super::matching::{Contents, Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
 use super::rows;
 use super::timeline::timeline;
 use crate::events::{Publish, Published, Unmatched};
 use crate::hand_off::{Fate, Reservation};
 use crate::idempotency::Claim;
+
+/// Writes deliveries, and wakes the lanes of those that are in nobody's hands.
+macro_rules! deliver {
+    ($condition:literal) => {
+        concat!(
+            "new_deliveries AS (INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, claimed, \
+                schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, \
+                public_url, order_key, order_sequence) \
+              SELECT d.id, d.project, d.tenant, d.endpoint, d.event, d.due_at, d.claimed, ok.now, ok.now, ok.now, \
+                0, 0, 0, 0, d.trigger, d.payload, d.public_url, d.order_key, l.last[d.place] - d.back \
+              FROM unnest(?::delivery_to_come[]) AS d, ok, lasts l",
+            $condition,
+            "), woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
+              WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)"
+        )
+    };
+}
+pub(super) use deliver;
+
+/// Notes for whom the parts after the first are.
+const MARK: &str = ", marks AS (INSERT INTO fan_outs (event, targets, written, moved_at) \
+      SELECT f.event, f.targets, 0, ok.now FROM unnest(?::uuid[], ?::bytea[]) AS f (event, targets), ok)";
 
 /// The part of the statement that writes a plan. Each `?` is an argument, in
 /// the order of [`Plan::add_to`]. First what is compared, then the counters,
@@ -62,20 +86,13 @@ const WRITE: &str = "new_events AS (INSERT INTO events (id, project, tenant, seq
       FROM unnest(?::event_to_come[]) AS n, ok, lasts l), \
     new_keys AS (INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
       SELECT k.project, k.key, k.fingerprint, k.event, l.last[k.place] - k.back, k.expires_at \
-      FROM unnest(?::new_key[]) AS k, ok, lasts l), \
-    new_deliveries AS (INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, claimed, \
-        schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, public_url, \
-        order_key, order_sequence) \
-      SELECT d.id, d.project, d.tenant, d.endpoint, d.event, d.due_at, d.claimed, ok.now, ok.now, ok.now, \
-        0, 0, 0, 0, d.trigger, d.payload, d.public_url, d.order_key, l.last[d.place] - d.back \
-      FROM unnest(?::delivery_to_come[]) AS d, ok, lasts l), \
-    woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
-      WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)";
+      FROM unnest(?::new_key[]) AS k, ok, lasts l), ";
 
 /// The parts together.
-pub(super) fn parts(in_place: bool) -> String {
+pub(super) fn parts(in_place: bool, in_parts: bool) -> String {
     let count = if in_place { COUNT_IN_PLACE } else { COUNT_BY_KEY };
-    format!("{COMPARE}{count}{WRITE}")
+    let mark = if in_parts { MARK } else { "" };
+    format!("{COMPARE}{count}{WRITE}{}{mark}", deliver!(""))
 }
 
 /// What a group of publishes becomes.
@@ -102,6 +119,7 @@ struct NewEvent {
     publish: usize,
     event: Event,
     unmatched: Vec<Unmatched>,
+    late: Vec<LateTarget>,
     older: OlderData,
     /// The place of its tenant, from 1.
     place: i32,
@@ -167,16 +185,23 @@ impl<'a> Plan<'a> {
             let place = plan.tenants.binary_search(&publish.tenant).expect("it was just collected");
             plan.counts[place] += 1;
             let number = plan.events.len();
-            let Targets { wanted, unmatched, older } = targets;
+            let Targets { wanted, unmatched, late, older } = targets;
             // The ids of its deliveries follow its own.
             let event = new_event(publish, 0, now, shared);
-            let deliveries = wanted.iter().map(|target| NewDelivery::new(publish, target, &older, shared));
+            let contents = Contents {
+                data: &publish.data,
+                older: &older,
+                trigger: if event.test { Trigger::Test } else { Trigger::Automatic },
+                at: now,
+            };
+            let deliveries = wanted.iter().map(|target| NewDelivery::new(contents, target, shared));
             plan.deliveries.extend(deliveries.map(|delivery| (number, delivery)));
             plan.events.push(NewEvent {
                 publish: index,
                 // The number is the database's to give.
                 event,
                 unmatched,
+                late,
                 older,
                 place: place as i32 + 1,
                 back: plan.counts[place],
@@ -210,6 +235,11 @@ impl<'a> Plan<'a> {
     /// Whether it counts where the counters were last.
     pub(super) fn counts_in_place(&self) -> bool {
         self.places.is_some()
+    }
+
+    /// Whether it has events for more endpoints than one part is for.
+    pub(super) fn is_in_parts(&self) -> bool {
+        self.events.iter().any(|new| !new.late.is_empty())
     }
 
     /// The history of the database that it was made for.
@@ -249,14 +279,20 @@ impl<'a> Plan<'a> {
         let deliveries = self.deliveries.iter();
         add_rows(
             arguments,
-            deliveries.map(|(of, new)| DeliveryRow { new, event: &self.events[*of], now: self.now }),
+            deliveries.map(|(of, new)| {
+                let NewEvent { event, place, back, .. } = &self.events[*of];
+                DeliveryRow { new, event, place: *place, back: *back }
+            }),
         )?;
-        let mut woken: Vec<Uuid> =
-            self.wake.endpoints.iter().chain(&self.wake.for_test).map(|endpoint| endpoint.0).collect();
-        // Rows are locked in one order by all.
-        woken.sort_unstable();
-        woken.dedup();
-        arguments.add(woken).map_err(sqlx::Error::Encode)
+        add_woken(&self.wake, arguments)?;
+        if self.is_in_parts() {
+            let marked = || self.events.iter().filter(|new| !new.late.is_empty());
+            let events: Vec<Uuid> = marked().map(|new| new.event.id.0).collect();
+            let targets: Vec<Vec<u8>> = marked().map(|new| fan_out::to_stored(&new.late)).collect();
+            arguments.add(events).map_err(sqlx::Error::Encode)?;
+            arguments.add(targets).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(())
     }
 
     /// The places in lanes that were reserved are not needed: the plan is
@@ -265,7 +301,7 @@ impl<'a> Plan<'a> {
         let reserved: Vec<Reservation> = self
             .deliveries
             .iter()
-            .filter_map(|(of, new)| new.reservation(self.publishes[self.events[*of].publish]))
+            .filter_map(|(of, new)| new.reservation(&self.publishes[self.events[*of].publish].data))
             .collect();
         if !reserved.is_empty() {
             shared.hand_off.get().give_up(&reserved, fate);
@@ -276,10 +312,12 @@ impl<'a> Plan<'a> {
     pub(super) fn written(self, lasts: &[i64]) -> (Vec<Published>, Effects) {
         let Self { publishes, mut results, twins, events, deliveries, wake, .. } = self;
         let mut finished = Vec::with_capacity(events.len());
+        let mut fan_outs = Vec::new();
         for new in events {
             let sequence = (lasts[new.place as usize - 1] - new.back) as u64;
             let event = Arc::new(Event { sequence, ..new.event });
             results[new.publish] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
+            fan_outs.extend(FanOut::new(&event, event.id.0, new.late));
             finished.push((new.publish, event));
         }
         let mut ready = Vec::with_capacity(deliveries.len());
@@ -296,8 +334,18 @@ impl<'a> Plan<'a> {
             results[index] = Some(twin(publishes[index], publishes[first], results[first].as_ref()));
         }
         let results = results.into_iter().map(|result| result.expect("every publish was decided"));
-        (results.collect(), Effects { ready, wake })
+        (results.collect(), Effects { ready, wake, fan_outs })
     }
+}
+
+/// Adds the endpoints whose lanes are to be woken.
+pub(super) fn add_woken(wake: &ToWake, arguments: &mut PgArguments) -> sqlx::Result<()> {
+    let mut woken: Vec<Uuid> =
+        wake.endpoints.iter().chain(&wake.for_test).map(|endpoint| endpoint.0).collect();
+    // Rows are locked in one order by all.
+    woken.sort_unstable();
+    woken.dedup();
+    arguments.add(woken).map_err(sqlx::Error::Encode)
 }
 
 struct TenantCount<'a>(TenantId, i64, Option<&'a str>);
@@ -364,17 +412,20 @@ impl Composite for KeyRow<'_> {
     }
 }
 
-struct DeliveryRow<'a> {
-    new: &'a NewDelivery,
-    event: &'a NewEvent,
-    now: Timestamp,
+/// A delivery of an event. Its number in an order is the last of the place, less
+/// so many.
+pub(super) struct DeliveryRow<'a> {
+    pub(super) new: &'a NewDelivery,
+    pub(super) event: &'a Event,
+    pub(super) place: i32,
+    pub(super) back: i64,
 }
 
 impl Composite for DeliveryRow<'_> {
     const TYPE: &'static str = "delivery_to_come";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        let Self { new, event: NewEvent { event, place, back, .. }, now } = self;
+        let Self { new, event, place, back } = self;
         let order_key = new.order_key(event);
         fields
             .encode(new.id.0)?
@@ -382,7 +433,7 @@ impl Composite for DeliveryRow<'_> {
             .encode(event.tenant.0)?
             .encode(new.endpoint.0)?
             .encode(event.id.0)?
-            .encode(new.due_at(*now).as_micros())?
+            .encode(new.due_at().as_micros())?
             .encode(new.claimed.map(|epoch| epoch.0))?
             .encode(new.trigger.code() as i16)?
             .encode(new.form.stored_name())?

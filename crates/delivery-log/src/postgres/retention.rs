@@ -91,6 +91,10 @@ async fn tidy_alone(connection: &mut PgConnection, now: Timestamp, limit: u32) -
     for (project, before) in kept {
         purged += purge_project(connection, project, before, limit).await?;
     }
+    // What of an event was still to be written goes with it.
+    sqlx::query("DELETE FROM fan_outs f WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = f.event)")
+        .execute(connection)
+        .await?;
     Ok(purged)
 }
 

@@ -101,6 +101,10 @@ pub(super) const READ_OLDER_DATA: &str = "SELECT e.older FROM events e \
 /// Replaces it.
 pub(super) const WRITE_OLDER_DATA: &str = "UPDATE events SET older = $3 WHERE project = $1 AND id = $2";
 
+/// Events of which a part is written, for `fan_out::unmoved`.
+pub(super) const UNMOVED_FAN_OUTS: &str = "SELECT e.*, e.id AS key, f.targets, f.written \
+    FROM fan_outs f JOIN events e ON e.id = f.event WHERE f.moved_at <= $1 ORDER BY f.event LIMIT $2";
+
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId) {
     sql.push(" AND d.event = ").push_bind(event.0);

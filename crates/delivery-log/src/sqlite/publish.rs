@@ -8,14 +8,19 @@ use std::sync::atomic::Ordering;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
+use model::attempt::Trigger;
 use model::clock::Timestamp;
 use model::event::{Event, OlderData};
 use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
 use super::Shared;
-use super::matching::{Effects, NewDelivery, Target, Targets, ToWake, find_targets, new_event, twin};
+use super::fan_out::{FanOut, LateTarget};
+use super::matching::{
+    Contents, Effects, NewDelivery, Target, Targets, ToWake, find_targets, new_event, twin,
+};
 use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
+use super::parts;
 use super::sequences::{SEQUENCES, Sequences};
 use crate::events::{Publish, Published, Unmatched};
 
@@ -25,8 +30,16 @@ struct NewEvent<'a> {
     publish: &'a Publish,
     event: Arc<Event>,
     targets: Vec<Target>,
+    late: Vec<LateTarget>,
     older: OlderData,
     unmatched: Vec<Unmatched>,
+}
+
+/// A delivery with its event.
+pub(super) struct EventDelivery<'a> {
+    pub(super) event: &'a Event,
+    pub(super) position: i64,
+    pub(super) delivery: NewDelivery,
 }
 
 /// Writes the events, and gives the result of each in their order. `version`
@@ -80,34 +93,57 @@ pub(super) async fn publish(
         let event = Arc::new(new_event(publish, sequence, now, shared));
         results[index] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
         let position = shared.next_event.fetch_add(1, Ordering::Relaxed);
-        let Targets { wanted: targets, unmatched, older } = targets;
-        events.push((index, NewEvent { position, publish, event, targets, unmatched, older }));
+        let Targets { wanted: targets, late, unmatched, older } = targets;
+        events.push((index, NewEvent { position, publish, event, targets, late, unmatched, older }));
     }
     let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
     insert_claims(connection, &events_only).await?;
 
     let mut deliveries = Vec::with_capacity(events.len());
     for (index, new) in &events {
+        let contents = Contents {
+            data: &new.publish.data,
+            older: &new.older,
+            trigger: if new.event.test { Trigger::Test } else { Trigger::Automatic },
+            at: now,
+        };
         for target in &new.targets {
-            let delivery = NewDelivery::new(new.publish, target, &new.older, shared);
+            let delivery = NewDelivery::new(contents, target, shared);
             effects.ready.extend(delivery.ready(&new.event, &new.publish.data));
             if new.publish.test.is_some()
                 && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*index]
             {
                 *tested = Some(delivery.id);
             }
-            deliveries.push((new, delivery));
+            deliveries.push(EventDelivery { event: &new.event, position: new.position, delivery });
         }
     }
     insert(connection, &events_only, &deliveries).await?;
-    effects.wake = ToWake::of(deliveries.iter().map(|(_, delivery)| delivery));
-    super::lanes::wake(connection, &effects.wake.endpoints, now).await?;
-    super::lanes::wake(connection, &effects.wake.for_test, now).await?;
+    wake(connection, &deliveries, now, effects).await?;
+    for (_, new) in &mut events {
+        parts::mark(connection, new.position, &new.late, now).await?;
+        let late = std::mem::take(&mut new.late);
+        effects.fan_outs.extend(FanOut::new(&new.event, new.position, late));
+    }
 
     for (index, first) in twins {
         results[index] = Some(twin(publishes[index], publishes[first], results[first].as_ref()));
     }
     Ok(results.into_iter().map(|result| result.expect("every publish was decided")).collect())
+}
+
+/// Wakes the lanes of those that are in nobody's hands.
+pub(super) async fn wake(
+    connection: &mut SqliteConnection,
+    deliveries: &[EventDelivery<'_>],
+    now: Timestamp,
+    effects: &mut Effects,
+) -> sqlx::Result<()> {
+    let woken = ToWake::of(deliveries.iter().map(|new| &new.delivery));
+    super::lanes::wake(connection, &woken.endpoints, now).await?;
+    super::lanes::wake(connection, &woken.for_test, now).await?;
+    effects.wake.extend(woken);
+    Ok(())
 }
 
 /// Finds what was published before under the same key.
@@ -169,26 +205,36 @@ const PAYLOADS: Part = Part {
     after: ") INSERT INTO payloads (event, data, older) SELECT * FROM new WHERE event IS NOT NULL",
 };
 
-const DELIVERIES: Part = Part {
-    before: "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, at, \
-             order_key, order_sequence) AS (VALUES",
-    columns: 13,
-    after: ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
-            claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at, order_key, \
-            order_sequence) \
-            SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
-            trigger, at, at, order_key, order_sequence FROM new WHERE id IS NOT NULL",
-};
+macro_rules! deliveries {
+    ($on_conflict:literal) => {
+        Part {
+            before: "WITH new (project, id, tenant, endpoint, event, payload, public_url, due_at, claimed, trigger, \
+                     at, order_key, order_sequence) AS (VALUES",
+            columns: 13,
+            after: concat!(
+                ") INSERT INTO deliveries (project, id, tenant, endpoint, event, payload, public_url, status, due_at, \
+                 claimed, attempts, tries, rejections, schedule_since, trigger, created_at, updated_at, order_key, \
+                 order_sequence) \
+                 SELECT project, id, tenant, endpoint, event, payload, public_url, 0, due_at, claimed, 0, 0, 0, at, \
+                 trigger, at, at, order_key, order_sequence FROM new WHERE id IS NOT NULL ",
+                $on_conflict
+            ),
+        }
+    };
+}
+
+const DELIVERIES: Part = deliveries!("");
+/// The same for those that may be there.
+const LATE_DELIVERIES: Part = deliveries!("ON CONFLICT (project, id) DO NOTHING");
 
 /// Writes events with as many deliveries as there are events together; most
 /// events have one. Deliveries beyond that follow.
 async fn insert(
     connection: &mut SqliteConnection,
     events: &[&NewEvent<'_>],
-    deliveries: &[(&NewEvent<'_>, NewDelivery)],
+    deliveries: &[EventDelivery<'_>],
 ) -> sqlx::Result<()> {
     static TOGETHER: MultiRow = MultiRow::new(&[SEQUENCES, EVENTS, PAYLOADS, DELIVERIES]);
-    static REST: MultiRow = MultiRow::new(&[DELIVERIES]);
     let mut rest = deliveries;
     for Piece { sql, places, rows } in TOGETHER.pieces(events) {
         let with_them;
@@ -208,7 +254,25 @@ async fn insert(
         let query = bind_rows(query, with_them.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;
     }
-    for Piece { sql, places, rows } in REST.pieces(rest) {
+    static REST: MultiRow = MultiRow::new(&[DELIVERIES]);
+    insert_deliveries(connection, &REST, rest).await
+}
+
+/// Writes deliveries of events that are there.
+pub(super) async fn insert_late(
+    connection: &mut SqliteConnection,
+    deliveries: &[EventDelivery<'_>],
+) -> sqlx::Result<()> {
+    static LATE: MultiRow = MultiRow::new(&[LATE_DELIVERIES]);
+    insert_deliveries(connection, &LATE, deliveries).await
+}
+
+async fn insert_deliveries(
+    connection: &mut SqliteConnection,
+    statement: &'static MultiRow,
+    deliveries: &[EventDelivery<'_>],
+) -> sqlx::Result<()> {
+    for Piece { sql, places, rows } in statement.pieces(deliveries) {
         let query = bind_rows(sqlx::query(sql), rows.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;
     }
@@ -235,8 +299,8 @@ fn bind_event<'q>(query: Binding<'q>, new: &'q NewEvent<'_>) -> Binding<'q> {
         .bind(event.created_at.as_micros())
 }
 
-fn bind_delivery<'q>(query: Binding<'q>, new: &'q (&NewEvent<'_>, NewDelivery)) -> Binding<'q> {
-    let (NewEvent { event, position, .. }, delivery) = new;
+fn bind_delivery<'q>(query: Binding<'q>, new: &'q EventDelivery<'_>) -> Binding<'q> {
+    let EventDelivery { event, position, delivery } = new;
     query
         .bind(event.project.0)
         .bind(delivery.id.0)
@@ -245,10 +309,10 @@ fn bind_delivery<'q>(query: Binding<'q>, new: &'q (&NewEvent<'_>, NewDelivery)) 
         .bind(*position)
         .bind(delivery.form.stored_name())
         .bind(delivery.form.public_url())
-        .bind(delivery.due_at(event.created_at).as_micros())
+        .bind(delivery.due_at().as_micros())
         .bind(delivery.claimed.map(|epoch| epoch.0))
         .bind(delivery.trigger.code())
-        .bind(event.created_at.as_micros())
+        .bind(delivery.at.as_micros())
         .bind(delivery.order_key(event))
         .bind(delivery.ordered.then_some(event.sequence as i64))
 }

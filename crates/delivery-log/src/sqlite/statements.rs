@@ -103,6 +103,11 @@ pub(super) const READ_OLDER_DATA: &str = "SELECT p.older FROM events e JOIN payl
 /// Replaces it.
 pub(super) const WRITE_OLDER_DATA: &str = "UPDATE payloads SET older = $3 WHERE event = (SELECT position FROM events WHERE project = $1 AND id = $2)";
 
+/// Events of which a part is written, for `fan_out::unmoved`.
+pub(super) const UNMOVED_FAN_OUTS: &str = "SELECT e.*, e.position AS key, f.targets, f.written \
+    FROM fan_outs f JOIN events e ON e.position = f.event \
+    WHERE f.moved_at <= $1 ORDER BY f.event LIMIT $2";
+
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Sqlite>, view: View, event: EventId) {
     sql.push(" AND d.event = (SELECT position FROM events WHERE project = ").push_bind(view.project.0);

@@ -17,8 +17,10 @@ use sqlx::{Connection, SqliteConnection};
 
 use model::ids::{EventId, ProjectId};
 
+use super::fan_out::FanOut;
 use super::identity::Identity;
 use super::matching::Effects;
+use super::parts;
 use super::publish;
 use super::sequences::Sequences;
 use super::{Shared, explain, finish, lanes, store_error, transient_cause};
@@ -26,7 +28,7 @@ use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery, Reservation};
 use crate::lanes::{ClaimDue, ClaimedDeliveries};
-use crate::queue::{self, Halves, HandIn, Inbox, Reply, Turn};
+use crate::queue::{self, Halves, HandIn, Inbox, PART, Reply, Turn};
 use crate::{Result, StoreError};
 
 /// The greatest number of jobs in one transaction.
@@ -39,6 +41,8 @@ enum Job {
     Publish(Box<Publish>, Reply<Published>),
     Finish(Arc<Finished>, Reply<Recorded>),
     Claim(ClaimDue, Reply<ClaimedDeliveries>),
+    /// The answer is for whoever wants to know when all is written.
+    FanOut(Box<FanOut>, Option<Reply<()>>),
 }
 
 /// Any other change: rare, and alone in its transaction.
@@ -108,6 +112,12 @@ impl WriterHandle {
         self.0.ask_all(publishes, job).await
     }
 
+    /// Gives events to the rest of their endpoints.
+    pub(super) async fn go_on_with(&self, fan_outs: Vec<FanOut>) -> Result<()> {
+        let job = |fan_out, reply| Work::Grouped(Job::FanOut(Box::new(fan_out), Some(reply)));
+        self.0.ask_all(fan_outs, job).await.into_iter().collect()
+    }
+
     pub(super) async fn finish(&self, finished: Arc<Finished>) -> Result<Recorded> {
         self.0.ask(|reply| Work::Grouped(Job::Finish(finished, reply))).await
     }
@@ -170,20 +180,21 @@ impl Writer {
                 match work {
                     Work::Grouped(job) => group.push(job),
                     Work::Edit(edit) => {
-                        self.commit_group(std::mem::take(&mut group)).await;
+                        self.commit_group(std::mem::take(&mut group), inbox).await;
                         self.commit_edit(edit).await;
                     }
                 }
             }
-            self.commit_group(group).await;
+            self.commit_group(group, inbox).await;
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database was not closed cleanly");
         }
     }
 
-    /// Commits the jobs in as few transactions as can be, and answers each.
-    async fn commit_group(&mut self, jobs: Vec<Job>) {
+    /// Commits the jobs in as few transactions as can be, answers each, and puts
+    /// back what is done in part.
+    async fn commit_group(&mut self, jobs: Vec<Job>, inbox: &mut Inbox<Work>) {
         if jobs.is_empty() {
             return;
         }
@@ -191,7 +202,11 @@ impl Writer {
         while let Some(jobs) = groups.next() {
             let mut group = Group::default();
             match self.try_group(&jobs, &mut group).await {
-                Ok(()) => group.answer(jobs, &self.shared),
+                Ok(()) => {
+                    for job in group.answer(jobs, &self.shared).into_iter().rev() {
+                        inbox.put_back(Work::Grouped(job));
+                    }
+                }
                 Err(error) => {
                     group.withdraw(&self.shared);
                     self.sequences.forget();
@@ -300,6 +315,7 @@ impl queue::Job for Work {
                 finished.attempt.answer.as_ref().map_or(0, |answer| answer.body.len())
             }
             Self::Grouped(Job::Claim(claim, _)) => claim.max_bytes / 8,
+            Self::Grouped(Job::FanOut(..)) => 0,
             Self::Edit(_) => 0,
         }
     }
@@ -307,7 +323,8 @@ impl queue::Job for Work {
     fn rows(&self) -> usize {
         match self {
             // The event, its data, its key, and a delivery for each endpoint.
-            Self::Grouped(Job::Publish(publish, _)) => 3 + publish.endpoints,
+            Self::Grouped(Job::Publish(publish, _)) => 3 + publish.endpoints.min(PART),
+            Self::Grouped(Job::FanOut(..)) => PART,
             Self::Grouped(Job::Finish(..)) => 2,
             // Most lanes have less than they may claim.
             Self::Grouped(Job::Claim(claim, _)) => claim.limit as usize / 2,
@@ -318,6 +335,7 @@ impl queue::Job for Work {
     fn turn(&self) -> Turn {
         match self {
             Self::Grouped(Job::Publish(publish, _)) => Turn::Tenant(publish.tenant),
+            Self::Grouped(Job::FanOut(fan_out, _)) => Turn::Tenant(fan_out.event.tenant),
             Self::Grouped(Job::Finish(..) | Job::Claim(..)) => Turn::Platform,
             Self::Edit(_) => Turn::Changes,
         }
@@ -339,6 +357,7 @@ impl Job {
             Self::Publish(_, reply) => drop(reply.send(Err(error))),
             Self::Finish(_, reply) => drop(reply.send(Err(error))),
             Self::Claim(_, reply) => drop(reply.send(Err(error))),
+            Self::FanOut(_, reply) => drop(reply.map(|reply| reply.send(Err(error)))),
         }
     }
 }
@@ -369,6 +388,8 @@ struct Group {
     published: VecDeque<Published>,
     recorded: VecDeque<Recorded>,
     claimed: VecDeque<ClaimedDeliveries>,
+    /// Whether the parts of fan-outs were still to be written.
+    moved: VecDeque<bool>,
     effects: Effects,
 }
 
@@ -385,11 +406,13 @@ impl Group {
         let mut publishes = Vec::new();
         let mut finished = Vec::new();
         let mut claims = Vec::new();
+        let mut fan_outs = Vec::new();
         for job in jobs {
             match job {
                 Job::Publish(publish, _) => publishes.push(publish.as_ref()),
                 Job::Finish(finish, _) => finished.push(finish.as_ref()),
                 Job::Claim(claim, _) => claims.push(claim),
+                Job::FanOut(fan_out, _) => fan_outs.push(fan_out.as_ref()),
             }
         }
         if !finished.is_empty() {
@@ -400,6 +423,10 @@ impl Group {
         }
         for claim in claims {
             self.claimed.push_back(lanes::claim_due(connection, claim).await?);
+        }
+        for fan_out in fan_outs {
+            let moved = parts::write(connection, shared, version, fan_out, &mut self.effects);
+            self.moved.push_back(moved.await?);
         }
         if !publishes.is_empty() {
             self.published =
@@ -422,17 +449,29 @@ impl Group {
         })
     }
 
-    fn answer(mut self, jobs: Vec<Job>, shared: &Shared) {
+    /// Gives what is left to do of events for many endpoints.
+    fn answer(mut self, jobs: Vec<Job>, shared: &Shared) -> Vec<Job> {
         const ONE_EACH: &str = "every job of a group has a result";
+        let mut left = Vec::new();
         for job in jobs {
             // A caller that has gone away needs no answer.
             match job {
                 Job::Publish(_, reply) => drop(reply.send(Ok(self.published.pop_front().expect(ONE_EACH)))),
                 Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
                 Job::Claim(_, reply) => drop(reply.send(Ok(self.claimed.pop_front().expect(ONE_EACH)))),
+                Job::FanOut(fan_out, reply) => {
+                    let moved = self.moved.pop_front().expect(ONE_EACH);
+                    match fan_out.moved_on().filter(|_| moved) {
+                        Some(rest) => left.push(Job::FanOut(Box::new(rest), reply)),
+                        None => drop(reply.map(|reply| reply.send(Ok(())))),
+                    }
+                }
             }
         }
+        let begun = std::mem::take(&mut self.effects.fan_outs).into_iter();
+        left.extend(begun.map(|fan_out| Job::FanOut(Box::new(fan_out), None)));
         self.effects.tell(shared.hand_off.get().as_ref());
+        left
     }
 
     fn withdraw(&mut self, shared: &Shared) {
