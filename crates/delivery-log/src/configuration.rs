@@ -92,11 +92,29 @@ pub enum Change {
     NoKey(KeyId),
 }
 
+/// Which state of the configuration something is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Version {
+    /// Counts the changes.
+    pub number: i64,
+    /// The history of the database that it is of. After a failover that is another
+    /// one, in which a number may be something else.
+    pub history: Arc<str>,
+}
+
+/// What is known of those that an event may go to.
+pub(crate) struct ForEvent {
+    /// As of this version.
+    pub(crate) version: Version,
+    /// The endpoints of the tenant; `None` if there is no such tenant.
+    pub(crate) endpoints: Option<Vec<Arc<LiveEndpoint>>>,
+    /// Its type, if that is in the catalogue.
+    pub(crate) event_type: Option<Arc<EventTypeEntry>>,
+}
+
 #[derive(Default)]
 struct State {
-    version: i64,
-    /// Of which of the histories that a database has after failovers.
-    history: String,
+    version: Version,
     projects: HashMap<ProjectId, Arc<Project>>,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     handles: HashMap<(ProjectId, TenantHandle), TenantId>,
@@ -119,24 +137,32 @@ impl Configuration {
 
     /// The version that this is.
     pub fn version(&self) -> i64 {
-        self.read().version
+        self.read().version.number
     }
 
-    /// The version, and the history of the database that it is of. After a failover
-    /// that is another one, in which a version may be something else.
-    pub fn version_in_history(&self) -> (i64, String) {
+    /// The version, in its history.
+    pub fn version_in_history(&self) -> Version {
+        self.read().version.clone()
+    }
+
+    /// All that an event is matched with, as of one version.
+    pub(crate) fn for_event(&self, project: ProjectId, tenant: TenantId, event_type: &EventType) -> ForEvent {
         let state = self.read();
-        (state.version, state.history.clone())
+        ForEvent {
+            version: state.version.clone(),
+            endpoints: state.endpoints_of(tenant),
+            event_type: state.event_types.get(&project).and_then(|types| types.get(event_type)).cloned(),
+        }
     }
 
     /// Goes on to `version` in the same history. Older news than what is known
     /// changes nothing.
     pub fn apply(&self, version: i64, history: &str, changes: Vec<Change>) {
         let mut state = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if version <= state.version || history != state.history {
+        if version <= state.version.number || history != &*state.version.history {
             return;
         }
-        state.version = version;
+        state.version.number = version;
         for change in changes {
             state.apply(change);
         }
@@ -144,7 +170,8 @@ impl Configuration {
 
     /// Forgets everything for what is so in another history.
     pub fn replace(&self, version: i64, history: &str, changes: Vec<Change>) {
-        let mut state = State { version, history: history.to_owned(), ..State::default() };
+        let version = Version { number: version, history: history.into() };
+        let mut state = State { version, ..State::default() };
         for change in changes {
             state.apply(change);
         }
@@ -205,10 +232,7 @@ impl Configuration {
     /// All endpoints of a tenant, in the order in which they were made.
     /// `None` if there is no such tenant.
     pub fn endpoints_of(&self, tenant: TenantId) -> Option<Vec<Arc<LiveEndpoint>>> {
-        let state = self.read();
-        state.tenants.get(&tenant)?;
-        let ids = state.of_tenant.get(&tenant).map_or(&[][..], Vec::as_slice);
-        Some(ids.iter().filter_map(|id| state.endpoints.get(id).cloned()).collect())
+        self.read().endpoints_of(tenant)
     }
 
     /// How many endpoints a tenant has.
@@ -256,6 +280,12 @@ impl Configuration {
 }
 
 impl State {
+    fn endpoints_of(&self, tenant: TenantId) -> Option<Vec<Arc<LiveEndpoint>>> {
+        self.tenants.get(&tenant)?;
+        let ids = self.of_tenant.get(&tenant).map_or(&[][..], Vec::as_slice);
+        Some(ids.iter().filter_map(|id| self.endpoints.get(id).cloned()).collect())
+    }
+
     fn apply(&mut self, change: Change) {
         match change {
             Change::Project(project) => {

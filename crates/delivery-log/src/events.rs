@@ -1,5 +1,7 @@
 //! Events: publishing and reading them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use model::clock::Timestamp;
@@ -11,6 +13,7 @@ use model::names::{OrderingKey, Subject, TenantHandle};
 
 use crate::idempotency::{Claim, FirstAnswer};
 use crate::page::{Page, PageRequest};
+use crate::publishing::Matched;
 use crate::{Result, View};
 
 /// An event to be published, checked.
@@ -36,13 +39,13 @@ pub struct Publish {
     pub labels: Labels,
     /// The publisher's bytes.
     pub data: EventData,
-    /// The data in older versions that endpoints are known to be pinned to.
-    /// What is missing is made when the event is written.
-    pub older: OlderData,
     /// What a repetition is recognised by.
     pub claim: Option<Claim>,
     /// Of the test route: goes to this endpoint alone, whatever it wants.
     pub test: Option<EndpointId>,
+    /// The endpoints that it goes to, if it was matched with them before it is
+    /// written. What is stale is matched again.
+    pub matched: Option<Arc<Matched>>,
     /// How many endpoints it may go to, as far as is known: what it costs. The
     /// store fills it in.
     pub endpoints: usize,

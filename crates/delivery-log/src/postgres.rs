@@ -4,60 +4,29 @@
 //! statement each ([`writer`]). Others read, and make the rarer changes. What
 //! waits stands in a small table; what has ended, in tables cut by day.
 
-#[path = "common/access.rs"]
-mod access;
 mod announce;
 mod barrier;
-#[path = "common/catalogue.rs"]
-mod catalogue;
 mod claims;
 mod columns;
 mod composite;
-#[path = "common/configuration.rs"]
-mod configuration;
 mod counters;
-#[path = "common/deliveries.rs"]
-mod deliveries;
-#[path = "common/endpoints.rs"]
-mod endpoints;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/fan_out.rs"]
-mod fan_out;
-#[path = "common/filter.rs"]
-mod filter;
 mod finish;
 mod group;
 mod hosts;
-#[path = "common/idempotency.rs"]
-mod idempotency;
-#[path = "common/lane_rows.rs"]
-mod lane_rows;
 mod lanes;
 mod link;
 mod machines;
-#[path = "common/matching.rs"]
-mod matching;
 mod moves;
 mod open;
 mod partitions;
 mod parts;
-#[path = "common/policies.rs"]
-mod policies;
 mod processes;
 mod publish;
-#[path = "common/quarantine.rs"]
-mod quarantine;
-#[path = "common/replays.rs"]
-mod replays;
+mod recovery;
 mod retention;
-#[path = "common/rows.rs"]
-mod rows;
-#[path = "common/sealed.rs"]
-mod sealed;
+#[path = "common/shared.rs"]
+mod shared;
 mod statements;
-#[path = "common/tenants.rs"]
-mod tenants;
 mod timeline;
 mod writer;
 
@@ -72,9 +41,9 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::Instant;
 
 pub use open::{OpenError, Options, migrate};
+use shared::{lane_rows, rows};
 
-// By these names the files in `common/`, which are compiled once for each
-// backend, know what they work on.
+// By these names `shared` knows what it works on.
 use PostgresStore as Store;
 use sqlx::PgConnection as Connection;
 use sqlx::Postgres as Db;
@@ -82,13 +51,12 @@ use sqlx::postgres::PgRow as Row;
 /// What rows know an event by: its id.
 type EventKey = uuid::Uuid;
 
-use crate::configuration::Configuration;
+use crate::Result;
 use crate::durability::SecondMachine;
 use crate::hand_off::HandOff;
 use crate::queue::HandIn;
-use crate::{Result, Surroundings};
+use crate::shared::Connected;
 use model::ids::{DeliveryId, ProjectId};
-use model::vault::Vault;
 
 /// The oldest server that is used, as `server_version_num`.
 pub const OLDEST_POSTGRES: i32 = 140_000;
@@ -119,15 +87,14 @@ pub struct PostgresStore {
 }
 
 /// What the parts of the store share.
-pub(crate) struct Shared {
-    surroundings: Surroundings,
-    vault: Vault,
-    configuration: Configuration,
-    freshness: configuration::Freshness,
-    hand_off: configuration::Connected,
-    /// The lanes of this process alone.
-    local: configuration::Connected,
-    public_url: String,
+type Shared = crate::shared::Shared<Extra>;
+type FanOut = crate::publishing::FanOut<EventKey>;
+type Effects = crate::publishing::Effects<EventKey>;
+
+/// What they share in this backend alone.
+pub(crate) struct Extra {
+    /// The lanes of this process, beside those of others.
+    local: Connected,
 }
 
 impl Shared {
@@ -240,7 +207,7 @@ impl PostgresStore {
 
     /// Tells this process, and the others.
     fn announce_to(&self, local: Arc<dyn HandOff>) {
-        self.shared.local.set(Arc::clone(&local));
+        self.shared.extra.local.set(Arc::clone(&local));
         self.shared.hand_off.set(Arc::new(announce::Everywhere::new(local, self.outbox.clone())));
     }
 

@@ -5,52 +5,20 @@
 //! ([`writer`]). A small pool of other connections reads, and never waits
 //! for the writer (write-ahead log).
 
-#[path = "common/access.rs"]
-mod access;
-#[path = "common/catalogue.rs"]
-mod catalogue;
 mod columns;
-#[path = "common/configuration.rs"]
-mod configuration;
-#[path = "common/deliveries.rs"]
-mod deliveries;
-#[path = "common/endpoints.rs"]
-mod endpoints;
-#[path = "common/events.rs"]
-mod events;
-#[path = "common/fan_out.rs"]
-mod fan_out;
-#[path = "common/filter.rs"]
-mod filter;
 mod finish;
-#[path = "common/idempotency.rs"]
-mod idempotency;
 mod identity;
-#[path = "common/lane_rows.rs"]
-mod lane_rows;
 mod lanes;
-#[path = "common/matching.rs"]
-mod matching;
 mod moves;
 mod multi_row;
 mod open;
 mod parts;
-#[path = "common/policies.rs"]
-mod policies;
 mod publish;
-#[path = "common/quarantine.rs"]
-mod quarantine;
-#[path = "common/replays.rs"]
-mod replays;
 mod retention;
-#[path = "common/rows.rs"]
-mod rows;
-#[path = "common/sealed.rs"]
-mod sealed;
 mod sequences;
+#[path = "common/shared.rs"]
+mod shared;
 mod statements;
-#[path = "common/tenants.rs"]
-mod tenants;
 mod writer;
 
 #[cfg(test)]
@@ -62,19 +30,16 @@ use futures_util::future::BoxFuture;
 use sqlx::{SqliteConnection, SqlitePool};
 
 pub use open::{OpenError, Options, Ownership};
+use shared::{lane_rows, rows};
 
-use crate::Surroundings;
-use crate::configuration::Configuration;
 use crate::hand_off::HandOff;
 use model::ids::{DeliveryId, ProjectId};
-use model::vault::Vault;
 
 /// The oldest SQLite that is used. Before it, a database in WAL mode could
 /// be corrupted by a rare race (https://www.sqlite.org/wal.html#walresetbug).
 pub const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-// By these names the files in `common/`, which are compiled once for each
-// backend, know what they work on.
+// By these names `shared` knows what it works on.
 use SqliteStore as Store;
 use sqlx::Sqlite as Db;
 use sqlx::SqliteConnection as Connection;
@@ -90,22 +55,15 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
-/// What the readers and the writer both need.
-pub(crate) struct Shared {
-    surroundings: Surroundings,
-    vault: Vault,
-    configuration: Configuration,
-    freshness: configuration::Freshness,
-    hand_off: configuration::Connected,
-    public_url: String,
+/// What the parts of the store share.
+type Shared = crate::shared::Shared<Extra>;
+type FanOut = crate::publishing::FanOut<EventKey>;
+type Effects = crate::publishing::Effects<EventKey>;
+
+/// What they share in this backend alone.
+pub(crate) struct Extra {
     /// The number of the next event. Only the writer counts.
     next_event: AtomicI64,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shared")
-    }
 }
 
 impl SqliteStore {

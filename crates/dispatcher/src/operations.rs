@@ -6,7 +6,7 @@ use delivery_log::configuration::LiveEndpoint;
 use delivery_log::events::Publish;
 use delivery_log::idempotency::{Claim, KEPT, KeySpace, SpacedKey};
 use model::endpoint::Endpoint;
-use model::event::{EventData, Labels, OlderData};
+use model::event::{EventData, Labels};
 use model::ids::ProjectId;
 use model::names::{IdempotencyKey, Subject};
 use model::operations::{self, Operation};
@@ -74,7 +74,7 @@ pub(crate) async fn publish(
         ordering_key: None,
         labels: Labels::default(),
         data,
-        older: OlderData::default(),
+        matched: None,
         claim,
         test: None,
         endpoints: 0,

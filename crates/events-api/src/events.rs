@@ -1,13 +1,15 @@
 //! Events.
 
-mod build;
-mod fits;
+pub(crate) mod accept;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod list_deliveries;
+mod parse;
 pub(crate) mod publish;
 pub(crate) mod publish_batch;
-pub(crate) mod submit;
+mod quarantine;
+mod resolve;
+mod validate;
 
 use delivery_log::events::StoredEvent;
 use model::event::EventData;

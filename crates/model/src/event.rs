@@ -1,5 +1,6 @@
 //! Events: what a product service publishes.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -127,6 +128,29 @@ impl OlderData {
                 .map(|(version, raw)| (version, EventData(raw.get().as_bytes().into())))
                 .collect(),
         ))
+    }
+}
+
+/// Data that is read once at most, and only if somebody asks what it says.
+pub struct ReadOnce<'a> {
+    data: &'a EventData,
+    value: OnceCell<Option<serde_json::Value>>,
+}
+
+impl<'a> ReadOnce<'a> {
+    /// Not read yet.
+    pub fn new(data: &'a EventData) -> Self {
+        Self { data, value: OnceCell::new() }
+    }
+
+    /// The bytes.
+    pub fn data(&self) -> &EventData {
+        self.data
+    }
+
+    /// What they say ([`EventData::to_value`]).
+    pub fn value(&self) -> Option<&serde_json::Value> {
+        self.value.get_or_init(|| self.data.to_value()).as_ref()
     }
 }
 

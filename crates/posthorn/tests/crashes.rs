@@ -15,8 +15,8 @@
 mod common;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::load::{self, Acknowledged, Client};
 use common::settings;
@@ -78,7 +78,16 @@ async fn an_event_for_many_endpoints_reaches_each_of_them_although_the_program_i
     const ENDPOINTS: usize = 400;
     const EVENTS: usize = 8;
     let mut program = Program::start(settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "400")).await;
-    let receiver = Receiver::always(Behaviour::Answer(200)).await;
+    // At which paths each event has arrived.
+    let arrived: Arc<Mutex<HashMap<String, HashSet<String>>>> = Arc::default();
+    let to = Arc::clone(&arrived);
+    let receiver = Receiver::start(move |request| {
+        let event = request.header("webhook-id").to_owned();
+        to.lock().unwrap().entry(event).or_default().insert(request.path.clone());
+        Behaviour::Answer(200)
+    })
+    .await;
+    let count = |event: &String| arrived.lock().unwrap().get(event).map_or(0, HashSet::len);
     let api = program.api();
     api.create_tenant("acme").await;
     for n in 0..ENDPOINTS {
@@ -90,17 +99,12 @@ async fn an_event_for_many_endpoints_reaches_each_of_them_although_the_program_i
         // Killed when it has said "accepted", which is after the first of four parts.
         events.push(program.api().publish("acme", "order.paid", &format!("ord_{n}")).await);
         program.kill().await;
-        let at_the_crash = received_by_event(&receiver);
-        cut_short += usize::from(at_the_crash.get(&events[n]).is_none_or(|paths| paths.len() < ENDPOINTS));
+        cut_short += usize::from(count(&events[n]) < ENDPOINTS);
         program.restart().await;
     }
     assert!(cut_short > EVENTS / 2, "few were cut short: {cut_short}");
     testkit::until("each endpoint has got each event", || async {
-        let received = received_by_event(&receiver);
-        events
-            .iter()
-            .all(|event| received.get(event).is_some_and(|paths| paths.len() == ENDPOINTS))
-            .then_some(())
+        events.iter().all(|event| count(event) == ENDPOINTS).then_some(())
     })
     .await;
     let first = program.api().get(&format!("/v1/events/{}/deliveries?limit=250", events[0])).await;
@@ -108,13 +112,4 @@ async fn an_event_for_many_endpoints_reaches_each_of_them_although_the_program_i
     let path = format!("/v1/events/{}/deliveries?limit=250&cursor={cursor}", events[0]);
     let rest = program.api().get(&path).await.expect(200);
     assert_eq!(rest["data"].as_array().unwrap().len(), ENDPOINTS - 250, "each has one delivery");
-}
-
-/// The paths at which each event arrived.
-fn received_by_event(receiver: &Receiver) -> HashMap<String, HashSet<String>> {
-    let mut paths: HashMap<String, HashSet<String>> = HashMap::new();
-    for request in receiver.received() {
-        paths.entry(request.header("webhook-id").to_owned()).or_default().insert(request.path.clone());
-    }
-    paths
 }

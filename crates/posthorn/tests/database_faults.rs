@@ -171,3 +171,30 @@ async fn a_database_that_goes_away_is_503_and_all_goes_on_when_it_returns() {
     .await;
     api.delivery_with_status(&accepted.text("/id"), "delivered").await;
 }
+
+#[tokio::test]
+async fn a_server_that_gives_too_few_connections_leaves_the_program_not_ready() {
+    let server = Postgres::start(&[("fsync", "off")]);
+    let url = server.new_database();
+    let database = url.rsplit('/').next().unwrap();
+    server.sql("postgres", &format!("CREATE ROLE few LOGIN; ALTER DATABASE {database} OWNER TO few"));
+    let mut program = Program::start_first(on(&url.replace("postgres@", "few@"))).await;
+    let api = program.api();
+    let receiver = Receiver::always(Behaviour::Answer(204)).await;
+    api.create_tenant("acme").await;
+    api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+
+    // Enough to publish, and not to claim and to give signs of life as well.
+    server.sql("postgres", "ALTER ROLE few CONNECTION LIMIT 2");
+    program.crash_and_restart().await;
+    let api = program.api();
+    // Which part of it has no connection is chance.
+    until("the program is not ready", || async { (api.get("/readyz").await.status == 503).then_some(()) })
+        .await;
+    assert_eq!(api.get("/healthz").await.status, 200);
+
+    server.sql("postgres", "ALTER ROLE few CONNECTION LIMIT -1");
+    until("the program is ready", || async { (api.get("/readyz").await.status == 200).then_some(()) }).await;
+    let event = api.publish("acme", "order.paid", "ord_1").await;
+    api.delivery_with_status(&event, "delivered").await;
+}

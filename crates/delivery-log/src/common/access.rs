@@ -20,7 +20,7 @@ use crate::page::{Page, PageRequest};
 use crate::surroundings::next_id;
 use crate::{Result, View};
 
-pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
+pub(crate) fn project(row: &Row) -> sqlx::Result<Project> {
     Ok(Project {
         id: ProjectId(uuid(row, "id")?),
         name: parsed(row, "name", ProjectName::parse)?,
@@ -34,7 +34,7 @@ pub(super) fn project(row: &Row) -> sqlx::Result<Project> {
     })
 }
 
-pub(super) fn key(row: &Row) -> sqlx::Result<ApiKey> {
+pub(crate) fn key(row: &Row) -> sqlx::Result<ApiKey> {
     let tenant: Option<uuid::Uuid> = row.try_get("tenant")?;
     Ok(ApiKey {
         id: KeyId(uuid(row, "id")?),
@@ -49,7 +49,7 @@ pub(super) fn key(row: &Row) -> sqlx::Result<ApiKey> {
     })
 }
 
-pub(super) fn tokens(row: &Row) -> sqlx::Result<KeyTokens> {
+pub(crate) fn tokens(row: &Row) -> sqlx::Result<KeyTokens> {
     let hash = |bytes: &[u8]| TokenHash::try_from(bytes).map_err(|error| broken("token", error));
     let previous: Option<&[u8]> = row.try_get("previous_token")?;
     let until = time_option(row, "previous_until")?;

@@ -53,7 +53,7 @@ fn version(row: &Row) -> sqlx::Result<Version> {
 }
 
 /// A type with its versions.
-pub(super) async fn entry(connection: &mut Connection, row: &Row) -> sqlx::Result<EventTypeEntry> {
+pub(crate) async fn entry(connection: &mut Connection, row: &Row) -> sqlx::Result<EventTypeEntry> {
     let project = uuid(row, "project")?;
     let name = parsed(row, "name", EventType::parse)?;
     let rows =

@@ -1,13 +1,11 @@
 //! Reading what changed in the configuration.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
 
-use model::clock::Timestamp;
 use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
@@ -19,45 +17,10 @@ use super::{
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
 use crate::durability::SecondMachine;
-use crate::hand_off::{HandOff, NoLanes};
-
-/// When the configuration was last compared with the database.
-#[derive(Debug, Default)]
-pub(super) struct Freshness(AtomicI64);
-
-impl Freshness {
-    fn confirm(&self, at: Timestamp) {
-        self.0.store(at.as_micros(), Ordering::Relaxed);
-    }
-
-    fn is_fresh(&self, now: Timestamp, age: Duration) -> bool {
-        let confirmed = Timestamp::from_micros(self.0.load(Ordering::Relaxed));
-        // What was confirmed in the future was confirmed by a clock that was set back.
-        confirmed <= now && now.since(confirmed) <= age
-    }
-}
-
-/// Who is told of committed deliveries.
-pub(super) struct Connected(RwLock<Arc<dyn HandOff>>);
-
-impl Default for Connected {
-    fn default() -> Self {
-        Self(RwLock::new(Arc::new(NoLanes)))
-    }
-}
-
-impl Connected {
-    pub(super) fn get(&self) -> Arc<dyn HandOff> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn set(&self, hand_off: Arc<dyn HandOff>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hand_off;
-    }
-}
+use crate::hand_off::HandOff;
 
 /// Takes the next version, for the rows that this transaction changes.
-pub(super) async fn next_version(connection: &mut Connection) -> sqlx::Result<i64> {
+pub(crate) async fn next_version(connection: &mut Connection) -> sqlx::Result<i64> {
     sqlx::query_scalar("UPDATE configuration SET version = version + 1 RETURNING version")
         .fetch_one(connection)
         .await
@@ -65,7 +28,7 @@ pub(super) async fn next_version(connection: &mut Connection) -> sqlx::Result<i6
 
 impl Shared {
     /// Reads what changed, through `connection`.
-    pub(super) async fn refresh_through(&self, connection: &mut Connection) -> sqlx::Result<()> {
+    pub(crate) async fn refresh_through(&self, connection: &mut Connection) -> sqlx::Result<()> {
         let asked_at = self.surroundings.now();
         let (version, history) =
             sqlx::query_as::<_, (i64, String)>(statements::READ_VERSION).fetch_one(&mut *connection).await?;
@@ -76,18 +39,18 @@ impl Shared {
 
     /// Reads what changed up to `version`, if that is not known yet. In another
     /// history than what is known, everything may have changed.
-    pub(super) async fn refresh_to(
+    pub(crate) async fn refresh_to(
         &self,
         connection: &mut Connection,
         version: i64,
         history: &str,
     ) -> sqlx::Result<()> {
-        let (known, known_history) = self.configuration.version_in_history();
-        if history != known_history {
+        let known = self.configuration.version_in_history();
+        if history != &*known.history {
             let all = self.changes_since(connection, 0).await?;
             self.configuration.replace(version, history, all);
-        } else if version > known {
-            let changes = self.changes_since(connection, known).await?;
+        } else if version > known.number {
+            let changes = self.changes_since(connection, known.number).await?;
             self.configuration.apply(version, history, changes);
         }
         Ok(())

@@ -23,7 +23,7 @@ use crate::idempotency::{Once, Performed};
 use crate::page::{Order, Page, PageRequest};
 use crate::{Result, View};
 
-pub(super) async fn find(
+pub(crate) async fn find(
     connection: &mut Connection,
     view: View,
     id: DeliveryId,
@@ -37,7 +37,7 @@ pub(super) async fn find(
 }
 
 /// Whether an endpoint is enabled; `None` if there is no such endpoint.
-pub(super) async fn is_enabled(
+pub(crate) async fn is_enabled(
     connection: &mut Connection,
     endpoint: EndpointId,
 ) -> sqlx::Result<Option<bool>> {

@@ -37,7 +37,7 @@ use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
-pub(super) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
+pub(crate) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
     let id = EndpointId(uuid(row, "id")?);
     let headers: Vec<(String, String)> = unseal(row, vault, "sealed_headers", "headers", id)?;
     let secrets: Vec<(String, Option<i64>)> = unseal(row, vault, "sealed_secrets", "secrets", id)?;

@@ -16,14 +16,14 @@ use crate::page::{Page, PageRequest};
 use crate::{Result, StoreError, View};
 
 /// The beginning of a statement that reads events, with the conditions of a filter.
-pub(super) fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
+pub(crate) fn select_events(view: View, filter: &EventFilter) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT ");
     sql.push(rows::EVENT_COLUMNS).push(" FROM events e JOIN tenants t ON t.id = e.tenant");
     filter::events(&mut sql, view, filter);
     sql
 }
 
-pub(super) async fn older_data(
+pub(crate) async fn older_data(
     connection: &mut Connection,
     view: View,
     id: EventId,

@@ -16,7 +16,7 @@ use crate::page::{Order, PageRequest};
 
 /// The end of a list's statement: from the cursor on, in order, and one row
 /// more than wanted, which tells whether there is a next page.
-pub(super) fn page(sql: &mut QueryBuilder<Db>, id: &str, page: PageRequest) {
+pub(crate) fn page(sql: &mut QueryBuilder<Db>, id: &str, page: PageRequest) {
     let (beyond, direction) = match page.order {
         Order::Descending => (" < ", " DESC"),
         Order::Ascending => (" > ", " ASC"),
@@ -53,7 +53,7 @@ fn typed(sql: &mut QueryBuilder<Db>, event_type: Option<&Pattern>, label: Option
 }
 
 /// Conditions on events `e`.
-pub(super) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilter) {
+pub(crate) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilter) {
     sql.push(" WHERE e.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
         sql.push(" AND e.tenant = ").push_bind(tenant.0);
@@ -67,7 +67,7 @@ pub(super) fn events(sql: &mut QueryBuilder<Db>, view: View, filter: &EventFilte
 
 /// Conditions on deliveries `d` with their events `e`, endpoints `ep`, tenants `t`,
 /// projects `p` and lanes `l`.
-pub(super) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &DeliveryFilter, now: Timestamp) {
+pub(crate) fn deliveries(sql: &mut QueryBuilder<Db>, view: View, filter: &DeliveryFilter, now: Timestamp) {
     sql.push(" WHERE d.project = ").push_bind(view.project.0);
     for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
         sql.push(" AND d.tenant = ").push_bind(tenant.0);

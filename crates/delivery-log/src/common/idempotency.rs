@@ -16,7 +16,7 @@ use crate::Result;
 use crate::idempotency::{Claim, FirstAnswer, KeptAnswer, Once, Performed};
 
 /// What came of a request that is done once.
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     /// It was done, and its answer is kept.
     Done(T),
     /// It was done to a delivery that stands so now, and its answer is kept.
@@ -27,12 +27,12 @@ pub(super) enum Outcome<T> {
 
 impl Outcome<bool> {
     /// Done or refused.
-    pub(super) fn of(done: bool) -> Self {
+    pub(crate) fn of(done: bool) -> Self {
         if done { Self::Done(true) } else { Self::Refused(false) }
     }
 
     /// Done, if a statement changed the row that it was about.
-    pub(super) fn of_rows(affected: u64) -> Self {
+    pub(crate) fn of_rows(affected: u64) -> Self {
         Self::of(affected == 1)
     }
 }
@@ -40,7 +40,7 @@ impl Outcome<bool> {
 impl Store {
     /// Runs `work` in a transaction of its own, unless the request was done
     /// before; its answer is kept in the same transaction.
-    pub(super) async fn edit_once<T, F>(
+    pub(crate) async fn edit_once<T, F>(
         &self,
         project: ProjectId,
         once: Option<Once>,
@@ -76,7 +76,7 @@ impl Store {
 }
 
 /// What a request was answered when it came first.
-pub(super) async fn first_answer(
+pub(crate) async fn first_answer(
     connection: &mut Connection,
     shared: &Shared,
     project: ProjectId,

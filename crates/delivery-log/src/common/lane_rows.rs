@@ -1,7 +1,7 @@
 //! Lanes and their deliveries, row by row.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sqlx::Row as _;
@@ -22,7 +22,7 @@ use crate::hand_off::ReadyDelivery;
 use crate::lanes::{ClaimDue, Epoch, TakenLane};
 
 /// A lane that was just taken.
-pub(super) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
+pub(crate) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
     Ok(TakenLane {
         endpoint: EndpointId(uuid(row, "endpoint")?),
         epoch: Epoch(row.try_get("epoch")?),
@@ -31,7 +31,7 @@ pub(super) fn taken(row: &Row) -> sqlx::Result<TakenLane> {
 }
 
 /// What a lane's owner wrote down of its endpoint.
-pub(super) fn health(row: &Row) -> sqlx::Result<Health> {
+pub(crate) fn health(row: &Row) -> sqlx::Result<Health> {
     match row.try_get::<Option<&str>, _>("health")? {
         Some(_) => rows::json(row, "health"),
         None => Ok(Health::default()),
@@ -39,7 +39,7 @@ pub(super) fn health(row: &Row) -> sqlx::Result<Health> {
 }
 
 /// A lane for a new endpoint, with nothing in it.
-pub(super) async fn create(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
+pub(crate) async fn create(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO lanes (endpoint, epoch, wake_at) VALUES ($1, 0, $2)")
         .bind(endpoint.0)
         .bind(Timestamp::FAR_FUTURE.as_micros())
@@ -49,7 +49,7 @@ pub(super) async fn create(connection: &mut Connection, endpoint: EndpointId) ->
 }
 
 /// Ends a hold: the receiver moved, or someone knows better.
-pub(super) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
+pub(crate) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId) -> sqlx::Result<()> {
     sqlx::query("UPDATE lanes SET hold_until = NULL, hold_by = NULL, health = NULL WHERE endpoint = $1")
         .bind(endpoint.0)
         .execute(connection)
@@ -57,27 +57,36 @@ pub(super) async fn lift_hold(connection: &mut Connection, endpoint: EndpointId)
         .map(|_| ())
 }
 
-/// Keeps what an attempt told of the endpoint, for the lane's next owner.
-pub(super) async fn store_health(connection: &mut Connection, finished: &Finished) -> sqlx::Result<()> {
-    let Some(health) = &finished.health else { return Ok(()) };
-    let at = finished.attempt.started_at;
-    let hold = health.hold(at);
-    let known = (!health.is_clean()).then(|| rows::to_json(health));
-    sqlx::query(
-        "UPDATE lanes SET hold_until = $1, hold_by = $2, health = $3 WHERE endpoint = $4 AND epoch = $5",
-    )
-    .bind(hold.and_then(|hold| hold.until).map(Timestamp::as_micros))
-    .bind(hold.map(|hold| hold.by.code()))
-    .bind(known)
-    .bind(finished.endpoint.0)
-    .bind(finished.epoch.0)
-    .execute(connection)
-    .await
-    .map(|_| ())
+/// What attempts told of an endpoint, for its lane's next owner.
+pub(crate) struct HealthRow {
+    pub(crate) endpoint: Uuid,
+    pub(crate) epoch: i64,
+    pub(crate) hold_until: Option<i64>,
+    pub(crate) hold_by: Option<i64>,
+    /// None where there is nothing to be said.
+    pub(crate) health: Option<String>,
+}
+
+/// What is to be kept of the endpoints of a group of attempts: the last that was
+/// told of each. By the endpoints' ids, so that all lock rows in one order.
+pub(crate) fn health_rows(finished: &[&Finished]) -> Vec<HealthRow> {
+    let mut last: BTreeMap<EndpointId, (&Finished, &Health)> = BTreeMap::new();
+    last.extend(finished.iter().filter_map(|one| Some((one.endpoint, (*one, one.health.as_ref()?)))));
+    let row = |(endpoint, (finished, health)): (EndpointId, (&Finished, &Health))| {
+        let hold = health.hold(finished.attempt.started_at);
+        HealthRow {
+            endpoint: endpoint.0,
+            epoch: finished.epoch.0,
+            hold_until: hold.and_then(|hold| hold.until).map(Timestamp::as_micros),
+            hold_by: hold.map(|hold| hold.by.code()),
+            health: (!health.is_clean()).then(|| rows::to_json(health)),
+        }
+    };
+    last.into_iter().map(row).collect()
 }
 
 /// A delivery that is being claimed. Those of one event share it.
-pub(super) fn ready_delivery(
+pub(crate) fn ready_delivery(
     row: &Row,
     claim: &ClaimDue,
     events: &mut HashMap<Uuid, Arc<Event>>,

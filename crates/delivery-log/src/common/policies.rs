@@ -16,7 +16,7 @@ use crate::Result;
 use crate::idempotency::{Once, Performed};
 use crate::policies::{NamedPolicy, Policies, PolicyRemoved, PolicySaved};
 
-pub(super) fn policy(row: &Row) -> sqlx::Result<NamedPolicy> {
+pub(crate) fn policy(row: &Row) -> sqlx::Result<NamedPolicy> {
     Ok(NamedPolicy {
         project: ProjectId(uuid(row, "project")?),
         name: row.try_get("name")?,

@@ -5,7 +5,6 @@
 //! So whichever process does a part, and whenever it dies, nothing is sent
 //! twice and nothing is passed over.
 
-use std::cell::LazyCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use model::calls::Ordering;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus, Failure, HeldBy, VisibleStatus};
-use model::event::{Event, EventData};
+use model::event::{Event, EventData, ReadOnce};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
 use model::names::Subject;
 use model::payload::PayloadForm;
@@ -28,7 +27,6 @@ use model::replay::{MAX_LOOKED_AT, Replay, ReplayFilter, ReplayMode, ReplayState
 use super::deliveries::{find, is_enabled};
 use super::events::{older_data, select_events};
 use super::idempotency::Outcome;
-use super::matching::{downgraded, would_get};
 use super::rows::{broken, coded, count, json, time, to_json, uuid};
 use super::statements::{self, Listed};
 use super::{Connection, Db, Row, Shared, Store, filter, lock_delivery, lock_key, moves, rows, store_error};
@@ -37,6 +35,7 @@ use crate::deliveries::DeliveryFilter;
 use crate::events::EventFilter;
 use crate::idempotency::{Once, Performed};
 use crate::page::{Order, Page, PageRequest};
+use crate::publishing::{downgraded, would_get};
 use crate::replays::{Counted, ReplaySet, Replays};
 use crate::{Result, View};
 
@@ -191,13 +190,12 @@ async fn is_wanted(
     entry: Option<&EventTypeEntry>,
     event: &Event,
 ) -> sqlx::Result<Option<u32>> {
-    let mut data = None;
-    if live.endpoint.calls.filter.as_ref().is_some_and(model::filter::Filter::reads_data) {
-        let bytes = read_data(connection, view, event.id).await?;
-        data = bytes.and_then(|data| data.to_value());
-    }
-    let data = LazyCell::new(|| data);
-    Ok(would_get(live, entry, event, &data).ok())
+    let data = match live.endpoint.calls.filter.as_ref().is_some_and(model::filter::Filter::reads_data) {
+        true => read_data(connection, view, event.id).await?,
+        false => None,
+    };
+    let data = data.as_ref().map(ReadOnce::new);
+    Ok(would_get(live, entry, event, data.as_ref()).ok())
 }
 
 async fn read_data(
@@ -340,7 +338,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// What a delivery is sent for when it is sent again. One that waits is hurried
 /// by a replay of many, and stays what it was: if that is canceled, it goes on.
-pub(super) fn replayed_by(delivery: &Delivery, trigger: Trigger) -> Trigger {
+pub(crate) fn replayed_by(delivery: &Delivery, trigger: Trigger) -> Trigger {
     match delivery.status.is_waiting() && trigger == Trigger::Replay {
         true => delivery.trigger,
         false => trigger,

@@ -22,15 +22,15 @@ use crate::events::{StoredEvent, Unmatched};
 
 /// A delivery that is due for so long at an endpoint with a limit of calls is
 /// seen as held by it.
-pub(super) const SPACED_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const SPACED_AFTER: Duration = Duration::from_secs(1);
 
 /// A column whose value should not be there.
-pub(super) fn broken(column: &'static str, cause: impl std::fmt::Display) -> sqlx::Error {
+pub(crate) fn broken(column: &'static str, cause: impl std::fmt::Display) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: cause.to_string().into() }
 }
 
 /// Reads a text column through a parser.
-pub(super) fn parsed<T, E: std::fmt::Display>(
+pub(crate) fn parsed<T, E: std::fmt::Display>(
     row: &Row,
     column: &'static str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -39,12 +39,12 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
 }
 
 /// Reads a column of JSON text.
-pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &'static str) -> sqlx::Result<T> {
+pub(crate) fn json<T: serde::de::DeserializeOwned>(row: &Row, column: &'static str) -> sqlx::Result<T> {
     serde_json::from_str(row.try_get(column)?).map_err(|error| broken(column, error))
 }
 
 /// Reads a column of JSON text, or the empty list where it is null.
-pub(super) fn json_list<T: serde::de::DeserializeOwned>(
+pub(crate) fn json_list<T: serde::de::DeserializeOwned>(
     row: &Row,
     column: &'static str,
 ) -> sqlx::Result<Vec<T>> {
@@ -55,12 +55,12 @@ pub(super) fn json_list<T: serde::de::DeserializeOwned>(
 }
 
 /// Reads a column of microseconds.
-pub(super) fn time(row: &Row, column: &'static str) -> sqlx::Result<Timestamp> {
+pub(crate) fn time(row: &Row, column: &'static str) -> sqlx::Result<Timestamp> {
     number(row, column).map(Timestamp::from_micros)
 }
 
 /// Reads a column of microseconds or null.
-pub(super) fn time_option(row: &Row, column: &'static str) -> sqlx::Result<Option<Timestamp>> {
+pub(crate) fn time_option(row: &Row, column: &'static str) -> sqlx::Result<Option<Timestamp>> {
     Ok(int(row, column)?.map(Timestamp::from_micros))
 }
 
@@ -69,12 +69,12 @@ fn number(row: &Row, column: &'static str) -> sqlx::Result<i64> {
 }
 
 /// Reads a column of small numbers that are not negative.
-pub(super) fn count(row: &Row, column: &'static str) -> sqlx::Result<u32> {
+pub(crate) fn count(row: &Row, column: &'static str) -> sqlx::Result<u32> {
     u32::try_from(number(row, column)?).map_err(|error| broken(column, error))
 }
 
 /// Reads a column of HTTP statuses or null.
-pub(super) fn status_option(row: &Row, column: &'static str) -> sqlx::Result<Option<u16>> {
+pub(crate) fn status_option(row: &Row, column: &'static str) -> sqlx::Result<Option<u16>> {
     int(row, column)?.map(|code| u16::try_from(code).map_err(|error| broken(column, error))).transpose()
 }
 
@@ -84,11 +84,11 @@ fn flag(row: &Row, column: &'static str) -> sqlx::Result<bool> {
 }
 
 /// Reads an id's bytes.
-pub(super) fn uuid(row: &Row, column: &'static str) -> sqlx::Result<Uuid> {
+pub(crate) fn uuid(row: &Row, column: &'static str) -> sqlx::Result<Uuid> {
     row.try_get(column)
 }
 
-pub(super) fn coded<T>(
+pub(crate) fn coded<T>(
     row: &Row,
     column: &'static str,
     decode: impl Fn(i64) -> Option<T>,
@@ -98,11 +98,11 @@ pub(super) fn coded<T>(
 }
 
 /// The columns of an event that [`event`] reads, with the handle of its tenant.
-pub(super) const EVENT_COLUMNS: &str = "e.project, e.id, e.tenant, e.type, e.schema_version, e.subject, \
+pub(crate) const EVENT_COLUMNS: &str = "e.project, e.id, e.tenant, e.type, e.schema_version, e.subject, \
     e.revision, e.occurred_at, e.ordering_key, e.labels, e.sequence, e.test, e.unmatched, e.created_at, \
     t.handle";
 
-pub(super) fn event(row: &Row) -> sqlx::Result<Event> {
+pub(crate) fn event(row: &Row) -> sqlx::Result<Event> {
     let subject = parsed(row, "subject", Subject::parse)?;
     let ordering_key = match row.try_get::<Option<&str>, _>("ordering_key")? {
         Some(key) => OrderingKey::parse(key),
@@ -125,7 +125,7 @@ pub(super) fn event(row: &Row) -> sqlx::Result<Event> {
     })
 }
 
-pub(super) fn stored_event(row: &Row) -> sqlx::Result<StoredEvent> {
+pub(crate) fn stored_event(row: &Row) -> sqlx::Result<StoredEvent> {
     let pairs: Vec<(EndpointId, String)> = json_list(row, "unmatched")?;
     Ok(StoredEvent {
         event: event(row)?,
@@ -134,21 +134,21 @@ pub(super) fn stored_event(row: &Row) -> sqlx::Result<StoredEvent> {
     })
 }
 
-pub(super) fn labels_to_text(labels: &Labels) -> Option<String> {
+pub(crate) fn labels_to_text(labels: &Labels) -> Option<String> {
     (!labels.is_empty()).then(|| to_json(&labels.iter().collect::<Vec<_>>()))
 }
 
-pub(super) fn unmatched_to_text(unmatched: &[Unmatched]) -> Option<String> {
+pub(crate) fn unmatched_to_text(unmatched: &[Unmatched]) -> Option<String> {
     let pairs = || unmatched.iter().map(|u| (u.endpoint, &u.reason)).collect::<Vec<_>>();
     (!unmatched.is_empty()).then(|| to_json(&pairs()))
 }
 
 /// The JSON text of a value that always has one.
-pub(super) fn to_json(value: &impl serde::Serialize) -> String {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and lists have a JSON form")
 }
 
-pub(super) fn status_to_codes(status: DeliveryStatus) -> (i64, Option<i64>) {
+pub(crate) fn status_to_codes(status: DeliveryStatus) -> (i64, Option<i64>) {
     match status {
         DeliveryStatus::Queued => (0, None),
         DeliveryStatus::Retrying => (1, None),
@@ -173,19 +173,19 @@ fn status_from_codes(status: i64, failure: Option<i64>) -> Option<DeliveryStatus
     })
 }
 
-pub(super) fn older_data(row: &Row) -> sqlx::Result<OlderData> {
+pub(crate) fn older_data(row: &Row) -> sqlx::Result<OlderData> {
     match row.try_get::<Option<Vec<u8>>, _>("older")? {
         None => Ok(OlderData::default()),
         Some(bytes) => OlderData::from_stored(&bytes).map_err(|error| broken("older", error)),
     }
 }
 
-pub(super) fn form(row: &Row) -> sqlx::Result<PayloadForm> {
+pub(crate) fn form(row: &Row) -> sqlx::Result<PayloadForm> {
     let name: &str = row.try_get("payload")?;
     PayloadForm::from_stored(name, row.try_get("public_url")?).ok_or_else(|| broken("payload", name))
 }
 
-pub(super) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
+pub(crate) fn delivery(row: &Row, now: Timestamp) -> sqlx::Result<Delivery> {
     let stored = coded(row, "status", |code| status_from_codes(code, int(row, "failure").ok()?))?;
     let trigger = coded(row, "trigger", Trigger::from_code)?;
     let deleted = time_option(row, "endpoint_deleted_at")?.is_some();
@@ -245,7 +245,7 @@ fn hold(row: &Row, due: Option<Timestamp>, now: Timestamp) -> sqlx::Result<Optio
 }
 
 /// What holds all that waits for an endpoint.
-pub(super) fn hold_of_endpoint(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
+pub(crate) fn hold_of_endpoint(row: &Row, now: Timestamp) -> sqlx::Result<Option<Hold>> {
     if row.try_get::<&str, _>("endpoint_status")? != "enabled" || flag(row, "paused")? {
         return Ok(Some(Hold { by: HeldBy::Paused, until: None }));
     }
@@ -254,7 +254,7 @@ pub(super) fn hold_of_endpoint(row: &Row, now: Timestamp) -> sqlx::Result<Option
     Ok(Some(Hold { by, until: Some(until) }))
 }
 
-pub(super) fn attempt(row: &Row) -> sqlx::Result<Attempt> {
+pub(crate) fn attempt(row: &Row) -> sqlx::Result<Attempt> {
     let micros = |column| -> sqlx::Result<Option<std::time::Duration>> {
         Ok(int(row, column)?.map(|micros| std::time::Duration::from_micros(micros.max(0) as u64)))
     };

@@ -20,14 +20,14 @@ fn row_name(column: &str, id: EndpointId) -> Vec<u8> {
     [b"endpoints.", column.as_bytes(), id.as_bytes()].concat()
 }
 
-pub(super) fn seal_headers(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Vec<u8> {
+pub(crate) fn seal_headers(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Vec<u8> {
     let headers: Vec<(&str, &str)> =
         endpoint.headers.iter().map(|header| (header.name.as_str(), header.value.expose_secret())).collect();
     let text = Zeroizing::new(to_json(&headers));
     vault.seal(text.as_bytes(), &row_name("headers", endpoint.id), entropy)
 }
 
-pub(super) fn seal_secrets(
+pub(crate) fn seal_secrets(
     vault: &Vault,
     id: EndpointId,
     secrets: &[ActiveSecret],
@@ -45,7 +45,7 @@ pub(super) fn seal_secrets(
     vault.seal(text.as_bytes(), &row_name("secrets", id), entropy)
 }
 
-pub(super) fn unseal<T: serde::de::DeserializeOwned>(
+pub(crate) fn unseal<T: serde::de::DeserializeOwned>(
     row: &Row,
     vault: &Vault,
     column: &'static str,
@@ -64,7 +64,7 @@ struct SealedCredentials {
     certificate: Option<(String, Zeroizing<String>)>,
 }
 
-pub(super) fn seal_credentials(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Option<Vec<u8>> {
+pub(crate) fn seal_credentials(vault: &Vault, endpoint: &Endpoint, entropy: &dyn Entropy) -> Option<Vec<u8>> {
     let secret = |text: &SecretString| Zeroizing::new(text.expose_secret().to_owned());
     let Credentials { oauth_secret, client_certificate } = &endpoint.credentials;
     if oauth_secret.is_none() && client_certificate.is_none() {
@@ -80,7 +80,7 @@ pub(super) fn seal_credentials(vault: &Vault, endpoint: &Endpoint, entropy: &dyn
     Some(vault.seal(text.as_bytes(), &row_name("credentials", endpoint.id), entropy))
 }
 
-pub(super) fn credentials(row: &Row, vault: &Vault, id: EndpointId) -> sqlx::Result<Credentials> {
+pub(crate) fn credentials(row: &Row, vault: &Vault, id: EndpointId) -> sqlx::Result<Credentials> {
     if row.try_get::<Option<&[u8]>, _>("sealed_credentials")?.is_none() {
         return Ok(Credentials::default());
     }
@@ -95,7 +95,7 @@ pub(super) fn credentials(row: &Row, vault: &Vault, id: EndpointId) -> sqlx::Res
 }
 
 /// Whether calls say in the same way who they are.
-pub(super) fn has_same_credentials(before: &Endpoint, after: &Endpoint) -> bool {
+pub(crate) fn has_same_credentials(before: &Endpoint, after: &Endpoint) -> bool {
     let headers = |endpoint: &Endpoint| -> Vec<(String, String)> {
         let header = |header: &CustomHeader| (header.name.clone(), header.value.expose_secret().to_owned());
         endpoint.headers.iter().map(header).collect()

@@ -17,7 +17,7 @@ use crate::page::{Page, PageRequest};
 use crate::tenants::{Created, Tenant, Tenants};
 use crate::{Result, View};
 
-pub(super) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
+pub(crate) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
     Ok(Tenant {
         id: TenantId(uuid(row, "id")?),
         project: ProjectId(uuid(row, "project")?),

@@ -9,7 +9,7 @@ use model::clock::{ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
 use model::endpoint::{ActiveSecret, Credentials, CustomHeader, Endpoint, EndpointStatus};
 use model::entropy::SeededEntropy;
-use model::event::{EventData, Labels, OlderData};
+use model::event::{EventData, Labels};
 use model::event_type::EventType;
 use model::failure::Verdict;
 use model::ids::{AttemptId, DeliveryId, EndpointId, ProcessId, TenantId};
@@ -287,7 +287,7 @@ pub fn event_of_type(project: &Project, tenant: TenantId, event_type: &str, subj
         ordering_key: None,
         labels: Labels::parse(vec![("region".to_owned(), "eu".to_owned())]).expect("labels"),
         data: EventData::parse(r#"{"total": 1.10, "id": 9007199254740993}"#, 1_000).expect("data"),
-        older: OlderData::default(),
+        matched: None,
         claim: None,
         test: None,
         endpoints: 0,

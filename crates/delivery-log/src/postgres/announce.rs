@@ -186,7 +186,7 @@ async fn listen_once(connect: &PgPool, shared: &Weak<Shared>) -> sqlx::Result<()
         let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else { return Ok(()) };
         let Some(notification) = heard? else { return Ok(()) };
         let Some(shared) = shared.upgrade() else { return Ok(()) };
-        let local = shared.local.get();
+        let local = shared.extra.local.get();
         let news = notification.payload().split(' ').filter_map(News::read);
         // What this process announces itself is not its own affair, but it may become it.
         news.for_each(|one| one.tell(local.as_ref()));

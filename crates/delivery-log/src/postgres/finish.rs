@@ -13,7 +13,7 @@ use model::clock::Timestamp;
 use model::retry::NextReason;
 
 use super::composite::{Composite, Fields, add_rows};
-use super::{lane_rows, rows};
+use super::{lane_rows, lanes, rows};
 use crate::deliveries::{Finished, Recorded};
 
 /// The part of the statement that writes the next states. Each `?` is an
@@ -140,9 +140,7 @@ pub(super) async fn settle(
     advanced: &[Uuid],
     logged: Option<&[Uuid]>,
 ) -> sqlx::Result<Vec<Recorded>> {
-    for finished in finished.iter().filter(|finished| finished.health.is_some()) {
-        lane_rows::store_health(connection, finished).await?;
-    }
+    lanes::store_health(connection, &lane_rows::health_rows(finished)).await?;
     let Some(logged) = logged else { return Ok(vec![Recorded::Advanced; finished.len()]) };
     let advanced: HashSet<&Uuid> = advanced.iter().collect();
     let mut recorded = Vec::with_capacity(finished.len());

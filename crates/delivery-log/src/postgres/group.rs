@@ -2,32 +2,25 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use model::clock::Timestamp;
+use sqlx::Row as _;
 use sqlx::postgres::PgArguments;
-use sqlx::{PgConnection, Row as _};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::counters::Counters;
-use super::fan_out::FanOut;
 use super::finish;
 use super::link::{Link, Number};
 use super::machines::Machines;
-use super::matching::Effects;
 use super::publish::{self, Plan};
-use super::timeline::timeline;
+use super::recovery::{Recovered, look_or_write_again};
 use super::writer::Job;
-use super::{Shared, barrier, partitions, transient_cause};
+use super::{Effects, FanOut, Shared, barrier, partitions, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
 
-/// How long a group waits for another server to become the primary.
-const FAILOVER: Duration = Duration::from_secs(6);
-/// How often it is looked whether the database can be used again.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// How often a group is planned anew because something changed meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -35,7 +28,7 @@ const ATTEMPTS: usize = 5;
 pub(super) struct Group {
     published: VecDeque<Published>,
     recorded: VecDeque<Recorded>,
-    effects: Option<Effects>,
+    effects: Effects,
 }
 
 /// Why a group was not written.
@@ -46,32 +39,61 @@ pub(super) enum Trouble {
     Database(sqlx::Error),
 }
 
-/// What became of a group whose answer never came.
-enum Recovered {
-    /// It is written, before or now.
-    Written(Answer),
-    /// It was not written before the database failed over, and so never will be.
-    Never,
-}
-
-/// What was found of a group.
-enum Found {
-    There(Answer),
-    NotThere,
-    /// Nor can it come any more: the log goes on without it on another server.
-    Never,
-}
-
 /// What the statement answers.
-struct Answer {
+pub(super) struct Answer {
     /// The last numbers of the tenants; `None` if the plan was not written.
-    lasts: Option<Vec<i64>>,
+    pub(super) lasts: Option<Vec<i64>>,
     /// Where their counters stand now, if that is known.
-    places: Vec<String>,
+    pub(super) places: Vec<String>,
     /// Deliveries that went on.
-    advanced: Vec<Uuid>,
+    pub(super) advanced: Vec<Uuid>,
     /// If some did not: the deliveries whose attempts were not in the log before.
-    logged: Option<Vec<Uuid>>,
+    pub(super) logged: Option<Vec<Uuid>>,
+}
+
+/// What became of a try to write a group.
+enum Tried {
+    Written(Group),
+    /// Nothing of it was written, and it may be when this is seen to.
+    Again(Why),
+}
+
+/// Why a group is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// A tenant or an endpoint is not known here: it may have been made elsewhere,
+    /// a moment ago.
+    Unknown,
+    /// The configuration is newer than the plan.
+    Stale,
+    /// One of its keys was used before.
+    RepeatedKey,
+    /// The counter of a tenant is not where it was last.
+    CounterMoved,
+    /// An attempt is in the log already.
+    KnownAttempt,
+    /// No day was made for the ids.
+    NoPartition,
+}
+
+/// A group while it is being written.
+struct Writing<'a> {
+    link: &'a mut Link,
+    shared: &'a Shared,
+    machines: &'a Machines,
+    counters: &'a mut Counters,
+    publishes: &'a [&'a Publish],
+    /// Attempts that are still to be written.
+    to_finish: &'a [&'a Finished],
+    recorded: Vec<Recorded>,
+    /// Publishes that were found to repeat others. They are rare, so they are
+    /// looked for when one is in the way,
+    known: HashMap<usize, Published>,
+    /// on this connection.
+    read_on: Option<Number>,
+    refreshed: bool,
+    partitioned: bool,
+    careful: bool,
 }
 
 impl Group {
@@ -91,141 +113,160 @@ impl Group {
                 Job::Finish(finish, _) => finished.push(finish),
             }
         }
-        let mut group = Self { published: VecDeque::new(), recorded: VecDeque::new(), effects: None };
-        // Repeated keys are rare, so they are looked for when one was found.
-        let mut known = HashMap::new();
-        let mut to_finish = finished.as_slice();
-        let mut read_on = None;
-        let (mut refreshed, mut partitioned, mut careful) = (false, false, false);
+        let mut writing = Writing {
+            link,
+            shared,
+            machines,
+            counters,
+            publishes: &publishes,
+            to_finish: &finished,
+            recorded: Vec::new(),
+            known: HashMap::new(),
+            read_on: None,
+            refreshed: false,
+            partitioned: false,
+            careful: false,
+        };
         for _ in 0..ATTEMPTS {
-            let mut plan = Plan::new(shared, &publishes, known.clone());
-            plan.place_by(counters);
-            if plan.lacks_something() && !refreshed {
-                // It may have been made elsewhere, a moment ago.
-                plan.give_up(shared, Fate::NotWritten);
-                refresh(link, shared).await.map_err(Trouble::Database)?;
-                refreshed = true;
-                continue;
+            match writing.try_once().await? {
+                Tried::Written(group) => return Ok(group),
+                Tried::Again(why) => writing.see_to(why).await.map_err(Trouble::Database)?,
             }
-            if plan.is_empty() && to_finish.is_empty() {
-                // All that is told was found, written by whomever.
-                let read_on = read_on.unwrap_or(link.number());
-                return group.made_sure(link, shared, machines, plan, &[], (read_on, true)).await;
-            }
-            let began = Instant::now();
-            let mut answer = execute(link, &plan, to_finish, careful).await;
-            // The connection may have ended before the answer came, and after the commit.
-            let is_unclear = answer.as_ref().is_err_and(is_unclear);
-            if is_unclear && let Err(error) = answer {
-                answer = match look_or_write_again(link, &mut plan, to_finish, careful, error).await {
-                    Ok(Recovered::Written(answer)) => Ok(answer),
-                    Ok(Recovered::Never) => {
-                        plan.give_up(shared, Fate::NotWritten);
-                        refresh(link, shared).await.map_err(Trouble::Database)?;
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                };
-            }
-            let found = is_unclear && answer.is_ok();
-            let answer = match answer {
-                Ok(answer) => answer,
-                Err(error) if is_repeated_key(&error) => {
-                    plan.give_up(shared, Fate::NotWritten);
-                    let now = shared.surroundings.now();
-                    known = repeated(link, &publishes, now).await.map_err(Trouble::Database)?;
-                    read_on = Some(link.number());
-                    continue;
-                }
-                Err(error) if is_elsewhere(&error) && plan.counts_in_place() => {
-                    plan.give_up(shared, Fate::NotWritten);
-                    counters.missed();
-                    continue;
-                }
-                Err(error) if is_known_attempt(&error) && !careful => {
-                    plan.give_up(shared, Fate::NotWritten);
-                    careful = true;
-                    continue;
-                }
-                Err(error) if is_without_partition(&error) && !partitioned => {
-                    plan.give_up(shared, Fate::NotWritten);
-                    make_partitions(link, shared).await.map_err(Trouble::Database)?;
-                    partitioned = true;
-                    continue;
-                }
-                // What takes too long in company may be done in smaller groups.
-                Err(error) if !is_unclear => {
-                    plan.give_up(shared, Fate::NotWritten);
-                    return Err(Trouble::Row(error));
-                }
-                Err(error) => {
-                    plan.give_up(shared, Fate::Unknown);
-                    return Err(Trouble::Database(error));
-                }
-            };
-            let answered_on = link.number();
-            if read_on.is_some_and(|read_on| read_on != answered_on) {
-                plan.give_up(shared, Fate::Unknown);
-                return Err(Trouble::Database(another_connection()));
-            }
-            if !to_finish.is_empty() {
-                group.recorded = settle(link, to_finish, &answer).await.into();
-                to_finish = &[];
-            }
-            let lasts = if plan.is_empty() { Some(Vec::new()) } else { answer.lasts };
-            if let Some(lasts) = lasts {
-                counters.moved(plan.tenants(), answer.places);
-                let is_doubtful = found || read_on.is_some() || barrier::is_doubtful(began);
-                if !publishes.is_empty() && (is_doubtful || machines.are_asked_for()) {
-                    let read = (answered_on, is_doubtful);
-                    return group.made_sure(link, shared, machines, plan, &lasts, read).await;
-                }
-                group.publish(plan, &lasts);
-                return Ok(group);
-            }
-            // The configuration is newer than the plan.
-            plan.give_up(shared, Fate::NotWritten);
-            refresh(link, shared).await.map_err(Trouble::Database)?;
         }
         Err(Trouble::Database(sqlx::Error::Protocol("the configuration changes too often".to_owned())))
     }
+}
 
-    /// Tells the group when what was committed, and what was read, is as safe as is
-    /// asked for. `read_on` is the connection on which that was, and whether more
+impl<'a> Writing<'a> {
+    async fn try_once(&mut self) -> Result<Tried, Trouble> {
+        let mut plan = Plan::new(self.shared, self.publishes, self.known.clone());
+        plan.place_by(self.counters);
+        if plan.lacks_something() && !self.refreshed {
+            return Ok(Tried::Again(Why::Unknown));
+        }
+        if plan.is_empty() && self.to_finish.is_empty() {
+            // All that is told was found, written by whomever.
+            let read_on = self.read_on.unwrap_or(self.link.number());
+            return self.made_sure(plan, &[], (read_on, true)).await;
+        }
+        let began = Instant::now();
+        plan.set_fate(Fate::Unknown);
+        let (answer, was_found) = match execute(self.link, &plan, self.to_finish, self.careful).await {
+            Ok(answer) => (answer, false),
+            // The connection may have ended before the answer came, and after the commit.
+            Err(error) if is_unclear(&error) => {
+                match look_or_write_again(self.link, &mut plan, self.to_finish, self.careful, error).await {
+                    Ok(Recovered::Written(answer)) => (answer, true),
+                    Ok(Recovered::Never) => return Ok(plan.again(Why::Stale)),
+                    Err(error) => {
+                        return match self.remedy(&error, &plan) {
+                            Some(why) => Ok(plan.again(why)),
+                            None => Err(Trouble::Database(error)),
+                        };
+                    }
+                }
+            }
+            Err(error) => {
+                let again = self.remedy(&error, &plan).map(Tried::Again);
+                plan.set_fate(Fate::NotWritten);
+                // What takes too long in company may be done in smaller groups.
+                return again.ok_or(Trouble::Row(error));
+            }
+        };
+        let answered_on = self.link.number();
+        if self.read_on.is_some_and(|read_on| read_on != answered_on) {
+            return Err(Trouble::Database(another_connection()));
+        }
+        if !self.to_finish.is_empty() {
+            self.recorded = settle(self.link, self.to_finish, &answer).await;
+            self.to_finish = &[];
+        }
+        let lasts = if plan.is_empty() { Some(Vec::new()) } else { answer.lasts };
+        let Some(lasts) = lasts else { return Ok(plan.again(Why::Stale)) };
+        self.counters.moved(plan.tenants(), answer.places);
+        let is_doubtful = was_found || self.read_on.is_some() || barrier::is_doubtful(began);
+        if !self.publishes.is_empty() && (is_doubtful || self.machines.are_asked_for()) {
+            return self.made_sure(plan, &lasts, (answered_on, is_doubtful)).await;
+        }
+        Ok(self.written(plan, &lasts))
+    }
+
+    /// Why a group that was refused may be written all the same, another time.
+    fn remedy(&self, error: &sqlx::Error, plan: &Plan<'_>) -> Option<Why> {
+        if is_repeated_key(error) {
+            Some(Why::RepeatedKey)
+        } else if is_elsewhere(error) && plan.counts_in_place() {
+            Some(Why::CounterMoved)
+        } else if is_known_attempt(error) && !self.careful {
+            Some(Why::KnownAttempt)
+        } else if is_without_partition(error) && !self.partitioned {
+            Some(Why::NoPartition)
+        } else {
+            None
+        }
+    }
+
+    /// Sees to what was in the way.
+    async fn see_to(&mut self, why: Why) -> sqlx::Result<()> {
+        match why {
+            Why::Unknown | Why::Stale => {
+                refresh(self.link, self.shared).await?;
+                self.refreshed |= why == Why::Unknown;
+            }
+            Why::RepeatedKey => {
+                let now = self.shared.surroundings.now();
+                self.known = repeated(self.link, self.publishes, now).await?;
+                self.read_on = Some(self.link.number());
+            }
+            Why::CounterMoved => self.counters.missed(),
+            Why::KnownAttempt => self.careful = true,
+            Why::NoPartition => {
+                make_partitions(self.link, self.shared).await?;
+                self.partitioned = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The group is told when what was committed, and what was read, is as safe as
+    /// is asked for. `read_on` is the connection on which that was, and whether more
     /// than its own quick commit is to be told.
     async fn made_sure(
-        mut self,
-        link: &mut Link,
-        shared: &Shared,
-        machines: &Machines,
-        plan: Plan<'_>,
+        &mut self,
+        plan: Plan<'a>,
         lasts: &[i64],
         (read_on, is_doubtful): (Number, bool),
-    ) -> Result<Self, Trouble> {
-        let sure = link.ask(async |connection| {
+    ) -> Result<Tried, Trouble> {
+        let machines = self.machines;
+        let sure = self.link.ask(async |connection| {
             if is_doubtful {
                 barrier::pass(connection).await?;
             }
             machines.confirm(connection).await
         });
-        let sure = sure.await.and_then(|()| match link.number() == read_on {
-            true => Ok(()),
-            false => Err(another_connection()),
-        });
-        if let Err(error) = sure {
-            plan.give_up(shared, Fate::Unknown);
-            return Err(Trouble::Database(error));
+        sure.await.map_err(Trouble::Database)?;
+        if self.link.number() != read_on {
+            return Err(Trouble::Database(another_connection()));
         }
-        self.publish(plan, lasts);
-        Ok(self)
+        Ok(self.written(plan, lasts))
     }
 
-    fn publish(&mut self, plan: Plan<'_>, lasts: &[i64]) {
+    fn written(&mut self, plan: Plan<'_>, lasts: &[i64]) -> Tried {
         let (published, effects) = plan.written(lasts);
-        self.published = published.into();
-        self.effects = Some(effects);
+        let recorded = std::mem::take(&mut self.recorded).into();
+        Tried::Written(Group { published: published.into(), recorded, effects })
     }
+}
 
+impl Plan<'_> {
+    /// Nothing of it was written.
+    fn again(mut self, why: Why) -> Tried {
+        self.set_fate(Fate::NotWritten);
+        Tried::Again(why)
+    }
+}
+
+impl Group {
     /// Answers everyone, and hands over what can go at once. Gives the events of
     /// which a part is written.
     pub(super) fn answer(mut self, jobs: Vec<Job>, shared: &Shared) -> Vec<FanOut> {
@@ -237,14 +278,13 @@ impl Group {
                 Job::Finish(_, reply) => drop(reply.send(Ok(self.recorded.pop_front().expect(ONE_EACH)))),
             }
         }
-        let Some(mut effects) = self.effects else { return Vec::new() };
-        let fan_outs = std::mem::take(&mut effects.fan_outs);
-        effects.tell(shared.hand_off.get().as_ref());
+        let fan_outs = std::mem::take(&mut self.effects.fan_outs);
+        self.effects.tell(shared.hand_off.get().as_ref());
         fan_outs
     }
 }
 
-async fn execute(
+pub(super) async fn execute(
     link: &mut Link,
     plan: &Plan<'_>,
     finished: &[&Finished],
@@ -316,7 +356,7 @@ fn is_repeated_key(error: &sqlx::Error) -> bool {
     })
 }
 
-fn is_there_already(error: &sqlx::Error) -> bool {
+pub(super) fn is_there_already(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
 
@@ -331,7 +371,7 @@ fn another_connection() -> sqlx::Error {
 }
 
 /// Whether a group may have been written although there was no answer.
-fn is_unclear(error: &sqlx::Error) -> bool {
+pub(super) fn is_unclear(error: &sqlx::Error) -> bool {
     transient_cause(error).is_some() && !is_canceled(error)
 }
 
@@ -380,93 +420,6 @@ async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec
         tracing::warn!(%error, "late attempts were not told apart");
         vec![Recorded::Advanced; finished.len()]
     })
-}
-
-/// After an answer that never came: looks whether the group is there all the
-/// same. If it is not, and the database may be coming back, writes it again as
-/// soon as that can be done. Its rows have their ids, so that they are there
-/// once, whatever became of the first time. In an outage that goes on, groups
-/// are refused at once.
-///
-/// # Errors
-///
-/// Gives the error of the first time, or one that says why the group can never
-/// have been written: something is there that it repeats.
-async fn look_or_write_again(
-    link: &mut Link,
-    plan: &mut Plan<'_>,
-    finished: &[&Finished],
-    careful: bool,
-    first: sqlx::Error,
-) -> sqlx::Result<Recovered> {
-    let until = Instant::now() + FAILOVER.saturating_sub(link.troubled_for());
-    let mut repeats = None;
-    loop {
-        let mut moves = link.hosts().moves();
-        match link.ask(async |connection| look(connection, plan, finished).await).await {
-            Ok(Found::There(answer)) => return Ok(Recovered::Written(answer)),
-            Ok(Found::Never) => return Ok(Recovered::Never),
-            Ok(Found::NotThere) => {
-                // It is not one of its own rows that is in the way.
-                if let Some(error) = repeats {
-                    return Err(error);
-                }
-                if !link.hosts().are_several() {
-                    return Err(first);
-                }
-                // Counters may be elsewhere by now.
-                plan.forget_places();
-                match execute(link, plan, finished, careful).await {
-                    // What has changed meanwhile would need another plan, with other ids.
-                    Ok(answer) if answer.lasts.is_none() && !plan.is_empty() => return Err(first),
-                    Ok(answer) => return Ok(Recovered::Written(answer)),
-                    Err(again) if is_there_already(&again) => {
-                        repeats = Some(again);
-                        continue;
-                    }
-                    Err(again) if is_unclear(&again) => {}
-                    Err(_) => return Err(first),
-                }
-            }
-            Err(_) => {}
-        }
-        if !link.hosts().are_several() || Instant::now() >= until {
-            return Err(first);
-        }
-        // Not for ever, also if the same server comes back.
-        let _ = tokio::time::timeout(BETWEEN_LOOKS, moves.next()).await;
-    }
-}
-
-async fn look(connection: &mut PgConnection, plan: &Plan<'_>, finished: &[&Finished]) -> sqlx::Result<Found> {
-    let mut lasts = None;
-    if !plan.is_empty() {
-        let sql = "SELECT max(sequence) FROM events WHERE id = ANY($1) GROUP BY tenant ORDER BY tenant";
-        let found: Vec<i64> =
-            sqlx::query_scalar(sql).bind(plan.event_ids()).fetch_all(&mut *connection).await?;
-        if found.is_empty() {
-            let is_another = concat!("SELECT ", timeline!(), " <> $1");
-            return Ok(
-                match sqlx::query_scalar(is_another).bind(plan.history()).fetch_one(connection).await? {
-                    true => Found::Never,
-                    false => Found::NotThere,
-                },
-            );
-        }
-        lasts = Some(found);
-    } else if let Some(Finished { attempt, .. }) = finished.first() {
-        let sql = "SELECT 1 FROM attempts WHERE delivery = $1 AND number = $2 AND id = $3";
-        let query = sqlx::query(sql).bind(attempt.delivery.0).bind(attempt.number as i32).bind(attempt.id.0);
-        if query.fetch_optional(connection).await?.is_none() {
-            return Ok(Found::NotThere);
-        }
-    }
-    Ok(Found::There(Answer {
-        lasts,
-        places: Vec::new(),
-        advanced: finished.iter().map(|finished| finished.attempt.delivery.0).collect(),
-        logged: None,
-    }))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use model::clock::Timestamp;
 use model::ids::{EndpointId, ProcessId};
 
 use super::claims::Claim;
-use super::lane_rows::taken;
+use super::lane_rows::{HealthRow, taken};
 use super::rows::uuid;
 use super::{PostgresStore, link, processes, store_error};
 use crate::Result;
@@ -39,6 +39,27 @@ const FORGOTTEN: &str = "WITH RECURSIVE busy (endpoint) AS ( \
       AND EXISTS (SELECT 1 FROM waiting w WHERE w.endpoint = b.endpoint AND w.due_at <= $1) LIMIT $2";
 /// One look in so many is for those.
 const FORGOTTEN_EVERY: u32 = 10;
+
+/// Keeps what attempts told of endpoints, where this process still owns the lane.
+pub(super) async fn store_health(connection: &mut PgConnection, rows: &[HealthRow]) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE lanes l SET hold_until = h.hold_until, hold_by = h.hold_by, health = h.health \
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) \
+           AS h (endpoint, epoch, hold_until, hold_by, health) \
+         WHERE l.endpoint = h.endpoint AND l.epoch = h.epoch",
+    )
+    .bind(rows.iter().map(|row| row.endpoint).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.epoch).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.hold_until).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.hold_by).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.health.as_deref()).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
 
 #[async_trait]
 impl Lanes for PostgresStore {

@@ -8,7 +8,7 @@ use model::delivery::{Delivery, DeliveryStatus};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
 use model::payload::PayloadForm;
 
-use super::replays::replayed_by;
+use super::shared::replays::replayed_by;
 use super::{lanes, rows};
 
 /// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due

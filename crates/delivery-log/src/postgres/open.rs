@@ -15,9 +15,8 @@ use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 use super::hosts::Hosts;
 use super::link::Link;
 use super::machines::Machines;
-use super::{OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
+use super::{Extra, OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
 use crate::Surroundings;
-use crate::configuration::Configuration;
 use crate::durability::Durability;
 use crate::migrations::{migrator, steps};
 
@@ -184,15 +183,8 @@ impl PostgresStore {
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
         let machines = Arc::new(Machines::new(&mut connection, options.durability).await?);
         let (outbox, news) = announce::outbox();
-        let shared = Arc::new(Shared {
-            surroundings,
-            vault,
-            configuration: Configuration::default(),
-            freshness: Default::default(),
-            hand_off: Default::default(),
-            local: Default::default(),
-            public_url: options.public_url,
-        });
+        let extra = Extra { local: Default::default() };
+        let shared = Arc::new(Shared::new(surroundings, vault, options.public_url, extra));
         shared.refresh_snapshot(&mut connection).await?;
         sqlx::Connection::close(connection).await?;
         let pool = |most| hosts.pool(PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE));

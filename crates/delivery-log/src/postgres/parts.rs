@@ -6,13 +6,12 @@ use model::clock::Timestamp;
 use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
 
-use super::Shared;
 use super::composite::add_rows;
-use super::fan_out::FanOut;
 use super::group::numbered;
 use super::link::Link;
-use super::matching::{Effects, NewDelivery, ToWake};
 use super::publish::{self, DeliveryRow, deliver};
+use super::{Effects, FanOut, Shared};
+use crate::publishing::{NewDelivery, ToWake};
 
 const GIVEN: &str = "WITH given AS (SELECT ?::uuid AS event, ?::bigint AS written, ?::bigint AS written_then, \
       ?::bigint AS now), lasts AS (SELECT ARRAY[0::bigint] AS last), ";
@@ -49,7 +48,12 @@ pub(super) async fn write(
     let moved: i64 = link
         .ask(async |connection| sqlx::query_scalar_with(sql, arguments).fetch_one(connection).await)
         .await?;
-    Ok((moved > 0).then(|| Effects { wake, ..Effects::default() }))
+    if moved == 0 {
+        return Ok(None);
+    }
+    let mut effects = Effects::default();
+    effects.add_woken(wake);
+    Ok(Some(effects))
 }
 
 fn arguments(

@@ -11,22 +11,21 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, PgConnection, Row as _};
 use uuid::Uuid;
 
-use model::attempt::Trigger;
 use model::clock::Timestamp;
-use model::event::{Event, OlderData};
+use model::event::Event;
 use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
-use super::Shared;
 use super::composite::{Composite, Fields, add_rows};
 use super::counters::Counters;
-use super::fan_out::{self, FanOut, LateTarget};
-use super::matching::{Contents, Effects, NewDelivery, Targets, ToWake, find_targets, new_event, twin};
 use super::rows;
 use super::timeline::timeline;
-use crate::events::{Publish, Published, Unmatched};
-use crate::hand_off::{Fate, Reservation};
+use super::{Effects, FanOut, Shared};
+use crate::configuration::Version;
+use crate::events::{Publish, Published};
+use crate::hand_off::Fate;
 use crate::idempotency::Claim;
+use crate::publishing::{Contents, LateTarget, Matched, NewDelivery, ToWake, current, new_event, twin};
 
 /// Writes deliveries, and wakes the lanes of those that are in nobody's hands.
 macro_rules! deliver {
@@ -97,8 +96,7 @@ pub(super) fn parts(in_place: bool, in_parts: bool) -> String {
 
 /// What a group of publishes becomes.
 pub(super) struct Plan<'a> {
-    version: i64,
-    history: String,
+    version: Version,
     now: Timestamp,
     publishes: &'a [&'a Publish],
     results: Vec<Option<Published>>,
@@ -118,9 +116,7 @@ pub(super) struct Plan<'a> {
 struct NewEvent {
     publish: usize,
     event: Event,
-    unmatched: Vec<Unmatched>,
-    late: Vec<LateTarget>,
-    older: OlderData,
+    matched: Arc<Matched>,
     /// The place of its tenant, from 1.
     place: i32,
     /// How many of the tenant's events in the group come after it.
@@ -135,10 +131,8 @@ impl<'a> Plan<'a> {
         known: HashMap<usize, Published>,
     ) -> Self {
         let now = shared.surroundings.now();
-        let (version, history) = shared.configuration.version_in_history();
         let mut plan = Self {
-            version,
-            history,
+            version: shared.configuration.version_in_history(),
             now,
             publishes,
             results: vec![None; publishes.len()],
@@ -160,10 +154,10 @@ impl<'a> Plan<'a> {
             if plan.results[index].is_some() {
                 continue;
             }
-            let targets = match find_targets(shared, publish) {
-                Ok(targets) => targets,
-                Err(refused) => {
-                    plan.results[index] = Some(refused);
+            let matched = match current(shared, publish) {
+                Ok(matched) => matched,
+                Err(no_target) => {
+                    plan.results[index] = Some(no_target.into());
                     continue;
                 }
             };
@@ -174,35 +168,27 @@ impl<'a> Plan<'a> {
                     continue;
                 }
             }
-            fresh.push((index, targets));
+            fresh.push((index, matched));
         }
         plan.tenants = fresh.iter().map(|(index, _)| publishes[*index].tenant).collect();
         plan.tenants.sort_unstable();
         plan.tenants.dedup();
         plan.counts = vec![0; plan.tenants.len()];
-        for (index, targets) in fresh {
+        for (index, matched) in fresh {
             let publish = publishes[index];
             let place = plan.tenants.binary_search(&publish.tenant).expect("it was just collected");
             plan.counts[place] += 1;
             let number = plan.events.len();
-            let Targets { wanted, unmatched, late, older } = targets;
             // The ids of its deliveries follow its own.
             let event = new_event(publish, 0, now, shared);
-            let contents = Contents {
-                data: &publish.data,
-                older: &older,
-                trigger: if event.test { Trigger::Test } else { Trigger::Automatic },
-                at: now,
-            };
-            let deliveries = wanted.iter().map(|target| NewDelivery::new(contents, target, shared));
+            let contents = Contents::of(publish, &matched.older, now);
+            let deliveries = matched.wanted.iter().map(|target| NewDelivery::new(contents, target, shared));
             plan.deliveries.extend(deliveries.map(|delivery| (number, delivery)));
             plan.events.push(NewEvent {
                 publish: index,
                 // The number is the database's to give.
                 event,
-                unmatched,
-                late,
-                older,
+                matched,
                 place: place as i32 + 1,
                 back: plan.counts[place],
             });
@@ -239,12 +225,12 @@ impl<'a> Plan<'a> {
 
     /// Whether it has events for more endpoints than one part is for.
     pub(super) fn is_in_parts(&self) -> bool {
-        self.events.iter().any(|new| !new.late.is_empty())
+        self.events.iter().any(|new| !new.matched.late.is_empty())
     }
 
     /// The history of the database that it was made for.
     pub(super) fn history(&self) -> &str {
-        &self.history
+        &self.version.history
     }
 
     /// Counts by key from now on.
@@ -264,8 +250,8 @@ impl<'a> Plan<'a> {
 
     /// Adds the arguments of [`PUBLISH`].
     pub(super) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
-        arguments.add(self.version).map_err(sqlx::Error::Encode)?;
-        arguments.add(self.history.as_str()).map_err(sqlx::Error::Encode)?;
+        arguments.add(self.version.number).map_err(sqlx::Error::Encode)?;
+        arguments.add(&*self.version.history).map_err(sqlx::Error::Encode)?;
         arguments.add(self.now.as_micros()).map_err(sqlx::Error::Encode)?;
         let counts = self.tenants.iter().zip(&self.counts);
         let place = |index: usize| self.places.as_ref().map(|places| places[index].as_str());
@@ -286,55 +272,49 @@ impl<'a> Plan<'a> {
         )?;
         add_woken(&self.wake, arguments)?;
         if self.is_in_parts() {
-            let marked = || self.events.iter().filter(|new| !new.late.is_empty());
+            let marked = || self.events.iter().filter(|new| !new.matched.late.is_empty());
             let events: Vec<Uuid> = marked().map(|new| new.event.id.0).collect();
-            let targets: Vec<Vec<u8>> = marked().map(|new| fan_out::to_stored(&new.late)).collect();
+            let targets: Vec<Vec<u8>> =
+                marked().map(|new| LateTarget::to_stored(&new.matched.late)).collect();
             arguments.add(events).map_err(sqlx::Error::Encode)?;
             arguments.add(targets).map_err(sqlx::Error::Encode)?;
         }
         Ok(())
     }
 
-    /// The places in lanes that were reserved are not needed: the plan is
-    /// made anew, or was not written.
-    pub(super) fn give_up(&self, shared: &Shared, fate: Fate) {
-        let reserved: Vec<Reservation> = self
-            .deliveries
-            .iter()
-            .filter_map(|(of, new)| new.reservation(&self.publishes[self.events[*of].publish].data))
-            .collect();
-        if !reserved.is_empty() {
-            shared.hand_off.get().give_up(&reserved, fate);
-        }
+    /// What is known of its deliveries if nothing more is heard. Until it is sent,
+    /// nothing is written; from then on, it may be there even if nobody says so.
+    pub(super) fn set_fate(&mut self, fate: Fate) {
+        self.deliveries.iter_mut().for_each(|(_, new)| new.set_fate(fate));
     }
 
     /// What became of each publish, with the last numbers of the tenants.
     pub(super) fn written(self, lasts: &[i64]) -> (Vec<Published>, Effects) {
         let Self { publishes, mut results, twins, events, deliveries, wake, .. } = self;
         let mut finished = Vec::with_capacity(events.len());
-        let mut fan_outs = Vec::new();
+        let mut effects = Effects::default();
         for new in events {
             let sequence = (lasts[new.place as usize - 1] - new.back) as u64;
             let event = Arc::new(Event { sequence, ..new.event });
             results[new.publish] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
-            fan_outs.extend(FanOut::new(&event, event.id.0, new.late));
+            effects.fan_outs.extend(FanOut::new(&event, event.id.0, Arc::clone(&new.matched.late), 0));
             finished.push((new.publish, event));
         }
-        let mut ready = Vec::with_capacity(deliveries.len());
-        for (of, delivery) in &deliveries {
-            let (publish, event) = &finished[*of];
-            if event.test
-                && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*publish]
+        effects.add_woken(wake);
+        for (of, delivery) in deliveries {
+            let (publish, event) = &finished[of];
+            if let (Some(Published::Accepted { delivery: tested, .. }), true) =
+                (&mut results[*publish], event.test)
             {
                 *tested = Some(delivery.id);
             }
-            ready.extend(delivery.ready(event, &publishes[*publish].data));
+            effects.add(delivery, event, &publishes[*publish].data);
         }
         for (index, first) in twins {
             results[index] = Some(twin(publishes[index], publishes[first], results[first].as_ref()));
         }
         let results = results.into_iter().map(|result| result.expect("every publish was decided"));
-        (results.collect(), Effects { ready, wake, fan_outs })
+        (results.collect(), effects)
     }
 }
 
@@ -368,7 +348,7 @@ impl Composite for EventRow<'_> {
     const TYPE: &'static str = "event_to_come";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        let Self { new: NewEvent { event, place, back, unmatched, older, .. }, publish } = self;
+        let Self { new: NewEvent { event, place, back, matched, .. }, publish } = self;
         fields
             .encode(event.id.0)?
             .encode(event.project.0)?
@@ -383,9 +363,9 @@ impl Composite for EventRow<'_> {
             .encode(event.subject.as_str())?
             .encode(publish.ordering_key.as_ref().map(OrderingKey::as_str))?
             .encode(rows::labels_to_text(&event.labels))?
-            .encode(rows::unmatched_to_text(unmatched))?
+            .encode(rows::unmatched_to_text(&matched.unmatched))?
             .encode(publish.data.as_bytes())?
-            .encode(older.to_stored())?;
+            .encode(matched.older.to_stored())?;
         Ok(())
     }
 }
@@ -434,7 +414,7 @@ impl Composite for DeliveryRow<'_> {
             .encode(new.endpoint.0)?
             .encode(event.id.0)?
             .encode(new.due_at().as_micros())?
-            .encode(new.claimed.map(|epoch| epoch.0))?
+            .encode(new.claimed().map(|epoch| epoch.0))?
             .encode(new.trigger.code() as i16)?
             .encode(new.form.stored_name())?
             .encode(new.form.public_url())?

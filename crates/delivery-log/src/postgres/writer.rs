@@ -13,11 +13,10 @@
 use std::sync::Arc;
 
 use super::counters::Counters;
-use super::fan_out::FanOut;
 use super::group::{Group, Trouble};
 use super::link::Link;
 use super::machines::Machines;
-use super::{Shared, parts, store_error};
+use super::{FanOut, Shared, parts, store_error};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::queue::{self, Halves, HandIn, Inbox, PART, Reply, Turn};

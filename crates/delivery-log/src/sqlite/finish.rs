@@ -60,9 +60,7 @@ pub(super) async fn record(
             late
         }
     };
-    for finished in finished.iter().filter(|finished| finished.health.is_some()) {
-        super::lane_rows::store_health(connection, finished).await?;
-    }
+    super::lanes::store_health(connection, &super::lane_rows::health_rows(finished)).await?;
     let recorded = |late| if late { Recorded::Late } else { Recorded::Advanced };
     Ok(Some(late.into_iter().map(recorded).collect()))
 }

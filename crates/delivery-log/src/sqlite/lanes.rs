@@ -15,7 +15,7 @@ use model::event::Event;
 use model::ids::{AttemptId, DeliveryId, EndpointId, ProcessId};
 use model::retry::NextReason;
 
-use super::lane_rows::{ready_delivery, taken};
+use super::lane_rows::{HealthRow, ready_delivery, taken};
 use super::multi_row::{MultiRow, Part, Piece, bind_rows};
 use super::rows::{broken, time, uuid};
 use super::statements::behind;
@@ -161,6 +161,29 @@ pub(super) async fn wake(
     for Piece { sql, places, rows } in WAKE.pieces(endpoints) {
         let query = bind_rows(sqlx::query(sql), rows.iter(), places, WOKEN.columns, |query, endpoint| {
             query.bind(endpoint.0).bind(now.as_micros())
+        });
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Keeps what attempts told of endpoints, where this process still owns the lane.
+pub(super) async fn store_health(connection: &mut SqliteConnection, rows: &[HealthRow]) -> sqlx::Result<()> {
+    const TOLD: Part = Part {
+        before: "WITH told (endpoint, epoch, hold_until, hold_by, health) AS (VALUES",
+        columns: 5,
+        after: ") UPDATE lanes SET hold_until = told.hold_until, hold_by = told.hold_by, health = told.health \
+                FROM told WHERE lanes.endpoint = told.endpoint AND lanes.epoch = told.epoch",
+    };
+    static STORE: MultiRow = MultiRow::new(&[TOLD]);
+    for Piece { sql, places, rows } in STORE.pieces(rows) {
+        let query = bind_rows(sqlx::query(sql), rows.iter(), places, TOLD.columns, |query, row| {
+            query
+                .bind(row.endpoint)
+                .bind(row.epoch)
+                .bind(row.hold_until)
+                .bind(row.hold_by)
+                .bind(row.health.as_deref())
         });
         query.execute(&mut *connection).await?;
     }

@@ -15,9 +15,8 @@ use sqlx::{ConnectOptions, Row, SqliteConnection, SqlitePool};
 use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
 use super::identity::Identity;
-use super::{OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
+use super::{Extra, OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
 use crate::Surroundings;
-use crate::configuration::Configuration;
 use crate::migrations::{migrator, steps};
 
 /// The schema, step by step.
@@ -133,15 +132,8 @@ impl SqliteStore {
         }
         let mut connection = setup.acquire().await?.detach();
         let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
-        let shared = Arc::new(Shared {
-            surroundings,
-            vault,
-            configuration: Configuration::default(),
-            freshness: Default::default(),
-            hand_off: Default::default(),
-            public_url: options.public_url,
-            next_event: AtomicI64::new(next_event(&mut connection).await?),
-        });
+        let extra = Extra { next_event: AtomicI64::new(next_event(&mut connection).await?) };
+        let shared = Arc::new(Shared::new(surroundings, vault, options.public_url, extra));
         if options.ownership == Ownership::Server {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
             let interrupted = lanes::take_over_all(&mut connection, &shared).await?;

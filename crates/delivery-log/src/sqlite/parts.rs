@@ -4,10 +4,9 @@ use sqlx::SqliteConnection;
 
 use model::clock::Timestamp;
 
-use super::fan_out::{self, FanOut, LateTarget};
-use super::matching::Effects;
-use super::publish::{EventDelivery, insert_late, wake};
-use super::{EventKey, Shared};
+use super::publish::{DeliveryRow, insert_late, wake};
+use super::{Effects, EventKey, FanOut, Shared};
+use crate::publishing::{LateTarget, ToWake};
 
 /// Notes for whom the parts after the first are, if there are any.
 pub(super) async fn mark(
@@ -21,7 +20,7 @@ pub(super) async fn mark(
     }
     sqlx::query("INSERT INTO fan_outs (event, targets, written, moved_at) VALUES (?, ?, 0, ?)")
         .bind(event)
-        .bind(fan_out::to_stored(late))
+        .bind(LateTarget::to_stored(late))
         .bind(now.as_micros())
         .execute(connection)
         .await
@@ -52,9 +51,10 @@ pub(super) async fn write(
     if move_on.execute(&mut *connection).await?.rows_affected() == 0 {
         return Ok(false);
     }
-    let new = |delivery| EventDelivery { event: &fan_out.event, position: fan_out.key, delivery };
-    let deliveries: Vec<_> = fan_out.next_part(shared).into_iter().map(new).collect();
-    insert_late(connection, &deliveries).await?;
-    wake(connection, &deliveries, now, effects).await?;
+    let deliveries = fan_out.next_part(shared);
+    let row = |delivery| DeliveryRow { event: &fan_out.event, position: fan_out.key, delivery };
+    let rows: Vec<DeliveryRow<'_>> = deliveries.iter().map(row).collect();
+    insert_late(connection, &rows).await?;
+    wake(connection, ToWake::of(deliveries.iter()), now, effects).await?;
     Ok(true)
 }

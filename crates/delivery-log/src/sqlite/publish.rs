@@ -8,38 +8,31 @@ use std::sync::atomic::Ordering;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use model::attempt::Trigger;
 use model::clock::Timestamp;
-use model::event::{Event, OlderData};
+use model::event::Event;
 use model::ids::{EventId, ProjectId, TenantId};
 use model::names::OrderingKey;
 
-use super::Shared;
-use super::fan_out::{FanOut, LateTarget};
-use super::matching::{
-    Contents, Effects, NewDelivery, Target, Targets, ToWake, find_targets, new_event, twin,
-};
 use super::multi_row::{Binding, MultiRow, Part, Piece, bind_rows};
 use super::parts;
 use super::sequences::{SEQUENCES, Sequences};
-use crate::events::{Publish, Published, Unmatched};
+use super::{Effects, FanOut, Shared};
+use crate::events::{Publish, Published};
+use crate::publishing::{Contents, Matched, NewDelivery, ToWake, current, new_event, twin};
 
 /// An event of the group with all that is decided about it.
 struct NewEvent<'a> {
     position: i64,
     publish: &'a Publish,
     event: Arc<Event>,
-    targets: Vec<Target>,
-    late: Vec<LateTarget>,
-    older: OlderData,
-    unmatched: Vec<Unmatched>,
+    matched: Arc<Matched>,
 }
 
 /// A delivery with its event.
-pub(super) struct EventDelivery<'a> {
+pub(super) struct DeliveryRow<'a> {
     pub(super) event: &'a Event,
     pub(super) position: i64,
-    pub(super) delivery: NewDelivery,
+    pub(super) delivery: &'a NewDelivery,
 }
 
 /// Writes the events, and gives the result of each in their order. `version`
@@ -57,7 +50,7 @@ pub(super) async fn publish(
     let mut results: Vec<Option<Published>> = vec![None; publishes.len()];
     find_repeated(connection, publishes, now, &mut results).await?;
 
-    let mut fresh: Vec<(usize, Targets)> = Vec::with_capacity(publishes.len());
+    let mut fresh: Vec<(usize, Arc<Matched>)> = Vec::with_capacity(publishes.len());
     // A key that stands twice in one group belongs to the first that has it.
     let mut first_of_key: HashMap<(ProjectId, &str), usize> = HashMap::new();
     let mut twins: Vec<(usize, usize)> = Vec::new();
@@ -65,10 +58,10 @@ pub(super) async fn publish(
         if results[index].is_some() {
             continue;
         }
-        let targets = match find_targets(shared, publish) {
-            Ok(targets) => targets,
-            Err(refused) => {
-                results[index] = Some(refused);
+        let matched = match current(shared, publish) {
+            Ok(matched) => matched,
+            Err(no_target) => {
+                results[index] = Some(no_target.into());
                 continue;
             }
         };
@@ -81,49 +74,49 @@ pub(super) async fn publish(
                 std::collections::hash_map::Entry::Vacant(place) => drop(place.insert(index)),
             }
         }
-        fresh.push((index, targets));
+        fresh.push((index, matched));
     }
 
     let tenants: Vec<TenantId> = fresh.iter().map(|(index, _)| publishes[*index].tenant).collect();
     sequences.load(connection, &tenants).await?;
     let mut events = Vec::with_capacity(fresh.len());
-    for (index, targets) in fresh {
+    for (index, matched) in fresh {
         let publish = publishes[index];
         let sequence = sequences.next(publish.tenant);
         let event = Arc::new(new_event(publish, sequence, now, shared));
         results[index] = Some(Published::Accepted { event: event.id, sequence, delivery: None });
-        let position = shared.next_event.fetch_add(1, Ordering::Relaxed);
-        let Targets { wanted: targets, late, unmatched, older } = targets;
-        events.push((index, NewEvent { position, publish, event, targets, late, unmatched, older }));
+        let position = shared.extra.next_event.fetch_add(1, Ordering::Relaxed);
+        events.push((index, NewEvent { position, publish, event, matched }));
     }
     let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
     insert_claims(connection, &events_only).await?;
 
     let mut deliveries = Vec::with_capacity(events.len());
     for (index, new) in &events {
-        let contents = Contents {
-            data: &new.publish.data,
-            older: &new.older,
-            trigger: if new.event.test { Trigger::Test } else { Trigger::Automatic },
-            at: now,
-        };
-        for target in &new.targets {
+        let contents = Contents::of(new.publish, &new.matched.older, now);
+        for target in &new.matched.wanted {
             let delivery = NewDelivery::new(contents, target, shared);
-            effects.ready.extend(delivery.ready(&new.event, &new.publish.data));
-            if new.publish.test.is_some()
-                && let Some(Published::Accepted { delivery: tested, .. }) = &mut results[*index]
+            if let (Some(Published::Accepted { delivery: tested, .. }), true) =
+                (&mut results[*index], new.event.test)
             {
                 *tested = Some(delivery.id);
             }
-            deliveries.push(EventDelivery { event: &new.event, position: new.position, delivery });
+            deliveries.push((new, delivery));
         }
     }
-    insert(connection, &events_only, &deliveries).await?;
-    wake(connection, &deliveries, now, effects).await?;
-    for (_, new) in &mut events {
-        parts::mark(connection, new.position, &new.late, now).await?;
-        let late = std::mem::take(&mut new.late);
-        effects.fan_outs.extend(FanOut::new(&new.event, new.position, late));
+    let rows: Vec<DeliveryRow<'_>> = deliveries
+        .iter()
+        .map(|(new, delivery)| DeliveryRow { event: &new.event, position: new.position, delivery })
+        .collect();
+    insert(connection, &events_only, &rows).await?;
+    for (_, new) in &events {
+        parts::mark(connection, new.position, &new.matched.late, now).await?;
+        effects.fan_outs.extend(FanOut::new(&new.event, new.position, Arc::clone(&new.matched.late), 0));
+    }
+    let woken = ToWake::of(deliveries.iter().map(|(_, delivery)| delivery));
+    wake(connection, woken, now, effects).await?;
+    for (new, delivery) in deliveries {
+        effects.add(delivery, &new.event, &new.publish.data);
     }
 
     for (index, first) in twins {
@@ -132,17 +125,16 @@ pub(super) async fn publish(
     Ok(results.into_iter().map(|result| result.expect("every publish was decided")).collect())
 }
 
-/// Wakes the lanes of those that are in nobody's hands.
+/// Wakes lanes, of this process and of any.
 pub(super) async fn wake(
     connection: &mut SqliteConnection,
-    deliveries: &[EventDelivery<'_>],
+    woken: ToWake,
     now: Timestamp,
     effects: &mut Effects,
 ) -> sqlx::Result<()> {
-    let woken = ToWake::of(deliveries.iter().map(|new| &new.delivery));
     super::lanes::wake(connection, &woken.endpoints, now).await?;
     super::lanes::wake(connection, &woken.for_test, now).await?;
-    effects.wake.extend(woken);
+    effects.add_woken(woken);
     Ok(())
 }
 
@@ -232,7 +224,7 @@ const LATE_DELIVERIES: Part = deliveries!("ON CONFLICT (project, id) DO NOTHING"
 async fn insert(
     connection: &mut SqliteConnection,
     events: &[&NewEvent<'_>],
-    deliveries: &[EventDelivery<'_>],
+    deliveries: &[DeliveryRow<'_>],
 ) -> sqlx::Result<()> {
     static TOGETHER: MultiRow = MultiRow::new(&[SEQUENCES, EVENTS, PAYLOADS, DELIVERIES]);
     let mut rest = deliveries;
@@ -249,7 +241,7 @@ async fn insert(
         let query =
             bind_rows(query, rows.iter(), places, EVENTS.columns, |query, new| bind_event(query, new));
         let query = bind_rows(query, rows.iter(), places, PAYLOADS.columns, |query, new| {
-            query.bind(new.position).bind(new.publish.data.as_bytes()).bind(new.older.to_stored())
+            query.bind(new.position).bind(new.publish.data.as_bytes()).bind(new.matched.older.to_stored())
         });
         let query = bind_rows(query, with_them.iter(), places, DELIVERIES.columns, bind_delivery);
         query.execute(&mut *connection).await?;
@@ -261,7 +253,7 @@ async fn insert(
 /// Writes deliveries of events that are there.
 pub(super) async fn insert_late(
     connection: &mut SqliteConnection,
-    deliveries: &[EventDelivery<'_>],
+    deliveries: &[DeliveryRow<'_>],
 ) -> sqlx::Result<()> {
     static LATE: MultiRow = MultiRow::new(&[LATE_DELIVERIES]);
     insert_deliveries(connection, &LATE, deliveries).await
@@ -270,7 +262,7 @@ pub(super) async fn insert_late(
 async fn insert_deliveries(
     connection: &mut SqliteConnection,
     statement: &'static MultiRow,
-    deliveries: &[EventDelivery<'_>],
+    deliveries: &[DeliveryRow<'_>],
 ) -> sqlx::Result<()> {
     for Piece { sql, places, rows } in statement.pieces(deliveries) {
         let query = bind_rows(sqlx::query(sql), rows.iter(), places, DELIVERIES.columns, bind_delivery);
@@ -295,12 +287,12 @@ fn bind_event<'q>(query: Binding<'q>, new: &'q NewEvent<'_>) -> Binding<'q> {
         .bind(super::rows::labels_to_text(&event.labels))
         .bind(event.sequence as i64)
         .bind(event.test)
-        .bind(super::rows::unmatched_to_text(&new.unmatched))
+        .bind(super::rows::unmatched_to_text(&new.matched.unmatched))
         .bind(event.created_at.as_micros())
 }
 
-fn bind_delivery<'q>(query: Binding<'q>, new: &'q EventDelivery<'_>) -> Binding<'q> {
-    let EventDelivery { event, position, delivery } = new;
+fn bind_delivery<'q>(query: Binding<'q>, new: &'q DeliveryRow<'_>) -> Binding<'q> {
+    let DeliveryRow { event, position, delivery } = new;
     query
         .bind(event.project.0)
         .bind(delivery.id.0)
@@ -310,7 +302,7 @@ fn bind_delivery<'q>(query: Binding<'q>, new: &'q EventDelivery<'_>) -> Binding<
         .bind(delivery.form.stored_name())
         .bind(delivery.form.public_url())
         .bind(delivery.due_at().as_micros())
-        .bind(delivery.claimed.map(|epoch| epoch.0))
+        .bind(delivery.claimed().map(|epoch| epoch.0))
         .bind(delivery.trigger.code())
         .bind(delivery.at.as_micros())
         .bind(delivery.order_key(event))

@@ -17,16 +17,14 @@ use sqlx::{Connection, SqliteConnection};
 
 use model::ids::{EventId, ProjectId};
 
-use super::fan_out::FanOut;
 use super::identity::Identity;
-use super::matching::Effects;
 use super::parts;
 use super::publish;
 use super::sequences::Sequences;
-use super::{Shared, explain, finish, lanes, store_error, transient_cause};
+use super::{Effects, FanOut, Shared, explain, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
-use crate::hand_off::{Fate, ReadyDelivery, Reservation};
+use crate::hand_off::Fate;
 use crate::lanes::{ClaimDue, ClaimedDeliveries};
 use crate::queue::{self, Halves, HandIn, Inbox, PART, Reply, Turn};
 use crate::{Result, StoreError};
@@ -208,7 +206,8 @@ impl Writer {
                     }
                 }
                 Err(error) => {
-                    group.withdraw(&self.shared);
+                    // What had a place in a lane gives it up.
+                    drop(group);
                     self.sequences.forget();
                     if jobs.len() == 1 || transient_cause(&error).is_some() {
                         tracing::warn!(%error, jobs = jobs.len(), "a group of writes failed");
@@ -229,7 +228,10 @@ impl Writer {
             let written =
                 group.write(&mut self.connection, &self.shared, &mut self.sequences, version, jobs, care);
             match written.await {
-                Ok(Written::All) => return self.commit(group.witness(jobs)).await,
+                Ok(Written::All) => {
+                    group.effects.set_fate(Fate::Unknown);
+                    return self.commit(group.witness(jobs)).await;
+                }
                 Ok(Written::SomeAreLate) => roll_back(&mut self.connection).await,
                 Err(error) => {
                     roll_back(&mut self.connection).await;
@@ -472,15 +474,5 @@ impl Group {
         left.extend(begun.map(|fan_out| Job::FanOut(Box::new(fan_out), None)));
         self.effects.tell(shared.hand_off.get().as_ref());
         left
-    }
-
-    fn withdraw(&mut self, shared: &Shared) {
-        let place = |ready: &ReadyDelivery| Reservation {
-            endpoint: ready.endpoint,
-            epoch: ready.epoch,
-            bytes: ready.data.as_bytes().len(),
-        };
-        let reserved: Vec<Reservation> = self.effects.ready.iter().map(place).collect();
-        shared.hand_off.get().give_up(&reserved, Fate::Unknown);
     }
 }

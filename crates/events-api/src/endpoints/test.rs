@@ -11,7 +11,7 @@ use delivery_log::page::{Order, PageRequest};
 use model::access::Scope;
 use model::attempt::Attempt;
 use model::endpoint::Endpoint;
-use model::event::{EventData, OlderData};
+use model::event::EventData;
 use model::event_type::EventType;
 use model::ids::DeliveryId;
 use model::names::Subject;
@@ -87,7 +87,7 @@ pub(crate) async fn handle(
         ordering_key: None,
         labels: scenario.map(Scenario::labels).unwrap_or_default(),
         data,
-        older: OlderData::default(),
+        matched: None,
         claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
         test: Some(endpoint.id),
         endpoints: 0,

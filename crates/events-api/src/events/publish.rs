@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use api_types::{PublishAnswer, PublishRequest};
 use model::access::Scope;
 
-use super::submit::{Fate, submit};
+use super::accept::{Origin, accept};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -30,12 +30,12 @@ pub(crate) async fn handle(
     incoming.expect_no_if_match()?;
     let text = incoming.text(&api, &caller, api.settings.max_data_bytes + AROUND_DATA).await?;
     let wanted: PublishRequest = text.parse_flat()?;
-    let submitted = submit(&api, &caller, &wanted, incoming.idempotency_key()?, Fate::AsSet).await?;
+    let taken = accept(&api, &caller, &wanted, incoming.idempotency_key()?, Origin::Publisher).await?;
     let mut response = HttpResponse::Accepted();
-    let kind = if submitted.answer.sequence.is_some() { "events" } else { "quarantine" };
-    response.insert_header(("location", format!("/v1/{kind}/{}", submitted.answer.id)));
-    if submitted.repeated {
+    let kind = if taken.answer.sequence.is_some() { "events" } else { "quarantine" };
+    response.insert_header(("location", format!("/v1/{kind}/{}", taken.answer.id)));
+    if taken.repeated {
         response.insert_header(("idempotency-replayed", "true"));
     }
-    Ok(response.json(submitted.answer))
+    Ok(response.json(taken.answer))
 }

@@ -6,7 +6,7 @@ use model::access::Scope;
 use model::names::IdempotencyKey;
 use serde_json::value::RawValue;
 
-use super::submit::{Fate, Prepared, Submitted, prepare, submit_all};
+use super::accept::{Origin, Prepared, Taken, prepare, write};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{Incoming, parse};
@@ -53,7 +53,7 @@ pub(crate) async fn handle(
         // Between them, others are served.
         tokio::task::yield_now().await;
     }
-    let results = submit_all(&api, prepared).await;
+    let results = write(&api, prepared).await;
     // Where nothing at all could be stored, the caller should try again as a whole.
     if let Some(Err(problem)) =
         results.iter().find(|result| result.as_ref().is_err_and(|p| p.status() == 503))
@@ -80,12 +80,12 @@ async fn prepare_item(
     let wanted: api_types::PublishRequest = parse(event.get(), &format!("/events/{index}"))?;
     // An event's own key is its own; that of the batch is for those without.
     let key = if wanted.idempotency_key.is_some() { None } else { key.transpose()? };
-    prepare(api, caller, &wanted, key, Fate::AsSet).await
+    prepare(api, caller, &wanted, key, Origin::Publisher).await
 }
 
-fn present(result: Result<Submitted, Problem>) -> BatchItem {
+fn present(result: Result<Taken, Problem>) -> BatchItem {
     match result {
-        Ok(Submitted { answer, repeated, .. }) => BatchItem {
+        Ok(Taken { answer, repeated, .. }) => BatchItem {
             status: 202,
             quarantined: answer.sequence.is_none(),
             id: Some(answer.id),

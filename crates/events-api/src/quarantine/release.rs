@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{ended, find, missing, present};
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::events::submit::{Fate, submit};
+use crate::events::accept::{Origin, accept};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
 use crate::openapi::parameters::{Expected, OfQuarantined, Repeatable};
@@ -49,8 +49,8 @@ pub(crate) async fn handle(
     // Released twice at the same moment, it is one event all the same.
     let key = IdempotencyKey::parse(&before.id.to_string())
         .map_err(|_| Problem::new(Code::Internal, "an id is a key"))?;
-    let submitted = submit(&api, &caller, &request, Some(key), Fate::Published).await;
-    let event = submitted.as_ref().ok().and_then(|submitted| submitted.event);
+    let taken = accept(&api, &caller, &request, Some(key), Origin::Quarantine).await;
+    let event = taken.as_ref().ok().and_then(|taken| taken.event);
     let now = api.change_time(before.updated_at);
     let after = Quarantined { state: QuarantineState::Released, became: event, updated_at: now, ..before };
     let body = present(&api, &caller, &after);
@@ -60,7 +60,7 @@ pub(crate) async fn handle(
         // Another request took the key meanwhile; what was published is released all the same.
         api.store.end_release(caller.view(), after.id, event, now, None).await?;
     }
-    submitted?.event.ok_or_else(missing)?;
+    taken?.event.ok_or_else(missing)?;
     prepared.settle(ended, Ok)
 }
 
