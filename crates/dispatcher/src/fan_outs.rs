@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::clock::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -22,12 +23,22 @@ const STEP: u32 = 100;
 /// everything: an embedded store has no other process that could be at it, and
 /// where there is one, whoever comes second does nothing.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let mut left = Duration::ZERO;
+    let mut is_start = true;
     loop {
-        let unmoved_since = context.surroundings.now().minus(left);
-        match context.store.go_on_with_fan_outs(unmoved_since, STEP).await {
-            Ok(0) => left = LEFT,
-            Ok(events) => tracing::info!(events, "went on with events for many endpoints"),
+        let unmoved_since = match is_start {
+            true => Timestamp::FAR_FUTURE,
+            false => context.surroundings.now().minus(LEFT),
+        };
+        // What was handed in goes on as long as the store is open.
+        let going_on = context.store.go_on_with_fan_outs(unmoved_since, STEP);
+        let Some(gone_on) = stop.run_until_cancelled(going_on).await else { return };
+        match gone_on {
+            Ok(events) => {
+                is_start &= events == u64::from(STEP);
+                if events > 0 {
+                    tracing::info!(events, "went on with events for many endpoints");
+                }
+            }
             Err(error) => tracing::warn!(%error, "events for many endpoints are gone on with later"),
         }
         if !rest(&stop, LOOK).await {

@@ -9,7 +9,7 @@ use model::clock::Timestamp;
 use super::{Connection, EventKey, Row, rows, statements};
 use crate::publishing::{FanOut, LateTarget};
 
-/// What was not gone on with since a time, oldest first.
+/// What was not gone on with since a time, that for longest first.
 pub(crate) async fn unmoved(
     connection: &mut Connection,
     since: Timestamp,
@@ -17,8 +17,14 @@ pub(crate) async fn unmoved(
 ) -> sqlx::Result<Vec<FanOut<EventKey>>> {
     let query = sqlx::query(statements::UNMOVED_FAN_OUTS).bind(since.as_micros()).bind(i64::from(limit));
     let rows = query.fetch_all(connection).await?;
-    let fan_outs = rows.iter().map(fan_out).collect::<sqlx::Result<Vec<_>>>()?;
-    Ok(fan_outs.into_iter().flatten().collect())
+    // One that cannot be read keeps no other from being gone on with.
+    let readable = |row: &Row| {
+        fan_out(row).unwrap_or_else(|error| {
+            tracing::error!(%error, "what is left of an event for many endpoints cannot be read");
+            None
+        })
+    };
+    Ok(rows.iter().filter_map(readable).collect())
 }
 
 fn fan_out(row: &Row) -> sqlx::Result<Option<FanOut<EventKey>>> {

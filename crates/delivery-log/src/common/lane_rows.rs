@@ -68,15 +68,18 @@ pub(crate) struct HealthRow {
 }
 
 /// What is to be kept of the endpoints of a group of attempts: the last that was
-/// told of each. By the endpoints' ids, so that all lock rows in one order.
+/// told of each in each epoch, one of which is that of its lane. By the endpoints'
+/// ids: the order in which all lock rows.
 pub(crate) fn health_rows(finished: &[&Finished]) -> Vec<HealthRow> {
-    let mut last: BTreeMap<EndpointId, (&Finished, &Health)> = BTreeMap::new();
-    last.extend(finished.iter().filter_map(|one| Some((one.endpoint, (*one, one.health.as_ref()?)))));
-    let row = |(endpoint, (finished, health)): (EndpointId, (&Finished, &Health))| {
+    let mut last: BTreeMap<(EndpointId, Epoch), (&Finished, &Health)> = BTreeMap::new();
+    for one in finished {
+        last.extend(one.health.as_ref().map(|health| ((one.endpoint, one.epoch), (*one, health))));
+    }
+    let row = |((endpoint, epoch), (finished, health)): ((EndpointId, Epoch), (&Finished, &Health))| {
         let hold = health.hold(finished.attempt.started_at);
         HealthRow {
             endpoint: endpoint.0,
-            epoch: finished.epoch.0,
+            epoch: epoch.0,
             hold_until: hold.and_then(|hold| hold.until).map(Timestamp::as_micros),
             hold_by: hold.map(|hold| hold.by.code()),
             health: (!health.is_clean()).then(|| rows::to_json(health)),

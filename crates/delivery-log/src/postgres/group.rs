@@ -87,9 +87,9 @@ struct Writing<'a> {
     to_finish: &'a [&'a Finished],
     recorded: Vec<Recorded>,
     /// Publishes that were found to repeat others. They are rare, so they are
-    /// looked for when one is in the way,
+    /// looked for when one is in the way.
     known: HashMap<usize, Published>,
-    /// on this connection.
+    /// The connection on which they were found.
     read_on: Option<Number>,
     refreshed: bool,
     partitioned: bool,

@@ -69,11 +69,18 @@ pub(super) async fn add(
     due: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<()> {
+    // An event for many endpoints may be given to this one at the same moment, under
+    // the same id: one comes after the other, and sees what that did.
+    sqlx::query("SELECT 1 FROM fan_outs WHERE event = $1 FOR UPDATE")
+        .bind(new.event.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, schedule_since, created_at, \
          updated_at, attempts, tries, rejections, status, trigger, payload, public_url, order_key, order_sequence) \
          SELECT $1, project, tenant, $2, id, $11, $3, $3, $3, 0, 0, 0, 0, $4, $5, $6, $7, $8 \
-         FROM events WHERE id = $9 AND project = $10 FOR KEY SHARE",
+         FROM events WHERE id = $9 AND project = $10 AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = $1) \
+         FOR KEY SHARE ON CONFLICT (id) DO NOTHING",
     )
     .bind(new.id.0)
     .bind(new.endpoint.0)

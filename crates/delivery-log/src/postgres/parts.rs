@@ -10,18 +10,30 @@ use super::composite::add_rows;
 use super::group::numbered;
 use super::link::Link;
 use super::publish::{self, DeliveryRow, deliver};
+use super::timeline::timeline;
 use super::{Effects, FanOut, Shared};
+use crate::configuration::Version;
 use crate::publishing::{NewDelivery, ToWake};
 
-const GIVEN: &str = "WITH given AS (SELECT ?::uuid AS event, ?::bigint AS written, ?::bigint AS written_then, \
-      ?::bigint AS now), lasts AS (SELECT ARRAY[0::bigint] AS last), ";
-/// Moves the mark on, if it stands where it should. There is nothing to count:
-/// the event has its number.
+/// How often a part is made anew because the configuration changed meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Nothing is written if the configuration is not the newest any more. There is
+/// nothing to count: the event has its number.
+const GIVEN: &str = concat!(
+    "WITH given AS (SELECT ?::uuid AS event, ?::bigint AS written, ?::bigint AS written_then, ?::bigint AS now), \
+    known AS MATERIALIZED (SELECT EXISTS (SELECT 1 FROM configuration WHERE version = ?::bigint) \
+      AND ?::text = ",
+    timeline!(),
+    " AS is_newest), lasts AS (SELECT ARRAY[0::bigint] AS last), "
+);
+/// Moves the mark on, if it stands where it should.
 const MOVE_ON: &str = "ok AS MATERIALIZED (UPDATE fan_outs f SET written = g.written_then, moved_at = g.now \
-      FROM given g WHERE f.event = g.event AND f.written = g.written RETURNING g.now), ";
+      FROM given g, known k WHERE k.is_newest AND f.event = g.event AND f.written = g.written \
+      RETURNING g.now), ";
 /// The same for the last part.
-const END: &str = "ok AS MATERIALIZED (DELETE FROM fan_outs f USING given g \
-      WHERE f.event = g.event AND f.written = g.written RETURNING g.now), ";
+const END: &str = "ok AS MATERIALIZED (DELETE FROM fan_outs f USING given g, known k \
+      WHERE k.is_newest AND f.event = g.event AND f.written = g.written RETURNING g.now), ";
 
 /// What a replay has sent meanwhile waits, or has ended.
 const DELIVER: &str =
@@ -37,27 +49,31 @@ pub(super) async fn write(
     shared: &Shared,
     fan_out: &FanOut,
 ) -> sqlx::Result<Option<Effects>> {
-    if fan_out.has_unknown_target(shared) {
-        // It may have been made elsewhere, a moment ago; if not, it was deleted.
+    for _ in 0..ATTEMPTS {
+        let version = shared.configuration.version_in_history();
+        let deliveries = fan_out.next_part(shared);
+        let wake = ToWake::of(deliveries.iter());
+        let arguments = arguments(fan_out, &version, &deliveries, &wake, shared.surroundings.now())?;
+        let sql = statement(fan_out.ends());
+        let (is_moved, is_newest): (bool, bool) = link
+            .ask(async |connection| sqlx::query_as_with(sql, arguments).fetch_one(connection).await)
+            .await?;
+        if is_moved {
+            let mut effects = Effects::default();
+            effects.add_woken(wake);
+            return Ok(Some(effects));
+        }
+        if is_newest {
+            return Ok(None);
+        }
         link.ask(async |connection| shared.refresh_snapshot(connection).await).await?;
     }
-    let deliveries = fan_out.next_part(shared);
-    let wake = ToWake::of(deliveries.iter());
-    let arguments = arguments(fan_out, &deliveries, &wake, shared.surroundings.now())?;
-    let sql = statement(fan_out.ends());
-    let moved: i64 = link
-        .ask(async |connection| sqlx::query_scalar_with(sql, arguments).fetch_one(connection).await)
-        .await?;
-    if moved == 0 {
-        return Ok(None);
-    }
-    let mut effects = Effects::default();
-    effects.add_woken(wake);
-    Ok(Some(effects))
+    Err(sqlx::Error::Protocol("the configuration changes too often".to_owned()))
 }
 
 fn arguments(
     fan_out: &FanOut,
+    version: &Version,
     deliveries: &[NewDelivery],
     wake: &ToWake,
     now: Timestamp,
@@ -67,6 +83,8 @@ fn arguments(
     for number in [fan_out.written as i64, fan_out.written_then() as i64, now.as_micros()] {
         arguments.add(number).map_err(sqlx::Error::Encode)?;
     }
+    arguments.add(version.number).map_err(sqlx::Error::Encode)?;
+    arguments.add(&*version.history).map_err(sqlx::Error::Encode)?;
     let event = &*fan_out.event;
     let back = -(event.sequence as i64);
     add_rows(&mut arguments, deliveries.iter().map(|new| DeliveryRow { new, event, place: 1, back }))?;
@@ -78,6 +96,8 @@ fn statement(ends: bool) -> &'static str {
     static TEXTS: [OnceLock<String>; 2] = [const { OnceLock::new() }; 2];
     TEXTS[usize::from(ends)].get_or_init(|| {
         let mark = if ends { END } else { MOVE_ON };
-        numbered(&format!("{GIVEN}{mark}{DELIVER} SELECT count(*) FROM ok"))
+        numbered(&format!(
+            "{GIVEN}{mark}{DELIVER} SELECT EXISTS (SELECT 1 FROM ok), (SELECT is_newest FROM known)"
+        ))
     })
 }

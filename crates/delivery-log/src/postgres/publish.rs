@@ -248,7 +248,7 @@ impl<'a> Plan<'a> {
         self.events.iter().map(|new| new.event.id.0).collect()
     }
 
-    /// Adds the arguments of [`PUBLISH`].
+    /// Adds the arguments of [`parts`].
     pub(super) fn add_to(&self, arguments: &mut PgArguments) -> sqlx::Result<()> {
         arguments.add(self.version.number).map_err(sqlx::Error::Encode)?;
         arguments.add(&*self.version.history).map_err(sqlx::Error::Encode)?;

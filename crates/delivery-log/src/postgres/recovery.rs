@@ -15,6 +15,7 @@ use crate::deliveries::Finished;
 const FAILOVER: Duration = Duration::from_secs(6);
 /// How often it is looked whether the database can be used again.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
 /// What became of a group whose answer never came.
 pub(super) enum Recovered {
     /// It is written, before or now.

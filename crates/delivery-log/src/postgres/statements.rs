@@ -103,7 +103,7 @@ pub(super) const WRITE_OLDER_DATA: &str = "UPDATE events SET older = $3 WHERE pr
 
 /// Events of which a part is written, for `fan_out::unmoved`.
 pub(super) const UNMOVED_FAN_OUTS: &str = "SELECT e.*, e.id AS key, f.targets, f.written \
-    FROM fan_outs f JOIN events e ON e.id = f.event WHERE f.moved_at <= $1 ORDER BY f.event LIMIT $2";
+    FROM fan_outs f JOIN events e ON e.id = f.event WHERE f.moved_at <= $1 ORDER BY f.moved_at, f.event LIMIT $2";
 
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Postgres>, _: View, event: EventId) {

@@ -79,11 +79,6 @@ impl<K> FanOut<K> {
         &self.targets[self.written..self.written_then()]
     }
 
-    /// Whether an endpoint of the next part is not known here.
-    pub(crate) fn has_unknown_target<E>(&self, shared: &Shared<E>) -> bool {
-        self.part().iter().any(|late| shared.configuration.endpoint(late.endpoint).is_none())
-    }
-
     /// The deliveries of the next part. An endpoint that was deleted meanwhile
     /// has none.
     pub(crate) fn next_part<E>(&self, shared: &Shared<E>) -> Vec<NewDelivery> {

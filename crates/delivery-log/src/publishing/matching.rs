@@ -12,6 +12,7 @@ use model::schema::Fault;
 use super::fan_out::{LateTarget, split_off_late};
 use crate::configuration::{Configuration, LiveEndpoint, Version};
 use crate::events::{Publish, Published, Unmatched};
+use crate::queue::PART;
 use crate::shared::Shared;
 
 /// An event lists at most so many endpoints that did not get it.
@@ -48,6 +49,13 @@ impl fmt::Debug for Matched {
 }
 
 impl Matched {
+    /// Whether it is small enough to travel with its event. One for many endpoints
+    /// would take more room than the event, which may wait in a long queue; it is
+    /// matched again when its turn comes.
+    pub fn is_small(&self) -> bool {
+        self.late.is_empty() && self.wanted.len() <= PART
+    }
+
     /// The older versions that endpoints want and the data could not be given in,
     /// each with what is wrong.
     pub fn downgrade_faults(&self) -> &[(u32, Vec<Fault>)] {
@@ -121,6 +129,7 @@ pub fn match_endpoints(
         }
     }
     matched.late = split_off_late(&mut matched.wanted).into();
+    matched.wanted.shrink_to_fit();
     Ok(matched)
 }
 

@@ -106,7 +106,7 @@ pub(super) const WRITE_OLDER_DATA: &str = "UPDATE payloads SET older = $3 WHERE 
 /// Events of which a part is written, for `fan_out::unmoved`.
 pub(super) const UNMOVED_FAN_OUTS: &str = "SELECT e.*, e.position AS key, f.targets, f.written \
     FROM fan_outs f JOIN events e ON e.position = f.event \
-    WHERE f.moved_at <= $1 ORDER BY f.event LIMIT $2";
+    WHERE f.moved_at <= $1 ORDER BY f.moved_at, f.event LIMIT $2";
 
 /// The condition that a delivery is of this event.
 pub(super) fn of_event(sql: &mut QueryBuilder<Sqlite>, view: View, event: EventId) {

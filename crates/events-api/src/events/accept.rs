@@ -127,7 +127,7 @@ pub(crate) async fn prepare(
     // Whoever writes it says so if the tenant is gone by now.
     if let Ok(matched) = match_endpoints(api.store.configuration(), &publish, &data) {
         findings.add_downgrades(&matched);
-        publish.matched = Some(Arc::new(matched));
+        publish.matched = matched.is_small().then(|| Arc::new(matched));
     }
 
     let validation = match origin {
