@@ -139,7 +139,7 @@ async fn retry_after_is_obeyed_in_every_form_and_behind_many_headers() {
         ("beyond-numbers", "99999999999999999999999".to_owned(), 86_400),
         ("beyond-a-day", "10000000".to_owned(), 86_400),
     ] {
-        let many = format!("{}retry-after: {value}\r\n", headers(70));
+        let many = format!("{}retry-after: {value}\r\n", headers(90));
         let receiver = Receiver::always(Behaviour::AnswerWith(503, many)).await;
         let attempt = first_attempt(&api, name, &receiver.url()).await;
         let at = |field: &str| attempt[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
