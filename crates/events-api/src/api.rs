@@ -7,6 +7,7 @@ use delivery_log::tenants::Tenant;
 use delivery_log::{SharedStore, Surroundings};
 use model::address::TargetPolicy;
 use model::clock::Timestamp;
+use model::ids::{ProjectId, TenantId};
 use model::names::TenantHandle;
 use model::operations;
 
@@ -109,6 +110,31 @@ impl Api {
         };
         // The platform's own tenants are nobody's to name.
         Ok(tenant.filter(|tenant| !operations::is_reserved(&tenant.handle)))
+    }
+
+    /// Makes the tenant of a name that nobody knows yet, and gives it. If another
+    /// request makes it first, that one is given; none if the project is gone.
+    pub(crate) async fn make_tenant(
+        &self,
+        project: ProjectId,
+        handle: &TenantHandle,
+        name: &str,
+    ) -> Result<Option<Arc<Tenant>>, Problem> {
+        let now = self.now();
+        let tenant = Tenant {
+            id: new_id!(TenantId, self),
+            project,
+            handle: handle.clone(),
+            name: name.to_owned(),
+            metadata: "{}".to_owned(),
+            contacts: Vec::new(),
+            paused_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        self.store.create_tenant(&tenant, None).await?;
+        self.store.refresh().await?;
+        Ok(self.store.configuration().tenant(project, handle))
     }
 
     /// When a thing that is changed now was changed: later than ever before,

@@ -9,10 +9,9 @@ use actix_web::{HttpResponse, web};
 use api_types::{EndpointRequest, EndpointWithSecret};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
-use model::ids::TenantId;
 use model::operations;
 
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::endpoints;
 use crate::incoming::Incoming;
@@ -125,25 +124,13 @@ async fn open(api: &Api, credentials: Credentials) -> Result<(Caller, Arc<Tenant
         return Err(Problem::new(Code::Forbidden, detail));
     }
     let handle = operations::handle();
-    let known = || api.store.configuration().tenant(caller.view().project, &handle);
-    if let Some(tenant) = known() {
-        return Ok((caller, tenant));
-    }
-    let now = api.now();
-    let tenant = Tenant {
-        id: new_id!(TenantId, api),
-        project: caller.view().project,
-        handle: handle.clone(),
-        name: "Operations".to_owned(),
-        metadata: "{}".to_owned(),
-        contacts: Vec::new(),
-        paused_at: None,
-        created_at: now,
-        updated_at: now,
+    let project = caller.view().project;
+    let tenant = match api.store.configuration().tenant(project, &handle) {
+        Some(tenant) => tenant,
+        None => api
+            .make_tenant(project, &handle, "Operations")
+            .await?
+            .ok_or_else(|| Problem::not_found("project"))?,
     };
-    // Another request may have made it first: then that one is used.
-    api.store.create_tenant(&tenant, None).await?;
-    api.store.refresh().await?;
-    let tenant = known().ok_or_else(|| Problem::not_found("project"))?;
     Ok((caller, tenant))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use delivery_log::configuration::Configuration;
-use delivery_log::tenants::Tenant;
 use model::catalogue::{EventTypeEntry, Version, VersionStatus};
 use model::event_type::EventType;
 use model::ids::{ProjectId, TenantId};
@@ -11,7 +10,7 @@ use model::names::TenantHandle;
 use model::operations;
 use model::project::{UndeclaredTypes, UnknownTenant};
 
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::auth::Caller;
 use crate::problem::Problem;
 
@@ -22,11 +21,12 @@ pub(super) async fn tenant(api: &Api, caller: &Caller, handle: &TenantHandle) ->
     }
     let project = api.store.configuration().project(caller.view().project);
     let creates = project.is_some_and(|project| project.unknown_tenant == UnknownTenant::Create);
-    if creates && caller.view().tenant.is_none() && !operations::is_reserved(handle) {
-        create_tenant(api, caller, handle).await?;
-        if let Some(tenant) = api.find_tenant(caller, handle).await? {
-            return Ok(tenant.id);
-        }
+    if creates
+        && caller.view().tenant.is_none()
+        && !operations::is_reserved(handle)
+        && let Some(tenant) = api.make_tenant(caller.view().project, handle, handle.as_str()).await?
+    {
+        return Ok(tenant.id);
     }
     Err(unknown_tenant())
 }
@@ -38,24 +38,6 @@ pub(super) fn unknown_tenant() -> Problem {
         "unknown_tenant",
         "is not a tenant of this project; create it with PUT /v1/tenants/{tenant}",
     )
-}
-
-async fn create_tenant(api: &Api, caller: &Caller, handle: &TenantHandle) -> Result<(), Problem> {
-    let now = api.now();
-    let tenant = Tenant {
-        id: new_id!(TenantId, api),
-        project: caller.view().project,
-        handle: handle.clone(),
-        name: handle.to_string(),
-        metadata: "{}".to_owned(),
-        contacts: Vec::new(),
-        paused_at: None,
-        created_at: now,
-        updated_at: now,
-    };
-    // Another publish may have made it first: then that one is used.
-    api.store.create_tenant(&tenant, None).await?;
-    Ok(())
 }
 
 /// The type of an event, and the version that it is published in.
