@@ -16,45 +16,15 @@ use super::composite::{Composite, Fields, add_rows};
 use super::{lane_rows, lanes, rows};
 use crate::deliveries::{Finished, Recorded};
 
-/// The part of the statement that writes the next states. Each `?` is an
-/// argument, in the order of [`add_to`].
-const ADVANCE: &str = "f AS MATERIALIZED (SELECT * FROM unnest(?::next_state[])), \
-    gone AS (DELETE FROM waiting w USING f WHERE f.ended AND w.id = f.delivery AND w.claimed = f.epoch \
-        AND w.attempts < f.number \
-      RETURNING w.id, w.project, w.tenant, w.endpoint, w.event, w.created_at, w.payload, w.public_url, \
-        w.order_key, w.order_sequence, \
-        f.at, f.number, f.status, f.failure, f.next_trigger, f.error_class, f.http_status), \
-    done AS (INSERT INTO deliveries (id, project, tenant, endpoint, event, created_at, updated_at, attempts, \
-        status, failure, trigger, last_error, last_status, payload, public_url, order_key, order_sequence) \
-      SELECT id, project, tenant, endpoint, event, created_at, at, number, status, failure, next_trigger, \
-        error_class, http_status, payload, public_url, order_key, order_sequence FROM gone), \
-    again AS (UPDATE waiting w SET status = f.status, due_at = f.due_at, claimed = NULL, attempts = f.number, \
-        tries = f.tries, rejections = f.rejections, trigger = f.next_trigger, last_error = f.error_class, \
-        last_status = f.http_status, updated_at = f.at \
-      FROM f WHERE NOT f.ended AND w.id = f.delivery AND w.claimed = f.epoch AND w.attempts < f.number \
-      RETURNING w.id)";
-
-/// The part that writes the attempts.
-const LOG: &str = "logged AS (INSERT INTO attempts AS a (delivery, id, number, trigger, started_at, dns_us, connect_us, \
-        first_byte_us, total_us, remote_ip, http_version, request_headers, http_status, response_headers, body, \
-        truncated, error_class, error_detail, next_attempt_at, next_reason) \
-      SELECT * FROM unnest(?::new_attempt[])";
-
-/// Writing an attempt twice changes nothing, but what really happened takes
-/// the place of "may have been interrupted" (error class 13). Looking for
-/// either costs as much again as writing, so it is done when one was there.
-const LOG_AGAIN: &str = " ON CONFLICT (delivery, number) DO UPDATE SET id = excluded.id, trigger = excluded.trigger, \
-        started_at = excluded.started_at, dns_us = excluded.dns_us, connect_us = excluded.connect_us, \
-        first_byte_us = excluded.first_byte_us, total_us = excluded.total_us, remote_ip = excluded.remote_ip, \
-        http_version = excluded.http_version, request_headers = excluded.request_headers, \
-        http_status = excluded.http_status, response_headers = excluded.response_headers, body = excluded.body, \
-        truncated = excluded.truncated, error_class = excluded.error_class, \
-        error_detail = excluded.error_detail WHERE a.error_class = 13";
-
-/// The parts together; with care, attempts may be in the log already.
+/// The part of the statement that writes the next states and the attempts; with
+/// care, attempts may be in the log already.
 pub(super) fn parts(careful: bool) -> String {
-    let again = if careful { LOG_AGAIN } else { "" };
-    format!("{ADVANCE}, {LOG}{again} RETURNING a.delivery)")
+    let again = if careful { include_str!("sql/log_again.sql") } else { "" };
+    format!(
+        "{}, {}",
+        include_str!("sql/advance.sql"),
+        format_args!(include_str!("sql/log.sql"), again = again)
+    )
 }
 
 /// Adds the arguments of [`parts`].

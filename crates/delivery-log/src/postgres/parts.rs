@@ -18,26 +18,15 @@ use crate::publishing::{NewDelivery, ToWake};
 /// How often a part is made anew because the configuration changed meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// Nothing is written if the configuration is not the newest any more. There is
-/// nothing to count: the event has its number.
-const GIVEN: &str = concat!(
-    "WITH given AS (SELECT ?::uuid AS event, ?::bigint AS written, ?::bigint AS written_then, ?::bigint AS now), \
-    known AS MATERIALIZED (SELECT EXISTS (SELECT 1 FROM configuration WHERE version = ?::bigint) \
-      AND ?::text = ",
-    timeline!(),
-    " AS is_newest), lasts AS (SELECT ARRAY[0::bigint] AS last), "
-);
-/// Moves the mark on, if it stands where it should.
-const MOVE_ON: &str = "ok AS MATERIALIZED (UPDATE fan_outs f SET written = g.written_then, moved_at = g.now \
-      FROM given g, known k WHERE k.is_newest AND f.event = g.event AND f.written = g.written \
-      RETURNING g.now), ";
-/// The same for the last part.
-const END: &str = "ok AS MATERIALIZED (DELETE FROM fan_outs f USING given g, known k \
-      WHERE k.is_newest AND f.event = g.event AND f.written = g.written RETURNING g.now), ";
+/// Moves the mark on,
+const MOVE_ON: &str =
+    "UPDATE fan_outs f SET written = g.written_then, moved_at = g.now FROM given g, known k";
+/// or takes it away after the last part.
+const END: &str = "DELETE FROM fan_outs f USING given g, known k";
 
 /// What a replay has sent meanwhile waits, or has ended.
-const DELIVER: &str =
-    deliver!(" WHERE NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = d.id) ON CONFLICT (id) DO NOTHING");
+const UNLESS_THERE: &str =
+    "WHERE NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.id = d.id) ON CONFLICT (id) DO NOTHING";
 
 /// Writes the next part, in one statement. What there is to tell then; `None` if
 /// somebody else has written it.
@@ -97,7 +86,10 @@ fn statement(ends: bool) -> &'static str {
     TEXTS[usize::from(ends)].get_or_init(|| {
         let mark = if ends { END } else { MOVE_ON };
         numbered(&format!(
-            "{GIVEN}{mark}{DELIVER} SELECT EXISTS (SELECT 1 FROM ok), (SELECT is_newest FROM known)"
+            include_str!("sql/part.sql"),
+            timeline = timeline!(),
+            mark = mark,
+            deliver = deliver(UNLESS_THERE)
         ))
     })
 }

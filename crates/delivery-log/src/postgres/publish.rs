@@ -27,71 +27,22 @@ use crate::hand_off::Fate;
 use crate::idempotency::Claim;
 use crate::publishing::{Contents, LateTarget, Matched, NewDelivery, ToWake, current, new_event, twin};
 
-/// Writes deliveries, and wakes the lanes of those that are in nobody's hands.
-macro_rules! deliver {
-    ($condition:literal) => {
-        concat!(
-            "new_deliveries AS (INSERT INTO waiting (id, project, tenant, endpoint, event, due_at, claimed, \
-                schedule_since, created_at, updated_at, attempts, tries, rejections, status, trigger, payload, \
-                public_url, order_key, order_sequence) \
-              SELECT d.id, d.project, d.tenant, d.endpoint, d.event, d.due_at, d.claimed, ok.now, ok.now, ok.now, \
-                0, 0, 0, 0, d.trigger, d.payload, d.public_url, d.order_key, l.last[d.place] - d.back \
-              FROM unnest(?::delivery_to_come[]) AS d, ok, lasts l",
-            $condition,
-            "), woken AS (UPDATE lanes SET wake_at = ok.now FROM unnest(?::uuid[]) AS w (endpoint), ok \
-              WHERE lanes.endpoint = w.endpoint AND lanes.wake_at > ok.now)"
-        )
-    };
+/// The text that writes deliveries; with a condition on those that may be there.
+pub(super) fn deliver(unless_there: &str) -> String {
+    format!(include_str!("sql/deliver.sql"), unless_there = unless_there)
 }
-pub(super) use deliver;
 
-/// Notes for whom the parts after the first are.
-const MARK: &str = ", marks AS (INSERT INTO fan_outs (event, targets, written, moved_at) \
-      SELECT f.event, f.targets, 0, ok.now FROM unnest(?::uuid[], ?::bytea[]) AS f (event, targets), ok)";
-
-/// The part of the statement that writes a plan. Each `?` is an argument, in
-/// the order of [`Plan::add_to`]. First what is compared, then the counters,
-/// then the rest.
-const COMPARE: &str = concat!(
-    "given AS (SELECT ?::bigint AS version, ?::text AS history, ?::bigint AS now), \
-    ok AS MATERIALIZED (SELECT g.now FROM given g JOIN configuration c ON c.version = g.version \
-      WHERE g.history = ",
-    timeline!(),
-    "), "
-);
-
-/// Counts by key, and makes the counters of new tenants.
-const COUNT_BY_KEY: &str = "counted AS (INSERT INTO tenant_sequences AS s (tenant, last) \
-      SELECT t.tenant, t.events FROM unnest(?::tenant_count[]) AS t, ok \
-      ON CONFLICT (tenant) DO UPDATE SET last = s.last + excluded.last RETURNING tenant, last, s.ctid AS place), \
-    lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last, \
-      array_agg(place::text ORDER BY tenant) AS places, 1 AS all_found FROM counted), ";
-
-/// Counts where the counters were last. If one is there no longer, the whole
-/// statement fails, by a division by zero: there is no other way to say so.
-/// The tenant is compared in a way that no index can serve: it would be chosen.
-const COUNT_IN_PLACE: &str = "tenants AS MATERIALIZED (SELECT * FROM unnest(?::tenant_count[])), \
-    counted AS (UPDATE tenant_sequences s SET last = s.last + t.events FROM tenants t, ok \
-      WHERE s.ctid = t.place::tid AND NOT s.tenant <> t.tenant RETURNING s.tenant, s.last, s.ctid AS place), \
-    lasts AS MATERIALIZED (SELECT array_agg(last ORDER BY tenant) AS last, \
-      array_agg(place::text ORDER BY tenant) AS places, \
-      1 / CASE WHEN count(*) IN (0, (SELECT count(*) FROM tenants)) \
-        AND (count(*) > 0 OR NOT EXISTS (SELECT 1 FROM ok)) THEN 1 ELSE 0 END AS all_found FROM counted), ";
-
-const WRITE: &str = "new_events AS (INSERT INTO events (id, project, tenant, sequence, occurred_at, created_at, revision, \
-        schema_version, test, type, subject, ordering_key, labels, unmatched, data, older) \
-      SELECT n.id, n.project, n.tenant, l.last[n.place] - n.back, n.occurred_at, ok.now, n.revision, \
-        n.schema_version, n.test, n.type, n.subject, n.ordering_key, n.labels, n.unmatched, n.data, n.older \
-      FROM unnest(?::event_to_come[]) AS n, ok, lasts l), \
-    new_keys AS (INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
-      SELECT k.project, k.key, k.fingerprint, k.event, l.last[k.place] - k.back, k.expires_at \
-      FROM unnest(?::new_key[]) AS k, ok, lasts l), ";
-
-/// The parts together.
+/// The part of the statement that writes a plan.
 pub(super) fn parts(in_place: bool, in_parts: bool) -> String {
-    let count = if in_place { COUNT_IN_PLACE } else { COUNT_BY_KEY };
-    let mark = if in_parts { MARK } else { "" };
-    format!("{COMPARE}{count}{WRITE}{}{mark}", deliver!(""))
+    let count =
+        if in_place { include_str!("sql/count_in_place.sql") } else { include_str!("sql/count_by_key.sql") };
+    let publish = format!(
+        include_str!("sql/publish.sql"),
+        timeline = timeline!(),
+        count = count,
+        deliver = deliver("")
+    );
+    if in_parts { format!("{publish}, {}", include_str!("sql/mark.sql")) } else { publish }
 }
 
 /// What a group of publishes becomes.
