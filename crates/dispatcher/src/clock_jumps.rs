@@ -13,8 +13,6 @@ use std::time::Duration;
 use model::clock::Timestamp;
 use tokio::time::Instant;
 
-use crate::context::Context;
-
 /// Below this, clocks are being set, and nothing follows from it.
 const JUMP: Duration = Duration::from_secs(5 * 60);
 /// For how long nothing is thrown away after a jump.
@@ -32,13 +30,14 @@ struct Seen {
 
 /// By how much the time of day jumped, in microseconds, and what it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Jump {
-    before: Timestamp,
-    by: i64,
+pub(crate) struct Jump {
+    pub(crate) before: Timestamp,
+    pub(crate) by: i64,
 }
 
 impl Clocks {
-    fn look(&self, now: Timestamp, at: Instant) -> Option<Jump> {
+    /// Notes both clocks, and gives the jump since the last time, if there was one.
+    pub(crate) fn look(&self, now: Timestamp, at: Instant) -> Option<Jump> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, since) = seen.last.replace((now, at))?;
         let ran = i64::try_from(at.duration_since(since).as_micros()).unwrap_or(i64::MAX);
@@ -54,21 +53,6 @@ impl Clocks {
     pub(crate) fn are_in_doubt(&self) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.jumped.is_some_and(|jumped| jumped.elapsed() < REST)
-    }
-}
-
-/// Looks whether the time of day jumped, and makes up for it.
-pub(crate) async fn look(context: &Context) {
-    let Some(jump) = context.clocks.look(context.surroundings.now(), Instant::now()) else { return };
-    let seconds = jump.by / 1_000_000;
-    tracing::error!(
-        seconds,
-        "the time of day jumped; what waits is given that time again, and nothing is thrown away for an hour: \
-         check this host's clock"
-    );
-    context.metrics.clock_jumps.inc();
-    if let Err(error) = context.store.make_up_for_jump(jump.before, jump.by).await {
-        tracing::error!(%error, "what waits was not given its time again");
     }
 }
 

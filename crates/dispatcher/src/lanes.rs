@@ -8,6 +8,7 @@
 //! nothing: no I/O, no clock, no async.
 
 mod claims;
+mod in_flight;
 mod intake;
 mod lane;
 mod ownership;
@@ -287,10 +288,16 @@ impl Lanes {
         }
     }
 
+    /// What became of a delivery is in doubt: its lane is given back as soon as can
+    /// be, so that its next owner finds it in the store.
+    pub(crate) fn doubt(&mut self, delivery: &ReadyDelivery) {
+        if let Some(lane) = self.lane_of(delivery.endpoint, delivery.epoch) {
+            lane.doubt();
+        }
+    }
+
     /// The call is in the log; the delivery is due again then, if it is.
-    /// Tells whether that lets others go which waited for the log.
-    pub(crate) fn recorded(&mut self, delivery: &ReadyDelivery, due: Option<Timestamp>) -> bool {
-        let throttled = self.unrecorded >= self.slots * UNRECORDED_PER_SLOT;
+    pub(crate) fn recorded(&mut self, delivery: &ReadyDelivery, due: Option<Timestamp>) {
         self.unrecorded -= 1;
         let endpoint = delivery.endpoint;
         if let Some(lane) = self.lane_of(endpoint, delivery.epoch) {
@@ -304,12 +311,11 @@ impl Lanes {
                 self.set_timer(endpoint, due);
             }
         }
-        throttled || delivery.ordered
     }
 
     /// A lane, if it is still owned as it was then. What was begun in an
     /// earlier epoch is of no concern to the lane as it is now.
-    pub(crate) fn lane_of(&mut self, endpoint: EndpointId, epoch: Epoch) -> Option<&mut Lane> {
+    fn lane_of(&mut self, endpoint: EndpointId, epoch: Epoch) -> Option<&mut Lane> {
         self.lanes.get_mut(&endpoint).filter(|lane| lane.epoch == epoch)
     }
 

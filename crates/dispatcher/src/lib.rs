@@ -1,9 +1,9 @@
 //! The dispatcher: the only part of Posthorn that sends webhooks.
 //!
 //! On the way of one event these are the stops four to six: [`lanes`] says
-//! which delivery may go now, `deliver` makes one attempt of it, `transport`
-//! carries it over HTTP, past the [`address_guard`]. What came of it goes to
-//! [`delivery_log::deliveries::Deliveries::finish`].
+//! which delivery may go now, [`start`] starts it, [`delivery`] makes one attempt
+//! of it, [`transport`] carries it over HTTP, past its guard of addresses. What
+//! came of it goes to [`delivery_log::deliveries::Deliveries::finish`].
 //!
 //! What is guaranteed: a delivery that is in the store is sent until the
 //! receiver acknowledges it or its schedule ends. It may be sent more than
@@ -11,28 +11,23 @@
 //! answers late, never or with garbage holds its own few slots and nobody
 //! else's.
 
-mod address_guard;
 mod clock_jumps;
 mod context;
-mod deliver;
-mod durability;
-mod fan_outs;
-mod findings;
-mod heartbeat;
-mod housekeeping;
+mod delivery;
+mod dispatcher;
+mod hand_off;
+mod jobs;
 mod lanes;
-mod limits;
-mod mail;
+mod lease;
 mod metrics;
-mod operations;
-mod replays;
-mod rest;
-mod retirement;
-mod run;
+mod notices;
 mod settings;
+mod start;
+mod supply;
 mod transport;
+mod until_taken;
 
-pub use mail::{MailError, MailSettings};
-pub use run::Dispatcher;
+pub use dispatcher::{Dispatcher, StartError};
+pub use notices::mail::{MailError, MailSettings};
 pub use settings::Settings;
 pub use transport::NoTls;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::address::TargetPolicy;
 use secrecy::SecretString;
 
-use crate::mail::MailSettings;
+use crate::notices::mail::MailSettings;
 
 /// How the dispatcher works.
 #[derive(Debug, Clone)]

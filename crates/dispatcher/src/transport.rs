@@ -5,6 +5,7 @@
 //! read only so far: no receiver can hold a slot for longer, or memory for
 //! more.
 
+mod address_guard;
 mod clients;
 mod connector;
 mod fault;
@@ -34,8 +35,8 @@ use model::attempt::{Answer, ErrorClass, HeaderList, KEPT_BODY, Phases};
 use model::coding::Coding;
 use model::endpoint::Endpoint;
 
-use crate::address_guard::Guard;
 use crate::settings::Settings;
+use address_guard::Guard;
 use clients::Clients;
 pub use clients::NoTls;
 use fault::Fault;

@@ -308,3 +308,44 @@ async fn the_receiver_of_the_guide_takes_an_event_once() {
     .await;
     assert_eq!(said().matches("new:").count(), 1, "{}", said());
 }
+
+/// All files below a folder, by their names from the root of the repository.
+fn files_below(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_ours = !path.ends_with("node_modules") && !path.ends_with("target");
+        if path.is_dir() && is_ours {
+            files_below(&path, found);
+        } else {
+            found.push(path.strip_prefix(root()).unwrap().display().to_string());
+        }
+    }
+}
+
+#[test]
+fn each_file_that_the_documents_name_is_there() {
+    let mut files = Vec::new();
+    for folder in ["crates", "docs", "migrations", "scripts", "deploy", "examples"] {
+        files_below(&root().join(folder), &mut files);
+    }
+    let mut missing = Vec::new();
+    for document in ["ARCHITECTURE.md", "bounds.md", "security.md", "reliability.md", "scaling.md"] {
+        let text = std::fs::read_to_string(root().join("docs").join(document)).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let is_here = |link: &str| !link.is_empty() && !link.contains("://");
+        for link in links.filter(|link| is_here(link)) {
+            if !root().join("docs").join(link).exists() {
+                missing.push(format!("{document}: {link}"));
+            }
+        }
+        // Places are named from the crate, or from a file named just before.
+        let spans = text.split('`').skip(1).step_by(2);
+        for name in spans.filter(|span| span.ends_with(".rs") && !span.contains(['{', '…', ' '])) {
+            let (below, alone) = (format!("/{name}"), name.to_owned());
+            if !files.iter().any(|file| file.ends_with(&below) || *file == alone) {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}

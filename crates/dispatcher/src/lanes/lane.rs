@@ -13,8 +13,8 @@ use model::health::{Ended, Finding, Health};
 use model::ids::{DeliveryId, TenantId};
 use model::rate::Pace;
 
+use super::in_flight::InFlightLimit;
 use super::{CLAIM, Kind, Standing, Terms};
-use crate::limits::InFlightLimit;
 
 /// How many rounds of calls are claimed at a time.
 const ROUNDS: usize = 16;

@@ -23,10 +23,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::address_guard::Guard;
 use super::connector::{Connector, Means};
 use super::fault::Fault;
 use super::repeat::{Repeat, Watch};
-use crate::address_guard::Guard;
 
 /// How many idle connections to one host are kept.
 const IDLE_PER_HOST: usize = 64;

@@ -26,9 +26,9 @@ use tokio_rustls::TlsConnector;
 use tower::Service;
 use url::Url;
 
+use super::address_guard::{Guard, LookUpError};
 use super::phases::{self, Stage};
 use super::wire::{Io, Wire, WireInfo};
-use crate::address_guard::{Guard, LookUpError};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use model::address::BlockedTarget;
 use model::attempt::ErrorClass;
 
+use super::address_guard::LookUpError;
 use super::connector::ConnectError;
 use super::phases::Stage;
 use super::wire::Unearned;
-use crate::address_guard::LookUpError;
 
 /// Why a request failed.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! What follows from what was found out about an endpoint.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery_log::configuration::LiveEndpoint;
 use model::clock::Timestamp;
@@ -10,11 +9,9 @@ use model::health::{Finding, GONE_EVENTS};
 use model::operations::Operation;
 use serde_json::json;
 
+use super::operations;
 use crate::context::Context;
-use crate::operations;
-
-/// How long to wait before the store is asked again.
-const AGAIN: Duration = Duration::from_millis(500);
+use crate::until_taken::until_taken;
 
 /// Does what has to be done, when the attempt is in the log.
 pub(crate) async fn act(context: &Arc<Context>, live: &LiveEndpoint, findings: Vec<Finding>) {
@@ -71,18 +68,11 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
 
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
-    loop {
-        match context.store.disable_endpoint(&live.endpoint, reason).await {
-            // Somebody has changed it meanwhile: what it answered before says nothing.
-            Ok(false) => return,
-            Ok(true) => break tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
-            Err(error) if error.is_transient() && !context.cut.is_cancelled() => {
-                tokio::time::sleep(AGAIN).await;
-            }
-            Err(error) => {
-                return tracing::warn!(%error, endpoint.id = %id, "an endpoint was not disabled");
-            }
-        }
+    match until_taken(|| context.store.disable_endpoint(&live.endpoint, reason)).await {
+        // Somebody has changed it meanwhile: what it answered before says nothing.
+        Ok(false) => return,
+        Ok(true) => tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
+        Err(error) => return tracing::warn!(%error, endpoint.id = %id, "an endpoint was not disabled"),
     }
     let details = json!({ "url": live.endpoint.url.as_str(), "reason": reason });
     operations::tell(context, live, Operation::EndpointDisabled, details).await;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use delivery_log::catalogue::{CatalogueSaved, Pinned, pinned_to};
 use delivery_log::idempotency::Performed;
@@ -12,34 +11,28 @@ use model::clock::Timestamp;
 use model::ids::TenantId;
 use model::operations::Operation;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
+use super::Job;
 use crate::context::Context;
-use crate::operations;
-use crate::rest::rest;
+use crate::notices::operations;
 
-/// How often it is looked whether something is due.
-const LOOK: Duration = Duration::from_secs(1);
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
 /// How many endpoints an operational event names.
 const NAMED: usize = 100;
 
-/// Looks after versions that go, again and again until `stop`.
-pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    while rest(&stop, LOOK).await {
-        if !context.lease.is_valid() {
-            continue;
-        }
-        if let Err(error) = step(&context).await {
-            tracing::warn!(%error, "versions of event types are looked after later");
-        }
+/// Looks after versions that go.
+pub(super) struct Retirement;
+
+impl Job for Retirement {
+    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+        do_what_is_due(context).await
     }
 }
 
 /// Does one thing that is due; the rest at the next looks, because it may have
 /// changed meanwhile.
-async fn step(context: &Context) -> delivery_log::Result<()> {
+async fn do_what_is_due(context: &Context) -> delivery_log::Result<()> {
     let now = context.surroundings.now();
     let configuration = context.store.configuration();
     // Before what is read: what changes after it is not written over.

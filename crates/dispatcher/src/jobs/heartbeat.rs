@@ -1,71 +1,30 @@
 //! The sign of life, by which other processes know whose lanes are whose.
-//!
-//! This process sends only while it is sure that nobody has given it up. It
-//! trusts a clock of its own that runs on when it is stopped, and is stricter
-//! than the others: where they wait for the whole lease, it stops a little
-//! earlier.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use delivery_log::lanes::{Beat, LEASE};
+use delivery_log::lanes::Beat;
 use model::clock::Timestamp;
 use model::ids::ProcessId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::rest;
 use crate::context::Context;
+use crate::lanes::Lanes;
 
 /// How often the process says that it is there.
-const BEAT: Duration = Duration::from_millis(1_500);
+pub(super) const BEAT: Duration = Duration::from_millis(1_500);
 /// After a beat that failed.
 const AGAIN: Duration = Duration::from_millis(300);
-/// How much earlier than the others this process thinks that its lease ends.
-const MARGIN: Duration = Duration::from_secs(1);
 
 /// Seconds by which clocks may differ before it is worth a warning.
 const CLOCKS_APART: f64 = 1.0;
 
-/// Who this process is to the others, and for how long it is sure of it.
-#[derive(Debug, Default)]
-pub(crate) struct Lease(Mutex<Option<(ProcessId, Instant)>>);
-
-impl Lease {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(ProcessId, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether anything may be started.
-    pub(crate) fn is_valid(&self) -> bool {
-        self.lock().is_some_and(|(_, until)| Instant::now() < until)
-    }
-
-    /// Whether it is valid now, and if not, what that means to operators.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
-        match self.is_valid() {
-            true => Ok(()),
-            false => Err("deliveries are not sent now: this process has no sign of life in the database"),
-        }
-    }
-
-    /// The name under which lanes are taken; none before the process has joined.
-    pub(crate) fn process(&self) -> Option<ProcessId> {
-        self.lock().map(|(process, _)| process)
-    }
-
-    /// Good for a while, from before the database was asked.
-    fn extend(&self, process: ProcessId, asked: Instant) {
-        *self.lock() = Some((process, asked + LEASE - MARGIN));
-    }
-
-    fn end(&self) {
-        *self.lock() = None;
-    }
-}
-
-/// Joins and beats until `stop`.
+/// Joins and beats until `stop`: not one of the periodic jobs, because it goes on to
+/// the very end, and comes sooner after it failed.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
+    loop {
         let pause = match step(&context).await {
             Ok(()) => BEAT,
             Err(error) => {
@@ -73,9 +32,8 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
                 AGAIN
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+        if !rest(&stop, pause).await {
+            return;
         }
     }
 }
@@ -92,36 +50,15 @@ async fn step(context: &Arc<Context>) -> delivery_log::Result<()> {
             Beat::GivenUp => {
                 tracing::warn!("this process was given up by the others, and begins anew");
                 context.lease.end();
-                context.lanes().lose_all();
+                context.with_lanes(Lanes::lose_all);
                 context.metrics.given_up.inc();
                 join(context, Instant::now()).await?;
             }
         },
     }
     // What was held back while the lease was uncertain may go.
-    context.start_ready();
+    context.with_lanes(|_| ());
     Ok(())
-}
-
-/// Looks whether others have stopped to beat. Beside the beat, because taking
-/// over much takes a while.
-pub(crate) async fn watch_others(context: Arc<Context>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        match context.store.take_over_dead().await {
-            Ok(0) => {}
-            Ok(interrupted) => {
-                tracing::info!(
-                    interrupted,
-                    "deliveries that a process without sign of life had in hand are due"
-                );
-            }
-            Err(error) => tracing::warn!(%error, "lanes of others cannot be taken over"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(BEAT) => {}
-        }
-    }
 }
 
 /// Tells operators when this host's clock and the store's drift apart: what is

@@ -1,7 +1,5 @@
 //! The platform tells operators about itself, through its own machinery.
 
-use std::time::Duration;
-
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::events::Publish;
 use delivery_log::idempotency::{Claim, KEPT, KeySpace, SpacedKey};
@@ -13,9 +11,8 @@ use model::operations::{self, Operation};
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::until_taken::until_taken;
 
-/// How long to wait before the store is asked again.
-const AGAIN: Duration = Duration::from_millis(500);
 /// Details of our own making are far smaller.
 const MAX_DATA: usize = 16 * 1024;
 
@@ -79,10 +76,7 @@ pub(crate) async fn publish(
         test: None,
         endpoints: 0,
     };
-    while let Err(error) = context.store.publish(event.clone()).await {
-        if !error.is_transient() || context.cut.is_cancelled() {
-            return tracing::warn!(%error, event.subject = %event.subject, "operators were not told");
-        }
-        tokio::time::sleep(AGAIN).await;
+    if let Err(error) = until_taken(|| context.store.publish(event.clone())).await {
+        tracing::warn!(%error, event.subject = %event.subject, "operators were not told");
     }
 }

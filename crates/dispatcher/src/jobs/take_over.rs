@@ -1,0 +1,23 @@
+//! Looks whether other processes have stopped to give signs of life, and takes
+//! over what they had. Beside the beat, because taking over much takes a while.
+
+use std::sync::Arc;
+
+use super::Job;
+use crate::context::Context;
+
+/// Takes over from the dead.
+pub(super) struct TakeOver;
+
+impl Job for TakeOver {
+    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+        match context.store.take_over_dead().await? {
+            0 => {}
+            interrupted => tracing::info!(
+                interrupted,
+                "deliveries that a process without sign of life had in hand are due"
+            ),
+        }
+        Ok(())
+    }
+}
