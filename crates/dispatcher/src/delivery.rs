@@ -8,4 +8,4 @@ mod record;
 mod request;
 
 pub(crate) use attempt::attempt;
-pub(crate) use record::{record, tell_of_failure};
+pub(crate) use record::{failed_for_good, record, tell_of_failure};

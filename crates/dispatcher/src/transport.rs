@@ -16,6 +16,7 @@ mod tokens;
 mod wire;
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,13 +97,16 @@ impl Transport {
         let timeout = call.timeout;
         let probe = Arc::new(Probe::default());
         let mut exchange = Exchange::beginning(started);
-        let work = self.exchange(call, &mut exchange);
-        let work = phases::with_probe(Arc::clone(&probe), work);
-        let ended = tokio::select! {
-            ended = timeout_at(started + timeout, work) => {
-                ended.unwrap_or_else(|_| Err(Fault::deadline(timeout, probe.stage())))
+        let ended = {
+            // In its place once and for all: whatever is put around it would move it.
+            let work = pin!(self.exchange(call, &mut exchange));
+            let work = phases::with_probe(Arc::clone(&probe), work);
+            tokio::select! {
+                ended = timeout_at(started + timeout, work) => {
+                    ended.unwrap_or_else(|_| Err(Fault::deadline(timeout, probe.stage())))
+                }
+                () = cut.cancelled() => Err(Fault::interrupted()),
             }
-            () = cut.cancelled() => Err(Fault::interrupted()),
         };
         exchange.into_sent(ended, &probe)
     }
@@ -114,7 +118,8 @@ impl Transport {
         self.targets.check_url(&endpoint.url).map_err(|blocked| Fault::blocked(&blocked))?;
         if let Some(oauth) = &endpoint.calls.oauth {
             self.targets.check_url(&oauth.token_url).map_err(|blocked| Fault::blocked(&blocked))?;
-            let token = self.tokens.get(self.clients.plain(), endpoint, oauth).await?;
+            // Most calls need none, and shall not carry the room that it takes.
+            let token = Box::pin(self.tokens.get(self.clients.plain(), endpoint, oauth)).await?;
             headers.insert(AUTHORIZATION, token);
         }
         let client = self.clients.of(endpoint).await?;

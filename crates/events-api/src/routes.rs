@@ -17,6 +17,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(docs::routes)
         .service(
             web::scope("/v1")
+                // First what is asked most: a URL is compared with one after the other.
+                .service(at("/events").get(events::list::handle).post(events::publish::handle))
+                .service(at("/events/batch").post(events::publish_batch::handle))
+                .service(at("/events/{event}").get(events::get::handle))
+                .service(at("/events/{event}/deliveries").get(events::list_deliveries::handle))
                 .service(at("/project").get(project::get::handle).patch(project::update::handle))
                 .service(at("/project/pause").post(project::pause::pause))
                 .service(at("/project/resume").post(project::pause::resume))
@@ -109,10 +114,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/health").get(endpoints::health::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/reset").post(endpoints::reset::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/test").post(endpoints::test::handle))
-                .service(at("/events").get(events::list::handle).post(events::publish::handle))
-                .service(at("/events/batch").post(events::publish_batch::handle))
-                .service(at("/events/{event}").get(events::get::handle))
-                .service(at("/events/{event}/deliveries").get(events::list_deliveries::handle))
                 .service(at("/deliveries").get(deliveries::list::handle))
                 .service(at("/deliveries/{delivery}").get(deliveries::get::handle))
                 .service(at("/deliveries/{delivery}/attempts").get(deliveries::list_attempts::handle))

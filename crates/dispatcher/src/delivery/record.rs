@@ -8,7 +8,7 @@ use delivery_log::configuration::LiveEndpoint;
 use delivery_log::deliveries::{Finished, Recorded};
 use delivery_log::hand_off::ReadyDelivery;
 use model::attempt::Trigger;
-use model::delivery::DeliveryStatus;
+use model::delivery::{DeliveryStatus, Failure};
 use model::operations::Operation;
 
 use crate::context::Context;
@@ -34,18 +34,30 @@ pub(crate) async fn record(context: &Context, finished: &Arc<Finished>) -> Optio
     recorded.ok()
 }
 
+/// Why a delivery failed for good with this attempt, if that is for operators to know.
+pub(crate) fn failed_for_good(
+    ready: &ReadyDelivery,
+    finished: &Finished,
+    recorded: Option<Recorded>,
+) -> Option<Failure> {
+    match finished.verdict.status {
+        DeliveryStatus::Failed(failure)
+            if recorded == Some(Recorded::Advanced) && ready.trigger != Trigger::Test =>
+        {
+            Some(failure)
+        }
+        _ => None,
+    }
+}
+
 /// Tells operators that a delivery has failed for good.
 pub(crate) async fn tell_of_failure(
     context: &Context,
     ready: &ReadyDelivery,
     endpoint: &LiveEndpoint,
     finished: &Finished,
-    recorded: Recorded,
+    failure: Failure,
 ) {
-    let DeliveryStatus::Failed(failure) = finished.verdict.status else { return };
-    if recorded != Recorded::Advanced || ready.trigger == Trigger::Test {
-        return;
-    }
     let details = json!({
         "delivery": ready.id.to_string(),
         "event": ready.event.id.to_string(),
