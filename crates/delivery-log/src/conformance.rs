@@ -5,10 +5,13 @@
 //! backend does is tested beside it.
 
 mod access;
+mod catalogue;
 mod deliveries;
 mod engine;
 mod events;
 mod lanes;
+mod quarantine;
+mod replays;
 mod scene;
 
 use std::sync::Arc;
@@ -63,7 +66,13 @@ sentences! {
         a_change_that_expects_another_state_changes_nothing,
         a_tenant_created_again_sees_nothing_old,
         an_endpoint_keeps_its_secrets_and_headers,
-        a_repeated_creation_gets_the_first_answer;
+        a_repeated_creation_gets_the_first_answer,
+        a_project_keeps_its_settings_and_changes_once,
+        the_operator_sees_and_revokes_the_keys_of_all_projects,
+        tenants_are_listed_and_change_once,
+        secrets_are_replaced_once,
+        an_endpoint_is_disabled_with_its_reason_unless_it_was_changed,
+        a_store_that_is_open_is_ready_and_knows_what_was_committed;
     events:
         a_published_event_is_read_back_byte_for_byte,
         sequences_count_the_events_of_each_tenant_without_gaps,
@@ -76,7 +85,10 @@ sentences! {
         an_event_for_many_endpoints_reaches_each_of_them_once,
         what_was_left_of_an_event_for_many_endpoints_is_gone_on_with,
         those_that_get_events_in_order_are_given_them_with_the_commit,
-        old_events_are_purged_unless_something_waits;
+        old_events_are_purged_unless_something_waits,
+        events_of_a_batch_are_numbered_in_their_order_and_fail_alone,
+        the_first_answer_to_a_publish_is_told_before_it_is_repeated,
+        an_event_that_nobody_got_in_an_older_version_has_none;
     deliveries:
         a_finished_attempt_and_the_next_state_are_read_back,
         an_attempt_that_is_written_twice_stands_once,
@@ -87,7 +99,8 @@ sentences! {
         a_canceled_delivery_is_never_claimed,
         deliveries_are_listed_by_status_endpoint_and_error,
         what_waits_for_a_deleted_endpoint_is_canceled,
-        what_was_held_for_too_long_expires;
+        what_was_held_for_too_long_expires,
+        what_the_body_of_a_delivery_is_made_of_is_read_back;
     lanes:
         what_is_due_is_claimed_once_and_in_order,
         a_lane_has_one_owner_and_epochs_grow,
@@ -95,7 +108,20 @@ sentences! {
         what_a_dead_process_had_in_hand_is_logged_as_interrupted_and_due,
         a_publish_into_an_owned_lane_needs_no_claim,
         idle_lanes_with_due_work_are_found,
-        a_test_call_can_be_claimed_alone_while_all_else_is_held;
+        a_test_call_can_be_claimed_alone_while_all_else_is_held,
+        a_process_that_gave_everything_back_leaves_nothing_to_take_over;
+    replays:
+        what_a_replay_would_send_is_counted_before_it_is_made,
+        a_paused_replay_sends_nothing_and_a_canceled_one_withdraws_what_waits,
+        replays_are_listed_and_forgotten_when_they_ended_long_ago;
+    quarantine:
+        an_event_in_quarantine_is_read_back_and_listed_by_its_state,
+        a_release_keeps_others_away_until_it_came_to_something,
+        what_was_in_quarantine_for_longer_than_events_are_kept_is_forgotten;
+    catalogue:
+        a_type_is_saved_only_if_nothing_changed_since_it_was_checked,
+        a_type_is_removed_on_the_same_condition,
+        how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time;
     engine:
         those_of_one_key_are_claimed_one_after_the_other,
         one_that_has_failed_too_often_holds_its_followers_no_longer,

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use model::access::{ApiKey, ApiToken, Scopes};
-use model::endpoint::Endpoint;
+use model::clock::Timestamp;
+use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
 use model::ids::KeyId;
 use model::names::{IdempotencyKey, ProjectName};
+use model::secret::SigningSecret;
 use model::signature::VerifyingSecret;
 use secrecy::ExposeSecret as _;
 
 use super::scene::{Scene, event_of_type};
 use crate::View;
+use crate::access::Project;
 use crate::idempotency::{Claim, KeptAnswer, KeySpace, Once, Performed, Principal, SpacedKey};
 use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
@@ -173,4 +176,100 @@ pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
     scene.advance(60);
     let later = scene.store.create_tenant(&tenant("gamma"), Some(once(2))).await;
     assert!(matches!(later, Ok(Performed::First(Created::New))), "a key that has expired is free: {later:?}");
+}
+
+pub(super) async fn a_project_keeps_its_settings_and_changes_once(scene: Scene) {
+    let after = Project { retention_days: 7, updated_at: later(&scene), ..scene.project.clone() };
+    let update =
+        async || scene.store.update_project(&after, scene.project.updated_at).await.expect("answers");
+    assert!(update().await);
+    assert!(!update().await, "it was changed since");
+    assert_eq!(scene.store.find_project(after.id).await.expect("reads"), Some(after.clone()));
+    let known = scene.store.configuration().project(after.id).expect("is known");
+    assert_eq!(known.retention_days, 7);
+}
+
+pub(super) async fn the_operator_sees_and_revokes_the_keys_of_all_projects(scene: Scene) {
+    let (key, token) = new_key(&scene, None);
+    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    let all = scene.store.list_all_keys().await.expect("lists");
+    assert_eq!(all, [(scene.project.name.clone(), key.clone())]);
+    assert!(scene.store.revoke_any_key(key.id).await.expect("revokes"));
+    assert!(!scene.store.revoke_any_key(key.id).await.expect("answers"), "it is gone");
+    assert_eq!(scene.store.list_all_keys().await.expect("lists"), []);
+    assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
+}
+
+pub(super) async fn tenants_are_listed_and_change_once(scene: Scene) {
+    let beta = scene.add_tenant("beta").await;
+    let page = scene.store.list_tenants(scene.view(), Default::default()).await.expect("lists");
+    assert_eq!(page.rows, [beta.clone(), scene.tenant.clone()], "the newest first");
+    let after = Tenant {
+        name: "Beta Corp.".to_owned(),
+        contacts: vec!["hooks@beta.example".to_owned()],
+        updated_at: later(&scene),
+        ..beta.clone()
+    };
+    let update = async || scene.store.update_tenant(&after, beta.updated_at).await.expect("answers");
+    assert!(update().await);
+    assert!(!update().await, "it was changed since");
+    let found = scene.store.find_tenant(scene.view(), &beta.handle).await.expect("reads");
+    assert_eq!(found, Some(after));
+}
+
+pub(super) async fn secrets_are_replaced_once(scene: Scene) {
+    let find = async || {
+        let found = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
+        found.expect("reads").expect("is there")
+    };
+    let before = find().await;
+    let new = SigningSecret::generate(scene.surroundings.entropy.as_ref());
+    let secrets = [ActiveSecret { secret: new.clone(), expires_at: None }];
+    let after = Endpoint { updated_at: later(&scene), ..before.endpoint.clone() };
+    let replace = async || {
+        scene
+            .store
+            .replace_secrets(&after, &secrets, before.endpoint.updated_at, None)
+            .await
+            .expect("answers")
+    };
+    assert!(matches!(replace().await, Performed::First(true)));
+    assert!(matches!(replace().await, Performed::First(false)), "it was changed since");
+    let found = find().await;
+    let texts: Vec<String> = found.secrets.iter().map(|one| one.secret.reveal()).collect();
+    assert_eq!(texts, [new.reveal()]);
+}
+
+pub(super) async fn an_endpoint_is_disabled_with_its_reason_unless_it_was_changed(scene: Scene) {
+    let as_it_was = scene.endpoint.clone();
+    let disable = async |as_it_was| {
+        scene.store.disable_endpoint(as_it_was, "it answered 410 Gone").await.expect("answers")
+    };
+    assert!(disable(&as_it_was).await);
+    assert!(!disable(&as_it_was).await, "it is enabled no longer");
+    let found = scene.store.find_endpoint(scene.view(), scene.tenant.id, as_it_was.id).await;
+    let endpoint = found.expect("reads").expect("is there").endpoint;
+    assert_eq!(
+        (endpoint.status, endpoint.disabled_reason.as_deref()),
+        (EndpointStatus::Disabled, Some("it answered 410 Gone"))
+    );
+    let report = scene.store.report_on_endpoint(as_it_was.id).await.expect("reads");
+    assert_eq!((report.waiting, report.recent.len()), (0, 0));
+}
+
+pub(super) async fn a_store_that_is_open_is_ready_and_knows_what_was_committed(scene: Scene) {
+    scene.store.check_ready().await.expect("is ready");
+    assert!(scene.store.second_machine().is_none(), "none is asked for");
+    let beta = scene.add_tenant("beta").await;
+    scene.store.refresh().await.expect("reads");
+    assert!(scene.store.configuration().tenant(scene.project.id, &beta.handle).is_some());
+    scene.store.ensure_fresh(Duration::from_secs(1)).await.expect("reads");
+    scene.store.close().await;
+    assert!(scene.store.publish(scene.event("ord_1")).await.is_err(), "it is closed");
+}
+
+/// The time of a change that comes after all before.
+fn later(scene: &Scene) -> Timestamp {
+    scene.advance(1);
+    scene.now()
 }

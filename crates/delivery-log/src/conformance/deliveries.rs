@@ -7,6 +7,7 @@ use model::delivery::{DeliveryStatus, Failure, HeldBy, VisibleStatus};
 use model::endpoint::EndpointStatus;
 
 use super::scene::{AUTOMATIC, Scene};
+use crate::View;
 use crate::deliveries::{Canceled, DeliveryFilter, Recorded, Replayed};
 use crate::idempotency::Performed;
 
@@ -172,4 +173,15 @@ pub(super) async fn what_was_held_for_too_long_expires(scene: Scene) {
     assert_eq!(scene.store.settle_held(since, 100).await.expect("settles"), 1);
     assert_eq!(read(&scene, old).await.status, DeliveryStatus::Failed(Failure::Expired));
     assert_eq!(read(&scene, new).await.visible_status(), VisibleStatus::Held);
+}
+
+pub(super) async fn what_the_body_of_a_delivery_is_made_of_is_read_back(scene: Scene) {
+    let event = scene.event("ord_1");
+    let id = scene.publish_one("ord_1").await;
+    let read = scene.store.read_payload(scene.view(), id).await.expect("reads");
+    let (delivery, stored, data) = read.expect("is there");
+    assert_eq!((delivery.id, stored.subject.as_str(), data), (id, "ord_1", event.data));
+    let other = scene.add_tenant("other").await;
+    let of_other = View { tenant: Some(other.id), ..scene.view() };
+    assert!(scene.store.read_payload(of_other, id).await.expect("reads").is_none(), "another's");
 }

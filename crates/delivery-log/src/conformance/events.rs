@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::engine::replay;
 use super::scene::{Scene, event_of_type};
 use crate::events::{EventFilter, Publish, Published, Unmatched};
-use crate::idempotency::{Claim, KeySpace, Principal, SpacedKey};
+use crate::idempotency::{Claim, FirstAnswer, KeySpace, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
 use crate::{SharedStore, View};
 use model::calls::Ordering;
@@ -319,4 +319,43 @@ pub(super) async fn those_that_get_events_in_order_are_given_them_with_the_commi
     }
     end_fan_outs(&scene.store).await;
     assert_eq!(given_to(&scene.store, scene.view(), event).await.len(), MANY + in_order.len());
+}
+
+pub(super) async fn events_of_a_batch_are_numbered_in_their_order_and_fail_alone(scene: Scene) {
+    let other = scene.add_tenant("other").await;
+    let deleted = scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await;
+    assert!(deleted.expect("deletes"));
+    let mut batch: Vec<_> = (1..=5).map(|n| scene.event(&format!("ord_{n}"))).collect();
+    batch.insert(2, event_of_type(&scene.project, other.id, "order.paid", "lost"));
+    let published = scene.store.publish_all(batch).await;
+    let numbers: Vec<Option<u64>> = published
+        .into_iter()
+        .map(|one| match one.expect("answers") {
+            Published::Accepted { sequence, .. } => Some(sequence),
+            Published::UnknownTenant => None,
+            other => panic!("accepted or not, not {other:?}"),
+        })
+        .collect();
+    assert_eq!(numbers, [Some(1), Some(2), None, Some(3), Some(4), Some(5)]);
+}
+
+pub(super) async fn the_first_answer_to_a_publish_is_told_before_it_is_repeated(scene: Scene) {
+    let claim = |fingerprint| claim(&scene, "outbox-1", fingerprint).expect("a claim");
+    let (first, other) = (claim(1), claim(2));
+    let answer = async |claim| scene.store.first_answer(scene.project.id, claim).await.expect("answers");
+    assert!(matches!(answer(&first).await, FirstAnswer::None));
+    let publish = crate::events::Publish { claim: Some(first.clone()), ..scene.event("ord_1") };
+    let (event, sequence) = accepted(&scene.store.publish(publish).await.expect("publishes"));
+    assert!(
+        matches!(answer(&first).await, FirstAnswer::Event { event: e, sequence: s } if (e, s) == (event, sequence))
+    );
+    assert!(matches!(answer(&other).await, FirstAnswer::OtherRequest));
+    scene.advance(60);
+    assert!(matches!(answer(&first).await, FirstAnswer::None), "it has expired");
+}
+
+pub(super) async fn an_event_that_nobody_got_in_an_older_version_has_none(scene: Scene) {
+    let (event, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
+    let older = scene.store.read_older_data(scene.view(), event).await.expect("reads");
+    assert!(older.get(1).is_none());
 }

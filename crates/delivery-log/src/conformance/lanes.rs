@@ -12,6 +12,7 @@ use model::health::{Ended, Health};
 use super::scene::{OneLane, Scene};
 use crate::deliveries::Recorded;
 use crate::events::{Publish, Published};
+use crate::lanes::Beat;
 
 pub(super) async fn what_is_due_is_claimed_once_and_in_order(scene: Scene) {
     let mut published = Vec::new();
@@ -167,4 +168,21 @@ pub(super) async fn a_test_call_can_be_claimed_alone_while_all_else_is_held(scen
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
     scene.advance(3600);
     assert!(find().await.is_empty());
+}
+
+pub(super) async fn a_process_that_gave_everything_back_leaves_nothing_to_take_over(scene: Scene) {
+    let process = scene.new_process().await;
+    assert!(matches!(scene.store.beat(process).await.expect("answers"), Beat::Alive { .. }));
+    scene.publish_one("ord_1").await;
+    let lane = scene.store.take_lanes(process, &[scene.endpoint.id]).await.expect("takes").remove(0);
+    assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);
+    scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("releases");
+    let reviewed = scene.store.review_lanes(process, scene.now()).await.expect("answers");
+    assert!(reviewed.lanes.is_empty(), "it has none any more");
+    scene.store.leave(process).await.expect("goes");
+    assert_eq!(scene.store.take_over_dead().await.expect("looks"), 0);
+    // The next one has it as if it had never been claimed.
+    let next = scene.take_lane().await;
+    let ready = scene.claim(next.epoch, 10).await;
+    assert_eq!(ready.iter().map(|one| one.attempts).collect::<Vec<_>>(), [0]);
 }

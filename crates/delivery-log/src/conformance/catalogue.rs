@@ -1,0 +1,96 @@
+//! The catalogue of event types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::catalogue::{EventTypeEntry, Relation, Version, VersionStatus};
+use model::event_type::EventType;
+use model::schema::Schema;
+
+use super::scene::Scene;
+use crate::catalogue::{CatalogueSaved, Usage};
+use crate::idempotency::Performed;
+
+fn order_paid() -> EventType {
+    EventType::parse("order.paid").expect("a type")
+}
+
+/// A type with one version.
+fn entry(scene: &Scene) -> EventTypeEntry {
+    let now = scene.now();
+    let version = Version {
+        number: 1,
+        schema: Arc::new(Schema::from_stored(r#"{"type": "object"}"#).expect("a schema")),
+        example: Some(r#"{"total":1}"#.to_owned()),
+        changelog: "The first one".to_owned(),
+        status: VersionStatus::Active,
+        deprecated_at: None,
+        sunset_at: None,
+        successor: None,
+        downgrade: None,
+        relation: Relation::First,
+        told: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    EventTypeEntry {
+        project: scene.project.id,
+        name: order_paid(),
+        description: "An order was paid".to_owned(),
+        size_budget: Some(2_000),
+        versions: vec![version],
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+pub(super) async fn a_type_is_saved_only_if_nothing_changed_since_it_was_checked(scene: Scene) {
+    let entry = entry(&scene);
+    let checked_at = scene.store.configuration().version();
+    let save = async |checked_at| match scene
+        .store
+        .save_event_types(std::slice::from_ref(&entry), checked_at, None)
+        .await
+    {
+        Ok(Performed::First(saved)) => saved,
+        other => panic!("saved or not, not {other:?}"),
+    };
+    assert_eq!(save(checked_at).await, CatalogueSaved::Done);
+    let known = scene.store.configuration().event_type(scene.project.id, &order_paid()).expect("is known");
+    assert_eq!(
+        (&known.description, known.size_budget, known.versions[0].number),
+        (&entry.description, Some(2_000), 1)
+    );
+    assert_eq!(known.versions[0].schema.text(), entry.versions[0].schema.text());
+    assert_eq!(save(checked_at).await, CatalogueSaved::Changed, "the save itself was a change");
+}
+
+pub(super) async fn a_type_is_removed_on_the_same_condition(scene: Scene) {
+    let before = scene.store.configuration().version();
+    scene.store.save_event_types(&[entry(&scene)], before, None).await.expect("is saved");
+    let remove = async |checked_at| {
+        let removed = scene.store.remove_event_type(scene.project.id, &order_paid(), checked_at).await;
+        removed.expect("answers")
+    };
+    assert_eq!(remove(before).await, CatalogueSaved::Changed);
+    let is_known = || scene.store.configuration().event_type(scene.project.id, &order_paid()).is_some();
+    assert!(is_known());
+    assert_eq!(remove(scene.store.configuration().version()).await, CatalogueSaved::Done);
+    assert!(!is_known());
+}
+
+pub(super) async fn how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time(scene: Scene) {
+    let began = scene.now();
+    scene.publish_one("ord_1").await;
+    scene.advance(60);
+    scene.publish_one("ord_2").await;
+    let last_at = Some(scene.now());
+    let usage = async |name: &EventType, since| {
+        scene.store.usage(scene.view(), scene.endpoint.id, name, since).await.expect("counts")
+    };
+    assert_eq!(usage(&order_paid(), began).await, Usage { deliveries: 2, last_at });
+    let later = began.plus(Duration::from_secs(30));
+    assert_eq!(usage(&order_paid(), later).await, Usage { deliveries: 1, last_at });
+    let other = EventType::parse("order.lost").expect("a type");
+    assert_eq!(usage(&other, began).await, Usage { deliveries: 0, last_at: None });
+}
