@@ -154,7 +154,8 @@ impl Caller {
     /// than the caller's own.
     pub(crate) fn check_within(&self, key: &ApiKey) -> Result<(), Problem> {
         key.check_within(self.key()).map_err(|exceeds| {
-            let detail = format!("a key has power over keys that may do no more than itself: {exceeds}");
+            let detail =
+                format!("an API key can manage only keys with no more access than its own: {exceeds}");
             Problem::new(Code::Forbidden, detail)
         })
     }

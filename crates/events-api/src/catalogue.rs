@@ -53,7 +53,7 @@ impl Plan {
     /// The only type that changes.
     pub(crate) fn entry(&self) -> Result<&EventTypeEntry, Problem> {
         let only = self.saved.first().map(|saved| &saved.entry);
-        only.ok_or_else(|| Problem::new(Code::Conflict, "nothing changes: it is so already"))
+        only.ok_or_else(|| Problem::new(Code::Conflict, "nothing changes: it is already so"))
     }
 
     /// What could not be told, or could be better.
@@ -118,7 +118,7 @@ pub(crate) fn plan(api: &Api, project: ProjectId, changes: &[Change], reasoner: 
     let known = configuration.event_types(project);
     let new = changes.iter().filter(|change| !known.iter().any(|entry| entry.name == change.name)).count();
     if known.len() + new > MAX_TYPES {
-        plan.faults.add("", "too_many", format!("a project has at most {MAX_TYPES} event types"));
+        plan.faults.add("", "too_many", format!("a project can have at most {MAX_TYPES} event types"));
     }
     for change in changes {
         let before = known.iter().find(|entry| entry.name == change.name);
@@ -197,7 +197,7 @@ pub(crate) async fn change(
             repeated => return Ok(Changed::Repeated(repeated)),
         }
     }
-    Err(Problem::new(Code::Unavailable, "the configuration changes too often at the moment; try again"))
+    Err(Problem::new(Code::Unavailable, "the configuration is changing too often; try again"))
 }
 
 /// Makes one change, whose answer is kept for repetitions of the request.
@@ -249,7 +249,7 @@ pub(crate) async fn remove(
             return Ok(());
         }
     }
-    Err(Problem::new(Code::Unavailable, "the configuration changes too often at the moment; try again"))
+    Err(Problem::new(Code::Unavailable, "the configuration is changing too often; try again"))
 }
 
 /// A type as a request wants it.

@@ -85,13 +85,13 @@ fn notices(api: &Api, endpoint: &Endpoint) -> Vec<String> {
                 (VersionStatus::Active, ..) => continue,
                 (VersionStatus::Deprecated, None, _) => format!("{what}, which is deprecated"),
                 (VersionStatus::Deprecated, Some(at), _) => {
-                    format!("{what}, which is deprecated and goes at {at}")
+                    format!("{what}, which is deprecated and will be retired on {at}")
                 }
                 (VersionStatus::Retired, _, Some(next)) => {
                     format!("{what}, which is retired; it gets version {next} instead")
                 }
                 (VersionStatus::Retired, _, None) => {
-                    format!("{what}, which is retired; it gets no more events of this type")
+                    format!("{what}, which is retired; events of this type are no longer delivered to it")
                 }
             };
             if notices.len() < MAX_NOTICES {

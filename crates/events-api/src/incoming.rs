@@ -69,7 +69,7 @@ impl Incoming {
         let read = async {
             while let Some(chunk) = self.payload.next().await {
                 let broken =
-                    |error| Problem::new(Code::MalformedRequest, format!("the body broke off: {error}"));
+                    |error| Problem::new(Code::MalformedRequest, format!("the body was cut off: {error}"));
                 let chunk = chunk.map_err(broken)?;
                 if body.len() + chunk.len() > limit {
                     return Err(too_large());

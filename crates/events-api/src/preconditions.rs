@@ -26,7 +26,7 @@ fn condition(request: &HttpRequest) -> Result<Option<IfMatch>, Problem> {
     let mut values = request.headers().get_all(IF_MATCH);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(unreadable("stands twice in the request"));
+        return Err(unreadable("appears twice in the request"));
     }
     parse(value).map(Some).ok_or_else(|| unreadable("is neither * nor a list of tags such as \"1a2b\""))
 }

@@ -88,7 +88,7 @@ impl Query {
     ) -> Option<T> {
         let mut values = self.parameters.remove(name)?;
         if values.len() > 1 {
-            self.faults.add(name, "repeated", "stands twice in the query");
+            self.faults.add(name, "repeated", "appears twice in the query");
             return None;
         }
         self.faults.check(name, parse(&values.pop()?))

@@ -107,9 +107,8 @@ fn may_change(caller: &Caller) -> Result<(), Problem> {
 fn refuse_built_in(name: &str) -> Result<(), Problem> {
     match RetryPolicy::BUILT_IN.contains(&name) {
         false => Ok(()),
-        true => Err(Problem::new(
-            Code::Conflict,
-            format!("every project has the policy {name}; make one of another name"),
-        )),
+        true => {
+            Err(Problem::new(Code::Conflict, format!("{name} is a built-in policy; choose another name")))
+        }
     }
 }

@@ -34,7 +34,7 @@ crate::words!(
         Http429 = "http_429" = 8,
         /// The receiver failed.
         Http5xx = "http_5xx" = 9,
-        /// The answer's body broke off or made no sense. Attempts of today are
+        /// The answer's body was cut off or made no sense. Attempts of today are
         /// judged by their status alone; older ones may have this.
         Body = "body" = 10,
         /// The connection was closed or reset, or what came was not HTTP.

@@ -192,8 +192,10 @@ impl EventTypeEntry {
     /// Data of one version as data of an older one, unchecked: for showing it
     /// with parts masked.
     pub fn lowered(&self, data: &str, from: u32, to: u32) -> Result<String, Vec<Fault>> {
-        let none =
-            || Fault { pointer: String::new(), detail: format!("has no way from version {from} to {to}") };
+        let none = || Fault {
+            pointer: String::new(),
+            detail: format!("cannot be converted from version {from} to {to}"),
+        };
         let mut text = data.to_owned();
         for number in (to + 1..=from).rev() {
             let version = self.version(number).ok_or_else(|| vec![none()])?;

@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for Check<'_, 'de> {
         while let Some(key) = members.next_key::<Cow<'de, str>>()? {
             self.path.push(Step::Key(key.clone()));
             if let Some(twice) = seen.insert(key) {
-                return Err(A::Error::custom(format_args!("the key {twice:?} stands twice")));
+                return Err(A::Error::custom(format_args!("the key {twice:?} appears twice")));
             }
             members.next_value_seed(Check { path: &mut *self.path })?;
             self.path.pop();
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_named() {
         let refused = check(r#"{"a":[0,{"b/":1,"c":2,"b/":3}]}"#).expect_err("twice");
-        let (pointer, detail) = ("/a/1/b~1".to_owned(), "the key \"b/\" stands twice".to_owned());
+        let (pointer, detail) = ("/a/1/b~1".to_owned(), "the key \"b/\" appears twice".to_owned());
         assert_eq!(refused, InvalidJson::Refused { pointer, detail });
         // Escapes do not hide it.
         assert!(check(r#"{"b":1,"\u0062":3}"#).is_err());

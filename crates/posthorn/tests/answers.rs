@@ -108,13 +108,13 @@ async fn what_was_odd_about_a_success_stands_in_the_log() {
     let short = Behaviour::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nok".to_vec());
     let receiver = Receiver::always(short).await;
     let attempt = first_attempt(&api, "short", &receiver.url()).await;
-    assert_eq!(attempt["error_detail"], "the answer's body broke off, or is not what its headers say");
+    assert_eq!(attempt["error_detail"], "the answer's body was cut off, or does not match its headers");
     assert_eq!((&attempt["response_body"], &attempt["response_truncated"]), (&json!("ok"), &json!(true)));
     let receiver = Receiver::always(Behaviour::Raw(b"HTTP/1.1 200 OK\r\nno header\r\n\r\n".to_vec())).await;
     let attempt = first_attempt(&api, "odd", &receiver.url()).await;
     assert_eq!(
         (&attempt["http_status"], &attempt["error_detail"]),
-        (&json!(200), &json!("what was answered is not HTTP"))
+        (&json!(200), &json!("the answer is not HTTP"))
     );
 }
 

@@ -174,7 +174,7 @@ async fn an_event_type_changes_and_goes_and_every_customer_gets_what_was_promise
     let (_, endpoints) = (named, api.get("/v1/tenants/acme/endpoints?order=asc").await.expect(200));
     let id = endpoints["data"][0]["id"].as_str().unwrap();
     assert!(
-        endpoints["data"][0]["notices"][0].as_str().unwrap().contains("gets no more events"),
+        endpoints["data"][0]["notices"][0].as_str().unwrap().contains("no longer delivered"),
         "{endpoints}"
     );
     let path = format!("/v1/tenants/acme/endpoints/{id}");

@@ -34,7 +34,7 @@ impl Job for FanOuts {
         let events = context.store.go_on_with_fan_outs(unmoved_since, STEP).await?;
         self.is_started |= events < u64::from(STEP);
         if events > 0 {
-            tracing::info!(events, "went on with events for many endpoints");
+            tracing::info!(events, "continued events for many endpoints that were left unfinished");
         }
         Ok(())
     }

@@ -99,18 +99,18 @@ async fn tell_before(
     if !save(context, entry, Version { told: due, ..version.clone() }, checked_at).await? {
         return Ok(());
     }
-    tracing::info!(event_type = %name, days, endpoints = pinned.len(), "a version goes soon");
+    tracing::info!(event_type = %name, days, endpoints = pinned.len(), "a version will be retired soon");
     let what = match then {
-        Some(next) => format!("After that, events come in version {next}."),
-        None => "After that, events of this type are not delivered any more.".to_owned(),
+        Some(next) => format!("From then on, you will receive version {next}."),
+        None => "From then on, events of this type will no longer be delivered.".to_owned(),
     };
     let text = format!(
-        "Version {} of the event {} goes at {sunset}. {what}\n\nPlease move to version {}.",
+        "Version {} of the event {} will be retired on {sunset}. {what}\n\nPlease move to version {}.",
         version.number,
         entry.name,
         newest.unwrap_or(version.number),
     );
-    let subject = format!("Version {} of {} goes at {sunset}", version.number, entry.name);
+    let subject = format!("Version {} of {} will be retired on {sunset}", version.number, entry.name);
     mail(context, &pinned, &subject, &text).await;
     Ok(())
 }
@@ -153,16 +153,15 @@ async fn tell_after(
     }
     let (number, event) = (version.number, &entry.name);
     let text = match successor {
-        Some(next) => format!(
-            "Version {number} of the event {event} is gone. Events come in version {next} from now on."
-        ),
+        Some(next) => {
+            format!("Version {number} of the event {event} was retired. You now receive version {next}.")
+        }
         None => format!(
-            "Version {number} of the event {event} is gone, and nothing converts newer ones to it: events of this \
-             type are not delivered any more. Subscribe to a newer version to get them again; what was missed can \
+            "Version {number} of the event {event} was retired, and newer versions cannot be converted to it: events of this type are no longer delivered. Subscribe to a newer version to get them again; what was missed can \
              be replayed."
         ),
     };
-    mail(context, &pinned, &format!("Version {number} of {event} is gone"), &text).await;
+    mail(context, &pinned, &format!("Version {number} of {event} was retired"), &text).await;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn act(context: &Arc<Context>, live: &LiveEndpoint, findings: V
             }
             Finding::Warning { after, failing_since } => {
                 let hours = after.as_secs() / 3_600;
-                tracing::warn!(endpoint.id = %id, %failing_since, hours, "an endpoint has only failed");
+                tracing::warn!(endpoint.id = %id, %failing_since, hours, "an endpoint is failing");
                 let details = json!({ "failing_since": failing_since, "hours": hours });
                 operations::tell(context, live, Operation::EndpointWarning, details).await;
                 warn_contacts(context, live, hours, failing_since).await;
@@ -52,10 +52,10 @@ async fn warn_contacts(context: &Context, live: &LiveEndpoint, hours: u64, since
     let Endpoint { id, url, .. } = &live.endpoint;
     let text = format!(
         "Every call to {url} has failed since {since}, for {hours} hours.\n\n\
-         Events for it are kept and tried again. If nothing arrives for 120 hours, the endpoint is disabled.\n\n\
+         Undelivered events are kept and retried. If no call succeeds within 120 hours, the endpoint will be disabled.\n\n\
          Endpoint {id}\n"
     );
-    mail(context, live, "Your webhook endpoint does not answer", &text).await;
+    mail(context, live, "Your webhook endpoint is failing", &text).await;
 }
 
 async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str) {
@@ -77,7 +77,7 @@ async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let details = json!({ "url": live.endpoint.url.as_str(), "reason": reason });
     operations::tell(context, live, Operation::EndpointDisabled, details).await;
     let text = format!(
-        "{} gets no more events: {reason}.\n\nWhat waits for it is kept. Enable it again when it is well.\n\n\
+        "{} no longer receives events: {reason}.\n\nUndelivered events are kept. Enable the endpoint again when it is healthy.\n\n\
          Endpoint {id}\n",
         live.endpoint.url
     );

@@ -166,7 +166,7 @@ fn by_turns(kinds: &[Vec<IpAddr>]) -> impl Iterator<Item = IpAddr> {
 fn in_words(error: &NetError) -> &'static str {
     let code = match error {
         NetError::Timeout => return "the name servers did not answer in time",
-        NetError::Proto(_) => return "the name cannot stand in DNS",
+        NetError::Proto(_) => return "the name is not valid in DNS",
         NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
         NetError::Dns(DnsError::ResponseCode(code)) => *code,
         _ => return "the name could not be looked up",

@@ -47,7 +47,7 @@ const PROXY_ANSWER: usize = 8 * 1024;
 pub(super) enum ConnectError {
     #[error(transparent)]
     LookUp(#[from] LookUpError),
-    #[error("the host did not take the connection within {} s", CONNECT.as_secs())]
+    #[error("the host did not accept the connection within {} s", CONNECT.as_secs())]
     SlowTcp,
     #[error("the TLS handshake was not complete within {} s", CONNECT.as_secs())]
     SlowTls,
@@ -69,7 +69,7 @@ fn tcp_words(error: &std::io::Error) -> &'static str {
         Kind::ConnectionRefused => "nothing listens at this address and port: the connection was refused",
         Kind::TimedOut => "the host does not answer",
         Kind::ConnectionReset | Kind::ConnectionAborted => "the connection was reset while it was made",
-        Kind::HostUnreachable | Kind::NetworkUnreachable => "there is no way to this address",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "there is no route to this address",
         _ => "the connection could not be made",
     }
 }
@@ -224,11 +224,11 @@ async fn tunnel(proxy: &Proxy, hops: &[SocketAddr], target: SocketAddr) -> Resul
         .map_or_else(String::new, |value| format!("proxy-authorization: {}\r\n", value.expose_secret()));
     let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n");
     let sent = io.write_all(request.as_bytes()).await;
-    sent.map_err(|_| proxy_failed("broke the connection off"))?;
+    sent.map_err(|_| proxy_failed("closed the connection"))?;
     let mut answer = Vec::new();
     // Byte by byte: what comes behind the head is the receiver's.
     while !answer.ends_with(b"\r\n\r\n") {
-        let byte = io.read_u8().await.map_err(|_| proxy_failed("broke the connection off"))?;
+        let byte = io.read_u8().await.map_err(|_| proxy_failed("closed the connection"))?;
         answer.push(byte);
         if answer.len() > PROXY_ANSWER {
             return Err(proxy_failed("answers with more than a head"));

@@ -27,7 +27,7 @@ impl Fault {
     pub(super) fn deadline(timeout: Duration, stage: Stage) -> Self {
         let (class, what) = match stage {
             Stage::LookingUp => (ErrorClass::Dns, "the name servers did not answer"),
-            Stage::Connecting => (ErrorClass::Timeout, "the host did not take the connection"),
+            Stage::Connecting => (ErrorClass::Timeout, "the host did not accept the connection"),
             Stage::Securing => (ErrorClass::Timeout, "the TLS handshake was not complete"),
             Stage::Calling => (ErrorClass::Timeout, "the answer was not complete"),
         };
@@ -110,14 +110,14 @@ pub(super) fn tls_words(error: &std::io::Error) -> String {
         Some(_) => "the handshake failed",
         None => "the connection ended during the handshake",
     };
-    format!("no trusted connection: {what}")
+    format!("no trusted TLS connection: {what}")
 }
 
 /// What was odd about the body of an answer whose status is known.
 pub(super) fn body_words(error: &hyper::Error) -> String {
     match unearned(error) {
         Some(unearned) => unearned.to_string(),
-        None => "the answer's body broke off, or is not what its headers say".to_owned(),
+        None => "the answer's body was cut off, or does not match its headers".to_owned(),
     }
 }
 
@@ -129,7 +129,7 @@ fn is_head_refused(error: &h2::Error) -> bool {
 /// What went wrong before there was an answer.
 fn before_the_answer(error: &(dyn Error + 'static)) -> &'static str {
     match find::<hyper::Error>(error) {
-        Some(error) if error.is_parse() => "what was answered is not HTTP",
+        Some(error) if error.is_parse() => "the answer is not HTTP",
         Some(error) if find::<h2::Error>(error).is_some_and(h2::Error::is_remote) => {
             "the receiver ended the call over HTTP/2 without an answer"
         }

@@ -66,8 +66,8 @@ struct Refused {
 /// may repeat what was sent, so it stays out of the log.
 const REASONS: [(&str, &str); 6] = [
     ("invalid_client", "it does not know this client id, or the secret is wrong"),
-    ("invalid_request", "it calls the request wrong"),
-    ("invalid_grant", "it calls the grant wrong"),
+    ("invalid_request", "it rejected the request as invalid"),
+    ("invalid_grant", "it rejected the grant as invalid"),
     ("unauthorized_client", "this client may not ask for tokens in this way (client credentials)"),
     ("unsupported_grant_type", "it does not give tokens for client credentials"),
     ("invalid_scope", "it does not know the scope, or does not give it to this client"),
@@ -164,7 +164,7 @@ async fn ask(client: &HttpClient, endpoint: &Endpoint, oauth: &OauthClient) -> R
     }
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let body = body.map_err(|_| {
-        format!("the token endpoint answers with more than {MAX_ANSWER} bytes, or its answer broke off")
+        format!("the token endpoint answers with more than {MAX_ANSWER} bytes, or its answer was cut off")
     })?;
     let body = body.to_bytes();
     let refused = || {

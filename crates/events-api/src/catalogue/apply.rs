@@ -59,7 +59,7 @@ fn changes(types: &[EventTypeRequest]) -> Result<Vec<Change>, Problem> {
         let name = request.name.as_deref().unwrap_or_default();
         let Some(name) = faults.check(&format!("{at}/name"), EventType::parse(name)) else { continue };
         if changes.iter().any(|other| other.name == name) {
-            faults.add(format!("{at}/name"), "repeated", "stands twice in the request");
+            faults.add(format!("{at}/name"), "repeated", "appears twice in the request");
         }
         changes.push(Change { name, wanted, at, version_at: None });
     }

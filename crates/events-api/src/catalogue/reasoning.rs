@@ -49,7 +49,7 @@ pub(crate) async fn apart<T: Send + 'static>(
     api: &web::Data<Api>,
     work: impl FnOnce(&Api, &dyn Reasoner) -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    let busy = || Problem::new(Code::Unavailable, "many changes of catalogues are checked now; try again");
+    let busy = || Problem::new(Code::Unavailable, "too many catalogue changes are being checked; try again");
     let api = api.clone();
     let turn = tokio::time::timeout(TURN, Arc::clone(&api.catalogue_turn.0).acquire_owned()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;

@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
     security(("api_key" = ["deliveries:replay"])),
     params(OfDelivery, Expected),
     responses((status = 202, description = "The delivery, withdrawn.", body = api_types::Delivery),
-        (status = 409, description = "It does not wait any more.")))]
+        (status = 409, description = "It is no longer waiting.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,

@@ -147,7 +147,7 @@ fn calls(faults: &mut Faults, api: &Api, tenant: &Tenant, wanted: &EndpointReque
         faults.add(
             "/retry_policy",
             "invalid_value",
-            "is no retry policy of this project; GET /v1/retry-policies lists them",
+            "is not a retry policy of this project; GET /v1/retry-policies lists them",
         );
     }
     let rate_limit = wanted.rate_limit_per_second.and_then(|rate| {
@@ -292,7 +292,7 @@ fn custom_headers(faults: &mut Faults, wanted: &BTreeMap<String, String>) -> Vec
         faults.check(&pointer, headers::check_value(value));
         let Some(name) = name else { continue };
         if checked.iter().any(|other| other.name == name) {
-            faults.add(pointer, "invalid_value", "stands twice, in other letters");
+            faults.add(pointer, "invalid_value", "appears twice, in different case");
             continue;
         }
         checked.push(CustomHeader { name, value: value.clone().into() });

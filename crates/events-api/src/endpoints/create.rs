@@ -67,7 +67,7 @@ pub(crate) async fn make(
         EndpointCreated::NoTenant => Err(Problem::not_found("tenant")),
         EndpointCreated::TooMany => {
             let detail = format!(
-                "a tenant has at most {most} endpoints; delete one, or ask the operator to raise \
+                "a tenant can have at most {most} endpoints; delete one, or ask the operator to raise \
                  max_endpoints_per_tenant"
             );
             Err(Problem::new(Code::Conflict, detail))

@@ -52,7 +52,7 @@ pub(crate) async fn change(
         wanted.filter = Some(filter).filter(|filter| !filter.is_null());
     }
     if wanted.secret.is_some() {
-        return Err(Problem::invalid("/secret", "read_only", "is changed by POST …/secret/rotate"));
+        return Err(Problem::invalid("/secret", "read_only", "can only be changed by POST …/secret/rotate"));
     }
     let wanted = build::endpoint(api, tenant, &wanted, Some(&before))?;
     let disabled_reason = match wanted.status {

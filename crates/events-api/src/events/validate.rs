@@ -33,7 +33,7 @@ pub(super) fn validate(resolved: &ResolvedType, data: &ReadOnce<'_>) -> Result<F
     }
     let Some(version) = resolved.declared_version() else { return Ok(findings) };
     if version.status == VersionStatus::Deprecated {
-        let end = version.sunset_at.map(|at| format!(" and goes at {at}")).unwrap_or_default();
+        let end = version.sunset_at.map(|at| format!(" and will be retired on {at}")).unwrap_or_default();
         findings.warn(
             "/schema_version",
             "deprecated_version",

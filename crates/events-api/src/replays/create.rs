@@ -84,7 +84,7 @@ async fn find_endpoint(api: &Api, caller: &Caller, wanted: &ReplayWish) -> Resul
         false => ("/filter/endpoint", &wanted.filter.endpoint, ("/to_endpoint", &wanted.to_endpoint)),
     };
     if other.1.is_some() {
-        let detail = format!("goes not with mode {}; use {pointer}", wanted.mode);
+        let detail = format!("cannot be combined with mode {}; use {pointer}", wanted.mode);
         return Err(Problem::invalid(other.0, "not_allowed", detail));
     }
     let text = text.as_ref().ok_or_else(|| {
@@ -166,7 +166,7 @@ fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) ->
         faults.check("/filter/http_status", http_status(status));
     }
     if mode == Some(ReplayMode::Missing) {
-        let detail = "goes not with mode missing: what was never sent has no answer";
+        let detail = "cannot be combined with mode missing: what was never sent has no answer";
         for (there, pointer) in [
             (given.error_class.is_some(), "/filter/error_class"),
             (given.http_status.is_some(), "/filter/http_status"),

@@ -41,9 +41,10 @@ pub(crate) async fn handle(
     let saved = api.store.save_policy(&new, None, prepared.once()).await?;
     prepared.settle(saved, |saved| match saved {
         PolicySaved::Done => Ok(()),
-        PolicySaved::TooMany => {
-            Err(Problem::new(Code::Conflict, format!("a project has at most {MAX_POLICIES} retry policies")))
-        }
+        PolicySaved::TooMany => Err(Problem::new(
+            Code::Conflict,
+            format!("a project can have at most {MAX_POLICIES} retry policies"),
+        )),
         PolicySaved::Taken | PolicySaved::Changed => {
             let detail = format!("there is a retry policy {} already; use PATCH to change it", new.name);
             Err(Problem::new(Code::Conflict, detail))

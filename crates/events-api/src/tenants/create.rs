@@ -27,7 +27,7 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::TenantsWrite).await?;
     if caller.view().tenant.is_some() {
-        return Err(Problem::new(Code::Forbidden, "a key that is bound to a tenant cannot make tenants"));
+        return Err(Problem::new(Code::Forbidden, "a key that is bound to a tenant cannot create tenants"));
     }
     incoming.expect_no_if_match()?;
     let text = incoming.text(&api, &caller, BODY_LIMIT).await?;

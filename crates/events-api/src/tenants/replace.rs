@@ -38,7 +38,7 @@ pub(crate) async fn handle(
         incoming.expect_no_if_match()?;
         return match api.store.create_tenant(&wanted, None).await? {
             Performed::First(Created::New) => Ok(created(&wanted)),
-            _ => Err(Problem::new(Code::Conflict, "the tenant was made this very moment; try again")),
+            _ => Err(Problem::new(Code::Conflict, "the tenant was created at the same moment; try again")),
         };
     };
     incoming.check_if_none_match(before.updated_at)?;

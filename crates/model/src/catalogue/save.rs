@@ -157,7 +157,10 @@ impl Saved {
             return Err(vec![fault("/number", detail)]);
         }
         if number > MAX_VERSIONS {
-            return Err(vec![fault("/number", format!("an event type has at most {MAX_VERSIONS} versions"))]);
+            return Err(vec![fault(
+                "/number",
+                format!("an event type can have at most {MAX_VERSIONS} versions"),
+            )]);
         }
         let before = self.entry.version(number).cloned();
         let mut version = match &before {
@@ -277,7 +280,7 @@ impl Saved {
                     return Err(with(checked.faults, "/downgrade"));
                 }
                 let doubts = checked.doubts.into_iter().map(|doubt| {
-                    fault("/downgrade", format!("{doubt}; each event is checked when it is published"))
+                    fault("/downgrade", format!("{doubt}; each event is validated when it is published"))
                 });
                 self.warnings.extend(doubts);
                 Relation::Downgrade
@@ -292,7 +295,7 @@ impl Saved {
         let was = next.relation;
         self.relate(&mut next, reasoner)?;
         if next.relation != was && was != Relation::Breaking {
-            let detail = format!("version {} would have no way to this one any more", next.number);
+            let detail = format!("version {} could no longer be converted to this one", next.number);
             return Err(vec![fault("/schema", detail)]);
         }
         let place = next.number as usize - 1;
@@ -312,7 +315,7 @@ impl Saved {
                 if goes && sunset_at.is_some_and(|sunset| sunset <= now) {
                     return Err(vec![fault(
                         "/sunset_at",
-                        "is in the past; those who depend on it are to be told before",
+                        "is in the past; those who depend on it must be told first",
                     )]);
                 }
                 // Those who depend on it are told anew.
@@ -330,13 +333,13 @@ impl Saved {
         match status {
             VersionStatus::Active => {
                 if version.sunset_at.is_some() {
-                    let detail = "goes with the status deprecated; an active version has no end";
+                    let detail = "requires the status deprecated; an active version has no sunset";
                     return Err(vec![fault("/sunset_at", detail)]);
                 }
                 (version.deprecated_at, version.successor, version.told) = (None, None, 0);
             }
             VersionStatus::Deprecated | VersionStatus::Retired if !newer => {
-                let detail = "there is no newer version to go to; make one first";
+                let detail = "there is no newer version to move to; create one first";
                 return Err(vec![fault("/status", detail)]);
             }
             VersionStatus::Deprecated => {
