@@ -72,7 +72,7 @@ sentences! {
         tenants_are_listed_and_change_once,
         secrets_are_replaced_once,
         an_endpoint_is_disabled_with_its_reason_unless_it_was_changed,
-        a_store_that_is_open_is_ready_and_knows_what_was_committed;
+        a_store_is_ready_until_it_is_closed;
     events:
         a_published_event_is_read_back_byte_for_byte,
         sequences_count_the_events_of_each_tenant_without_gaps,
@@ -87,8 +87,7 @@ sentences! {
         those_that_get_events_in_order_are_given_them_with_the_commit,
         old_events_are_purged_unless_something_waits,
         events_of_a_batch_are_numbered_in_their_order_and_fail_alone,
-        the_first_answer_to_a_publish_is_told_before_it_is_repeated,
-        an_event_that_nobody_got_in_an_older_version_has_none;
+        the_first_answer_to_a_publish_is_told_before_it_is_repeated;
     deliveries:
         a_finished_attempt_and_the_next_state_are_read_back,
         an_attempt_that_is_written_twice_stands_once,
@@ -121,7 +120,8 @@ sentences! {
     catalogue:
         a_type_is_saved_only_if_nothing_changed_since_it_was_checked,
         a_type_is_removed_on_the_same_condition,
-        how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time;
+        how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time,
+        the_data_of_an_older_version_is_kept_for_those_who_are_pinned_to_it;
     engine:
         those_of_one_key_are_claimed_one_after_the_other,
         one_that_has_failed_too_often_holds_its_followers_no_longer,

@@ -11,7 +11,7 @@ use model::event_type::{EventType, Pattern};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId, TenantId};
 use model::names::{OrderingKey, Subject, TenantHandle};
 
-use crate::idempotency::{Claim, FirstAnswer};
+use crate::idempotency::{FirstAnswer, KeyUse};
 use crate::page::{Page, PageRequest};
 use crate::publishing::Matched;
 use crate::{Result, View};
@@ -40,7 +40,7 @@ pub struct Publish {
     /// The publisher's bytes.
     pub data: EventData,
     /// What a repetition is recognised by.
-    pub claim: Option<Claim>,
+    pub key_use: Option<KeyUse>,
     /// Of the test route: goes to this endpoint alone, whatever it wants.
     pub test: Option<EndpointId>,
     /// The endpoints that it goes to, if it was matched with them before it is
@@ -135,7 +135,7 @@ pub trait Events: Send + Sync {
     async fn go_on_with_fan_outs(&self, unmoved_since: Timestamp, limit: u32) -> Result<u64>;
 
     /// What a request was answered when it came first.
-    async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer>;
+    async fn first_answer(&self, project: ProjectId, key_use: &KeyUse) -> Result<FirstAnswer>;
 
     /// An event.
     async fn find_event(&self, view: View, id: EventId) -> Result<Option<StoredEvent>>;

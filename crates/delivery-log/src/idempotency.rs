@@ -77,9 +77,9 @@ impl fmt::Display for SpacedKey {
     }
 }
 
-/// What a repeated request is recognised by.
+/// The use of an idempotency key by a request: what its repetitions are recognised by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct KeyUse {
     /// The caller's key, in its name space.
     pub key: SpacedKey,
     /// What the request asked.
@@ -100,11 +100,11 @@ pub struct KeptAnswer {
     pub body: String,
 }
 
-/// A claim, and the answer to keep with it.
+/// The use of a key, and the answer to keep with it.
 #[derive(Debug, Clone)]
 pub struct Once {
-    /// The claim.
-    pub claim: Claim,
+    /// The use of the key.
+    pub key_use: KeyUse,
     /// The answer to this request, as far as it is known before the work is done.
     pub answer: KeptAnswer,
     /// Makes the body of the answer, where that is the delivery as it stands

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use delivery_log::{SharedStore, Surroundings};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,11 +34,15 @@ pub(crate) struct Context {
     pub(crate) attention: Notify,
     /// Every task that is to end before the dispatcher does.
     pub(crate) tasks: TaskTracker,
+    /// Where deliveries run, whoever starts them: a request to the API may, and its
+    /// own thread ends with the API, before the deliveries do.
+    pub(crate) runtime: Handle,
     /// Calls still under way are cut.
     pub(crate) cut: CancellationToken,
 }
 
 impl Context {
+    /// Within the runtime in which deliveries are to run.
     pub(crate) fn new(
         store: SharedStore,
         surroundings: Surroundings,
@@ -58,6 +63,7 @@ impl Context {
             settings,
             attention: Notify::new(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             cut: CancellationToken::new(),
         }
     }

@@ -17,39 +17,54 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 
-/// Work that is done a step at a time. Each step may be cut at any place, as by the
-/// end of the process: what was begun is found and done by a later one.
+/// Work that is done a step at a time.
 trait Job: Send + 'static {
-    /// Does what there is to do now. An error is logged, and the work tried again
+    /// Does what there is to do now. What takes long looks at `stop`; what may be cut
+    /// at any place, may be cut by it. An error is logged, and the work tried again
     /// when its time comes.
-    fn step(&mut self, context: &Arc<Context>) -> impl Future<Output = delivery_log::Result<()>> + Send;
+    fn step(
+        &mut self,
+        context: &Arc<Context>,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = delivery_log::Result<()>> + Send;
 }
 
-/// Whether work waits while it is not certain that others take this process for alive.
+/// Whether work is done only while it is certain that others take this process for
+/// alive.
 #[derive(PartialEq)]
-enum Lease {
-    Needed,
-    NotNeeded,
+enum Needs {
+    Lease,
+    Nothing,
+}
+
+/// When work is done first.
+#[derive(PartialEq)]
+enum First {
+    AtOnce,
+    /// When it is due the first time: throwing things away is left for when the time
+    /// of day has been set right.
+    Later,
 }
 
 /// Starts all of them, until `stop`.
 #[rustfmt::skip]
 pub(crate) fn start(context: &Arc<Context>, stop: &CancellationToken) {
-    use Lease::{Needed, NotNeeded};
+    use First::{AtOnce, Later};
+    use Needs::{Lease, Nothing};
     let often = Duration::from_millis(250);
     let second = Duration::from_secs(1);
     let look = context.settings.poll_interval;
     let tidy = context.settings.housekeeping_interval;
     let jobs = Jobs { context, stop };
-    //          name              every            lease      work
-    jobs.start("clock",           look,            NotNeeded, clock::Clock);
-    jobs.start("durability",      look,            NotNeeded, durability::Durability::default());
-    jobs.start("watch",           look,            NotNeeded, watch::Watch::default());
-    jobs.start("take-over",       heartbeat::BEAT, NotNeeded, take_over::TakeOver);
-    jobs.start("fan-outs",        5 * second,      NotNeeded, fan_outs::FanOuts::default());
-    jobs.start("replays",         often,           Needed,    replays::Replays);
-    jobs.start("retirement",      second,          Needed,    retirement::Retirement);
-    jobs.start("housekeeping",    tidy,            NotNeeded, housekeeping::Housekeeping);
+    //         name            every            first   needs    work
+    jobs.start("clock",        look,            AtOnce, Nothing, clock::Clock);
+    jobs.start("durability",   look,            AtOnce, Nothing, durability::Durability::default());
+    jobs.start("watch",        look,            AtOnce, Nothing, watch::Watch::default());
+    jobs.start("take-over",    heartbeat::BEAT, AtOnce, Nothing, take_over::TakeOver);
+    jobs.start("fan-outs",     5 * second,      AtOnce, Nothing, fan_outs::FanOuts::default());
+    jobs.start("replays",      often,           Later,  Lease,   replays::Replays);
+    jobs.start("retirement",   second,          Later,  Lease,   retirement::Retirement);
+    jobs.start("housekeeping", tidy,            Later,  Nothing, housekeeping::Housekeeping);
 }
 
 struct Jobs<'a> {
@@ -58,20 +73,17 @@ struct Jobs<'a> {
 }
 
 impl Jobs<'_> {
-    fn start(&self, name: &'static str, every: Duration, lease: Lease, mut job: impl Job) {
+    fn start(&self, name: &'static str, every: Duration, first: First, needs: Needs, mut job: impl Job) {
         let (context, stop) = (Arc::clone(self.context), self.stop.clone());
         self.context.tasks.spawn(async move {
-            loop {
-                if lease == Lease::NotNeeded || context.lease.is_valid() {
-                    match stop.run_until_cancelled(job.step(&context)).await {
-                        None => return,
-                        Some(Ok(())) => {}
-                        Some(Err(error)) => tracing::warn!(%error, job = name, "a job is done later"),
-                    }
+            let mut goes_on = first == First::AtOnce || rest(&stop, every).await;
+            while goes_on {
+                if (needs == Needs::Nothing || context.lease.is_valid())
+                    && let Err(error) = job.step(&context, &stop).await
+                {
+                    tracing::warn!(%error, job = name, "a job failed and will be tried again");
                 }
-                if !rest(&stop, every).await {
-                    return;
-                }
+                goes_on = rest(&stop, every).await;
             }
         });
     }

@@ -32,7 +32,7 @@ impl Lease {
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match self.is_valid() {
             true => Ok(()),
-            false => Err("deliveries are not sent now: this process has no sign of life in the database"),
+            false => Err("deliveries are not sent: this process has no valid heartbeat in the database"),
         }
     }
 

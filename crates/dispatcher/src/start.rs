@@ -29,7 +29,7 @@ impl Context {
             (changed, lanes.wants_attention())
         };
         for (ready, live) in started {
-            self.tasks.spawn(deliver(Arc::clone(self), ready, live));
+            self.tasks.spawn_on(deliver(Arc::clone(self), ready, live), &self.runtime);
         }
         if wants_attention {
             self.attention.notify_one();

@@ -80,21 +80,23 @@ async fn claim(context: Arc<Context>, wish: ClaimWish) {
     let ClaimWish { endpoint, epoch, limit, max_bytes, after, .. } = wish;
     let due = ClaimDue { endpoint, epoch, now: due_at, limit, max_bytes, after };
     let claimed = context.store.claim_due(due).await;
+    if let Err(error) = &claimed {
+        tracing::warn!(%error, endpoint.id = %endpoint, "due deliveries cannot be claimed");
+    }
     context.with_lanes(|lanes| match claimed {
         Ok(claimed) => lanes.claimed(&wish, claimed, now),
-        Err(error) => {
-            tracing::warn!(%error, endpoint.id = %endpoint, "due deliveries cannot be claimed");
-            lanes.claim_failed(&wish);
-        }
+        Err(_) => lanes.claim_failed(&wish),
     });
 }
 
 /// Gives lanes back that have nothing to do here.
 pub(crate) async fn release(context: Arc<Context>, idle: Vec<(EndpointId, Epoch)>) {
     for some in idle.chunks(LANES_AT_ONCE) {
-        if let Err(error) = until_taken(|| context.store.release_lanes(some)).await {
-            // The review finds them again.
-            tracing::warn!(%error, "lanes were not given back yet");
-        }
+        let released = until_taken(Some(&context.cut), async || {
+            let released = context.store.release_lanes(some).await;
+            released.inspect_err(|error| tracing::warn!(%error, "lanes were not given back yet"))
+        });
+        // What never is given back, the review finds again.
+        let _ = released.await;
     }
 }

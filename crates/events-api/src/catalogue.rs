@@ -53,7 +53,7 @@ impl Plan {
     /// The only type that changes.
     pub(crate) fn entry(&self) -> Result<&EventTypeEntry, Problem> {
         let only = self.saved.first().map(|saved| &saved.entry);
-        only.ok_or_else(|| Problem::new(Code::Conflict, "nothing changes: it is already so"))
+        only.ok_or_else(|| Problem::new(Code::Conflict, "nothing to change"))
     }
 
     /// What could not be told, or could be better.

@@ -78,8 +78,8 @@ async fn begin(
     }
     let before = api.store.find_delivery(caller.view(), id).await?.ok_or_else(missing)?;
     incoming.check_if_match(before.updated_at)?;
-    let claim = incoming.claim(caller, None, &text, api.now())?;
-    let once = claim.map(|claim| Once { claim, answer: answer_about(&before), show: Some(shown) });
+    let key_use = incoming.key_use(caller, None, &text, api.now())?;
+    let once = key_use.map(|key_use| Once { key_use, answer: answer_about(&before), show: Some(shown) });
     Ok(Begun::New(text, once))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, dev};
-use delivery_log::idempotency::{self, Claim, Fingerprint, KeySpace, SpacedKey};
+use delivery_log::idempotency::{self, Fingerprint, KeySpace, KeyUse, SpacedKey};
 use futures_util::StreamExt as _;
 use model::clock::Timestamp;
 use model::coding::{Coding, Decoded};
@@ -162,13 +162,13 @@ impl Incoming {
     /// What a repetition of this request is recognised by: the same caller's
     /// same request about the same tenant. A kept answer may hold a secret,
     /// so nobody else's request may ever be taken for a repetition.
-    pub(crate) fn claim(
+    pub(crate) fn key_use(
         &self,
         caller: &Caller,
         tenant: Option<TenantId>,
         text: &Text,
         now: Timestamp,
-    ) -> Result<Option<Claim>, Problem> {
+    ) -> Result<Option<KeyUse>, Problem> {
         let (method, path) = (self.request.method().as_str(), self.request.uri().path());
         let name = |tenant: Option<TenantId>| tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
         let fingerprint = fingerprint(&[
@@ -180,12 +180,12 @@ impl Incoming {
             &name(tenant),
         ]);
         let space = KeySpace::Requests(caller.principal());
-        let claim = |key| Claim {
+        let key_use = |key| KeyUse {
             key: SpacedKey::new(space, &key),
             fingerprint,
             expires_at: now.plus(idempotency::KEPT),
         };
-        Ok(self.idempotency_key()?.map(claim))
+        Ok(self.idempotency_key()?.map(key_use))
     }
 
     /// Whether the caller's `If-Match` names the present state; without one,

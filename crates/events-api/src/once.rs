@@ -21,8 +21,8 @@ pub(crate) async fn repeated(
     (incoming, caller, tenant): (&Incoming, &Caller, Option<TenantId>),
     text: &Text,
 ) -> Result<Option<HttpResponse>, Problem> {
-    let Some(claim) = incoming.claim(caller, tenant, text, api.now())? else { return Ok(None) };
-    match api.store.first_answer(caller.view().project, &claim).await? {
+    let Some(key_use) = incoming.key_use(caller, tenant, text, api.now())? else { return Ok(None) };
+    match api.store.first_answer(caller.view().project, &key_use).await? {
         FirstAnswer::None => Ok(None),
         FirstAnswer::Kept(answer) => Ok(Some(outgoing::kept(answer, true, None))),
         FirstAnswer::Event { .. } | FirstAnswer::OtherRequest => Err(Problem::key_reused()),
@@ -47,8 +47,8 @@ impl Prepared {
         body: &impl Serialize,
     ) -> Result<Self, Problem> {
         let answer = KeptAnswer { status, location, body: outgoing::to_json(body) };
-        let claim = incoming.claim(caller, tenant, text, api.now())?;
-        let once = claim.map(|claim| Once { claim, answer: answer.clone(), show: None });
+        let key_use = incoming.key_use(caller, tenant, text, api.now())?;
+        let once = key_use.map(|key_use| Once { key_use, answer: answer.clone(), show: None });
         Ok(Self { answer, once, updated_at: None })
     }
 

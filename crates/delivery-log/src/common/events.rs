@@ -11,7 +11,7 @@ use model::ids::{EventId, ProjectId};
 use super::{Connection, Db, Store, fan_out, filter, idempotency, rows, statements, store_error};
 use crate::deliveries::{Deliveries, DeliveryFilter};
 use crate::events::{EventFilter, Events, Publish, Published, StoredEvent};
-use crate::idempotency::{Claim, FirstAnswer};
+use crate::idempotency::{FirstAnswer, KeyUse};
 use crate::page::{Page, PageRequest};
 use crate::{Result, StoreError, View};
 
@@ -64,10 +64,10 @@ impl Events for Store {
         Ok(many)
     }
 
-    async fn first_answer(&self, project: ProjectId, claim: &Claim) -> Result<FirstAnswer> {
+    async fn first_answer(&self, project: ProjectId, key_use: &KeyUse) -> Result<FirstAnswer> {
         let failed = || store_error("look for the first answer to a request");
         let mut reader = self.readers.acquire().await.map_err(failed())?;
-        let answer = idempotency::first_answer(&mut reader, &self.shared, project, claim).await;
+        let answer = idempotency::first_answer(&mut reader, &self.shared, project, key_use).await;
         let answer = answer.map_err(failed())?;
         if answer != FirstAnswer::None {
             // On the same connection: another may be to another server.

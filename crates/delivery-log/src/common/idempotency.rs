@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::rows::{broken, status_option};
 use super::{Connection, Row, Shared, Store, lock_key};
 use crate::Result;
-use crate::idempotency::{Claim, FirstAnswer, KeptAnswer, Once, Performed};
+use crate::idempotency::{FirstAnswer, KeptAnswer, KeyUse, Once, Performed};
 
 /// What came of a request that is done once.
 pub(crate) enum Outcome<T> {
@@ -80,26 +80,26 @@ pub(crate) async fn first_answer(
     connection: &mut Connection,
     shared: &Shared,
     project: ProjectId,
-    claim: &Claim,
+    key_use: &KeyUse,
 ) -> sqlx::Result<FirstAnswer> {
     let row = sqlx::query(
         "SELECT fingerprint, status, location, sealed_body, event, sequence FROM idempotency_keys \
          WHERE project = $1 AND key = $2 AND expires_at > $3",
     )
     .bind(project.0)
-    .bind(claim.key.as_str())
+    .bind(key_use.key.as_str())
     .bind(shared.surroundings.now().as_micros())
     .fetch_optional(connection)
     .await?;
     let Some(row) = row else { return Ok(FirstAnswer::None) };
-    if row.try_get::<&[u8], _>(0)? != claim.fingerprint.as_slice() {
+    if row.try_get::<&[u8], _>(0)? != key_use.fingerprint.as_slice() {
         return Ok(FirstAnswer::OtherRequest);
     }
     let (event, sequence): (Option<Uuid>, Option<i64>) = (row.try_get("event")?, row.try_get("sequence")?);
     if let (Some(event), Some(sequence)) = (event, sequence) {
         return Ok(FirstAnswer::Event { event: EventId(event), sequence: sequence as u64 });
     }
-    match kept_answer(&row, shared, project, claim)? {
+    match kept_answer(&row, shared, project, key_use)? {
         Performed::<()>::Repeated(answer) => Ok(FirstAnswer::Kept(answer)),
         _ => Ok(FirstAnswer::OtherRequest),
     }
@@ -117,18 +117,18 @@ async fn find<T>(
     project: ProjectId,
     once: Option<&Once>,
 ) -> sqlx::Result<Option<Performed<T>>> {
-    let Some(Once { claim, .. }) = once else { return Ok(None) };
-    lock_key(connection, project, claim.key.as_str()).await?;
+    let Some(Once { key_use, .. }) = once else { return Ok(None) };
+    lock_key(connection, project, key_use.key.as_str()).await?;
     let row = sqlx::query(
         "SELECT fingerprint, status, location, sealed_body FROM idempotency_keys \
          WHERE project = $1 AND key = $2 AND expires_at > $3",
     )
     .bind(project.0)
-    .bind(claim.key.as_str())
+    .bind(key_use.key.as_str())
     .bind(shared.surroundings.now().as_micros())
     .fetch_optional(&mut *connection)
     .await?;
-    row.map(|row| kept_answer(&row, shared, project, claim)).transpose()
+    row.map(|row| kept_answer(&row, shared, project, key_use)).transpose()
 }
 
 /// The answer in a row, if it belongs to this request.
@@ -136,15 +136,15 @@ fn kept_answer<T>(
     row: &Row,
     shared: &Shared,
     project: ProjectId,
-    claim: &Claim,
+    key_use: &KeyUse,
 ) -> sqlx::Result<Performed<T>> {
     let status = status_option(row, "status")?;
-    let (Some(status), true) = (status, row.try_get::<&[u8], _>(0)? == claim.fingerprint.as_slice()) else {
+    let (Some(status), true) = (status, row.try_get::<&[u8], _>(0)? == key_use.fingerprint.as_slice()) else {
         return Ok(Performed::KeyReused);
     };
     let body = shared
         .vault
-        .unseal(row.try_get(3)?, &row_name(project, claim.key.as_str()))
+        .unseal(row.try_get(3)?, &row_name(project, key_use.key.as_str()))
         .map_err(|error| broken("sealed_body", error))?;
     Ok(Performed::Repeated(KeptAnswer {
         status,
@@ -161,8 +161,8 @@ async fn keep(
     once: Option<&Once>,
     done_to: Option<&Delivery>,
 ) -> sqlx::Result<()> {
-    let Some(Once { claim, answer, show }) = once else { return Ok(()) };
-    let row = row_name(project, claim.key.as_str());
+    let Some(Once { key_use, answer, show }) = once else { return Ok(()) };
+    let row = row_name(project, key_use.key.as_str());
     let shown = show.zip(done_to).map(|(show, delivery)| show(delivery));
     let body = shown.as_ref().unwrap_or(&answer.body);
     let sealed = shared.vault.seal(body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
@@ -173,12 +173,12 @@ async fn keep(
          location = excluded.location, sealed_body = excluded.sealed_body, expires_at = excluded.expires_at",
     )
     .bind(project.0)
-    .bind(claim.key.as_str())
-    .bind(claim.fingerprint.as_slice())
+    .bind(key_use.key.as_str())
+    .bind(key_use.fingerprint.as_slice())
     .bind(i64::from(answer.status))
     .bind(answer.location.as_deref())
     .bind(sealed)
-    .bind(claim.expires_at.as_micros())
+    .bind(key_use.expires_at.as_micros())
     .execute(connection)
     .await
     .map(|_| ())

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use super::scene::{Scene, event_of_type};
 use crate::View;
 use crate::access::Project;
-use crate::idempotency::{Claim, KeptAnswer, KeySpace, Once, Performed, Principal, SpacedKey};
+use crate::idempotency::{KeptAnswer, KeySpace, KeyUse, Once, Performed, Principal, SpacedKey};
 use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
 
@@ -146,7 +146,7 @@ pub(super) async fn an_endpoint_keeps_its_secrets_and_headers(scene: Scene) {
 
 pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
     let once = |fingerprint: u8| Once {
-        claim: Claim {
+        key_use: KeyUse {
             key: SpacedKey::new(
                 KeySpace::Requests(Principal::Project),
                 &IdempotencyKey::parse("create-1").expect("a key"),
@@ -257,7 +257,7 @@ pub(super) async fn an_endpoint_is_disabled_with_its_reason_unless_it_was_change
     assert_eq!((report.waiting, report.recent.len()), (0, 0));
 }
 
-pub(super) async fn a_store_that_is_open_is_ready_and_knows_what_was_committed(scene: Scene) {
+pub(super) async fn a_store_is_ready_until_it_is_closed(scene: Scene) {
     scene.store.check_ready().await.expect("is ready");
     assert!(scene.store.second_machine().is_none(), "none is asked for");
     let beta = scene.add_tenant("beta").await;

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::catalogue::{EventTypeEntry, Relation, Version, VersionStatus};
+use model::downgrade::Downgrade;
+use model::event::EventData;
 use model::event_type::EventType;
 use model::schema::Schema;
+use serde_json::json;
 
 use super::scene::Scene;
 use crate::catalogue::{CatalogueSaved, Usage};
+use crate::events::{Publish, Published};
 use crate::idempotency::Performed;
 
 fn order_paid() -> EventType {
@@ -93,4 +97,37 @@ pub(super) async fn how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time(
     assert_eq!(usage(&order_paid(), later).await, Usage { deliveries: 1, last_at });
     let other = EventType::parse("order.lost").expect("a type");
     assert_eq!(usage(&other, began).await, Usage { deliveries: 0, last_at: None });
+}
+
+pub(super) async fn the_data_of_an_older_version_is_kept_for_those_who_are_pinned_to_it(scene: Scene) {
+    let mut entry = entry(&scene);
+    let drop_note = Downgrade::parse(&json!({ "steps": [{ "drop": "/note" }] })).expect("a downgrade");
+    let second = Version {
+        number: 2,
+        relation: Relation::Downgrade,
+        downgrade: Some(Arc::new(drop_note)),
+        ..entry.versions[0].clone()
+    };
+    entry.versions.push(second);
+    let checked_at = scene.store.configuration().version();
+    scene.store.save_event_types(&[entry], checked_at, None).await.expect("is saved");
+    let publish = async |subject: &str| {
+        let data = EventData::parse(r#"{"total": 1.10, "note": "gift"}"#, 1_000).expect("data");
+        let publish = Publish { schema_version: 2, data, ..scene.event(subject) };
+        match scene.store.publish(publish).await.expect("publishes") {
+            Published::Accepted { event, .. } => event,
+            other => panic!("accepted, not {other:?}"),
+        }
+    };
+    let older = async |event| scene.store.read_older_data(scene.view(), event).await.expect("reads");
+    let nobody_is_pinned = publish("ord_1").await;
+    assert!(older(nobody_is_pinned).await.get(1).is_none());
+    scene
+        .add_endpoint(&scene.tenant, |endpoint| {
+            endpoint.subscriptions = vec!["order.paid@1".parse().expect("a subscription")];
+        })
+        .await;
+    let somebody_is = older(publish("ord_2").await).await;
+    let text = somebody_is.get(1).map(|data| String::from_utf8_lossy(data.as_bytes()).into_owned());
+    assert_eq!(text.as_deref(), Some(r#"{"total":1.10}"#), "the number as it was written");
 }

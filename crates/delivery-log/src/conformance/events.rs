@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::engine::replay;
 use super::scene::{Scene, event_of_type};
 use crate::events::{EventFilter, Publish, Published, Unmatched};
-use crate::idempotency::{Claim, FirstAnswer, KeySpace, Principal, SpacedKey};
+use crate::idempotency::{FirstAnswer, KeySpace, KeyUse, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
 use crate::{SharedStore, View};
 use model::calls::Ordering;
@@ -24,8 +24,8 @@ fn spaced(key: &str) -> SpacedKey {
     SpacedKey::new(KeySpace::Publishes(Principal::Project), &key)
 }
 
-fn claim(scene: &Scene, key: &str, fingerprint: u8) -> Option<Claim> {
-    Some(Claim {
+fn key_use(scene: &Scene, key: &str, fingerprint: u8) -> Option<KeyUse> {
+    Some(KeyUse {
         key: spaced(key),
         fingerprint: [fingerprint; 32],
         expires_at: scene.now().plus(Duration::from_secs(60)),
@@ -80,7 +80,7 @@ pub(super) async fn sequences_count_the_events_of_each_tenant_without_gaps(scene
 }
 
 pub(super) async fn a_repeated_publish_gets_the_first_answer_and_stores_nothing(scene: Scene) {
-    let publish = crate::events::Publish { claim: claim(&scene, "outbox-1", 1), ..scene.event("ord_1") };
+    let publish = crate::events::Publish { key_use: key_use(&scene, "outbox-1", 1), ..scene.event("ord_1") };
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let (store, publish) = (scene.store.clone(), publish.clone());
@@ -99,13 +99,13 @@ pub(super) async fn a_repeated_publish_gets_the_first_answer_and_stores_nothing(
     let listed = scene.store.list_events(scene.view(), &Default::default(), Default::default()).await;
     assert_eq!(listed.expect("lists").rows.len(), 1);
     scene.advance(60);
-    let later = crate::events::Publish { claim: claim(&scene, "outbox-1", 2), ..publish };
+    let later = crate::events::Publish { key_use: key_use(&scene, "outbox-1", 2), ..publish };
     accepted(&scene.store.publish(later).await.expect("a key that has expired is free"));
 }
 
 pub(super) async fn a_key_used_for_something_else_is_refused(scene: Scene) {
     let with = |fingerprint| crate::events::Publish {
-        claim: claim(&scene, "outbox-1", fingerprint),
+        key_use: key_use(&scene, "outbox-1", fingerprint),
         ..scene.event("ord_1")
     };
     accepted(&scene.store.publish(with(1)).await.expect("publishes"));
@@ -260,7 +260,7 @@ pub(super) async fn an_event_for_many_endpoints_reaches_each_of_them_once(scene:
     let mut events = Vec::new();
     for n in 0..3 {
         let mut publish = scene.event(&format!("ord_{n}"));
-        publish.claim = claim(&scene, &format!("key-{n}"), 1);
+        publish.key_use = key_use(&scene, &format!("key-{n}"), 1);
         events.push(accepted(&scene.store.publish(publish.clone()).await.expect("publishes")).0);
         // The first answer stands, also while the rest is written.
         let again = scene.store.publish(publish).await.expect("publishes");
@@ -340,11 +340,11 @@ pub(super) async fn events_of_a_batch_are_numbered_in_their_order_and_fail_alone
 }
 
 pub(super) async fn the_first_answer_to_a_publish_is_told_before_it_is_repeated(scene: Scene) {
-    let claim = |fingerprint| claim(&scene, "outbox-1", fingerprint).expect("a claim");
-    let (first, other) = (claim(1), claim(2));
-    let answer = async |claim| scene.store.first_answer(scene.project.id, claim).await.expect("answers");
+    let key_use = |fingerprint| key_use(&scene, "outbox-1", fingerprint).expect("a use of a key");
+    let (first, other) = (key_use(1), key_use(2));
+    let answer = async |key_use| scene.store.first_answer(scene.project.id, key_use).await.expect("answers");
     assert!(matches!(answer(&first).await, FirstAnswer::None));
-    let publish = crate::events::Publish { claim: Some(first.clone()), ..scene.event("ord_1") };
+    let publish = crate::events::Publish { key_use: Some(first.clone()), ..scene.event("ord_1") };
     let (event, sequence) = accepted(&scene.store.publish(publish).await.expect("publishes"));
     assert!(
         matches!(answer(&first).await, FirstAnswer::Event { event: e, sequence: s } if (e, s) == (event, sequence))
@@ -352,10 +352,4 @@ pub(super) async fn the_first_answer_to_a_publish_is_told_before_it_is_repeated(
     assert!(matches!(answer(&other).await, FirstAnswer::OtherRequest));
     scene.advance(60);
     assert!(matches!(answer(&first).await, FirstAnswer::None), "it has expired");
-}
-
-pub(super) async fn an_event_that_nobody_got_in_an_older_version_has_none(scene: Scene) {
-    let (event, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
-    let older = scene.store.read_older_data(scene.view(), event).await.expect("reads");
-    assert!(older.get(1).is_none());
 }

@@ -288,7 +288,7 @@ pub fn event_of_type(project: &Project, tenant: TenantId, event_type: &str, subj
         labels: Labels::parse(vec![("region".to_owned(), "eu".to_owned())]).expect("labels"),
         data: EventData::parse(r#"{"total": 1.10, "id": 9007199254740993}"#, 1_000).expect("data"),
         matched: None,
-        claim: None,
+        key_use: None,
         test: None,
         endpoints: 0,
     }

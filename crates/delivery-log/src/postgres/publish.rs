@@ -24,7 +24,7 @@ use super::{Effects, FanOut, Shared};
 use crate::configuration::Version;
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
-use crate::idempotency::Claim;
+use crate::idempotency::KeyUse;
 use crate::publishing::{Contents, LateTarget, Matched, NewDelivery, ToWake, current, new_event, twin};
 
 /// The text that writes deliveries; with a condition on those that may be there.
@@ -112,8 +112,8 @@ impl<'a> Plan<'a> {
                     continue;
                 }
             };
-            if let Some(claim) = &publish.claim {
-                let first = *first_of_key.entry((publish.project, claim.key.as_str())).or_insert(index);
+            if let Some(key_use) = &publish.key_use {
+                let first = *first_of_key.entry((publish.project, key_use.key.as_str())).or_insert(index);
                 if first != index {
                     plan.twins.push((index, first));
                     continue;
@@ -211,7 +211,7 @@ impl<'a> Plan<'a> {
         add_rows(arguments, counts)?;
         let publish = |new: &NewEvent| self.publishes[new.publish];
         add_rows(arguments, self.events.iter().map(|new| EventRow { new, publish: publish(new) }))?;
-        let keyed = |new| Some(KeyRow { new, claim: publish(new).claim.as_ref()? });
+        let keyed = |new| Some(KeyRow { new, key_use: publish(new).key_use.as_ref()? });
         add_rows(arguments, self.events.iter().filter_map(keyed))?;
         let deliveries = self.deliveries.iter();
         add_rows(
@@ -323,22 +323,22 @@ impl Composite for EventRow<'_> {
 
 struct KeyRow<'a> {
     new: &'a NewEvent,
-    claim: &'a Claim,
+    key_use: &'a KeyUse,
 }
 
 impl Composite for KeyRow<'_> {
     const TYPE: &'static str = "new_key";
 
     fn write(&self, fields: &mut Fields<'_>) -> Result<(), BoxDynError> {
-        let Self { new: NewEvent { event, place, back, .. }, claim } = self;
+        let Self { new: NewEvent { event, place, back, .. }, key_use } = self;
         fields
             .encode(event.project.0)?
-            .encode(claim.key.as_str())?
-            .encode(claim.fingerprint.as_slice())?
+            .encode(key_use.key.as_str())?
+            .encode(key_use.fingerprint.as_slice())?
             .encode(event.id.0)?
             .encode(*place)?
             .encode(*back)?
-            .encode(claim.expires_at.as_micros())?;
+            .encode(key_use.expires_at.as_micros())?;
         Ok(())
     }
 }
@@ -387,10 +387,10 @@ pub(super) async fn find_repeated(
     let keyed: Vec<_> = publishes
         .iter()
         .enumerate()
-        .filter_map(|(i, publish)| Some((i, publish, publish.claim.as_ref()?)))
+        .filter_map(|(i, publish)| Some((i, publish, publish.key_use.as_ref()?)))
         .collect();
     let projects: Vec<Uuid> = keyed.iter().map(|(_, publish, _)| publish.project.0).collect();
-    let keys: Vec<&str> = keyed.iter().map(|(_, _, claim)| claim.key.as_str()).collect();
+    let keys: Vec<&str> = keyed.iter().map(|(_, _, key_use)| key_use.key.as_str()).collect();
     sqlx::query(
         "DELETE FROM idempotency_keys k USING unnest($1::uuid[], $2::text[]) AS w (project, key) \
          WHERE k.project = w.project AND k.key = w.key AND k.expires_at <= $3",
@@ -414,7 +414,8 @@ pub(super) async fn find_repeated(
     for row in rows {
         let place = row.try_get::<i64, _>(0)? as usize;
         let fingerprint: &[u8] = row.try_get(1)?;
-        let same = publishes[place].claim.as_ref().is_some_and(|claim| claim.fingerprint == *fingerprint);
+        let same =
+            publishes[place].key_use.as_ref().is_some_and(|key_use| key_use.fingerprint == *fingerprint);
         let (event, sequence): (Option<Uuid>, Option<i64>) = (row.try_get(2)?, row.try_get(3)?);
         let result = match (same, event, sequence) {
             (true, Some(event), Some(sequence)) => {

@@ -171,7 +171,7 @@ impl NewDelivery {
 
 /// What becomes of a publish whose key another of the same group has as well.
 pub(crate) fn twin(publish: &Publish, first: &Publish, result: Option<&Published>) -> Published {
-    let fingerprint = |publish: &Publish| publish.claim.as_ref().map(|claim| claim.fingerprint);
+    let fingerprint = |publish: &Publish| publish.key_use.as_ref().map(|key_use| key_use.fingerprint);
     match result {
         Some(Published::Accepted { event, sequence, .. }) if fingerprint(publish) == fingerprint(first) => {
             Published::Repeated { event: *event, sequence: *sequence }

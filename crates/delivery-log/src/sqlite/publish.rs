@@ -65,8 +65,8 @@ pub(super) async fn publish(
                 continue;
             }
         };
-        if let Some(claim) = &publish.claim {
-            match first_of_key.entry((publish.project, claim.key.as_str())) {
+        if let Some(key_use) = &publish.key_use {
+            match first_of_key.entry((publish.project, key_use.key.as_str())) {
                 std::collections::hash_map::Entry::Occupied(first) => {
                     twins.push((index, *first.get()));
                     continue;
@@ -89,7 +89,7 @@ pub(super) async fn publish(
         events.push((index, NewEvent { position, publish, event, matched }));
     }
     let events_only: Vec<&NewEvent<'_>> = events.iter().map(|(_, event)| event).collect();
-    insert_claims(connection, &events_only).await?;
+    insert_keys(connection, &events_only).await?;
 
     let mut deliveries = Vec::with_capacity(events.len());
     for (index, new) in &events {
@@ -153,12 +153,12 @@ async fn find_repeated(
     };
     static FIND: MultiRow = MultiRow::new(&[WANTED]);
     let keyed: Vec<(usize, &Publish)> =
-        publishes.iter().enumerate().filter(|(_, p)| p.claim.is_some()).map(|(i, p)| (i, *p)).collect();
+        publishes.iter().enumerate().filter(|(_, p)| p.key_use.is_some()).map(|(i, p)| (i, *p)).collect();
     for piece in FIND.pieces(&keyed) {
         let query = sqlx::query(piece.sql);
         let query =
             bind_rows(query, piece.rows.iter(), piece.places, WANTED.columns, |query, (index, publish)| {
-                let key = publish.claim.as_ref().map(|claim| claim.key.as_str().to_owned());
+                let key = publish.key_use.as_ref().map(|key_use| key_use.key.as_str().to_owned());
                 query.bind(*index as i64).bind(publish.project.0).bind(key)
             });
         for row in query.fetch_all(&mut *connection).await? {
@@ -168,7 +168,8 @@ async fn find_repeated(
             }
             let index = row.try_get::<i64, _>(0)? as usize;
             let fingerprint: &[u8] = row.try_get(1)?;
-            let same = publishes[index].claim.as_ref().is_some_and(|claim| claim.fingerprint == *fingerprint);
+            let same =
+                publishes[index].key_use.as_ref().is_some_and(|key_use| key_use.fingerprint == *fingerprint);
             let event: Option<Uuid> = row.try_get(2)?;
             let sequence: Option<i64> = row.try_get(3)?;
             results[index] = Some(match (same, event, sequence) {
@@ -309,8 +310,8 @@ fn bind_delivery<'q>(query: Binding<'q>, new: &'q DeliveryRow<'_>) -> Binding<'q
         .bind(delivery.ordered.then_some(event.sequence as i64))
 }
 
-async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
-    const CLAIMS: Part = Part {
+async fn insert_keys(connection: &mut SqliteConnection, events: &[&NewEvent<'_>]) -> sqlx::Result<()> {
+    const KEYS: Part = Part {
         before: "WITH new (project, key, fingerprint, event, sequence, expires_at) AS (VALUES",
         columns: 6,
         after: ") INSERT INTO idempotency_keys (project, key, fingerprint, event, sequence, expires_at) \
@@ -318,19 +319,19 @@ async fn insert_claims(connection: &mut SqliteConnection, events: &[&NewEvent<'_
                 fingerprint = excluded.fingerprint, event = excluded.event, sequence = excluded.sequence, \
                 status = NULL, location = NULL, sealed_body = NULL, expires_at = excluded.expires_at",
     };
-    static INSERT: MultiRow = MultiRow::new(&[CLAIMS]);
-    let claims: Vec<_> =
-        events.iter().filter_map(|new| Some((&new.event, new.publish.claim.as_ref()?))).collect();
-    for Piece { sql, places, rows } in INSERT.pieces(&claims) {
+    static INSERT: MultiRow = MultiRow::new(&[KEYS]);
+    let keyed: Vec<_> =
+        events.iter().filter_map(|new| Some((&new.event, new.publish.key_use.as_ref()?))).collect();
+    for Piece { sql, places, rows } in INSERT.pieces(&keyed) {
         let query =
-            bind_rows(sqlx::query(sql), rows.iter(), places, CLAIMS.columns, |query, (event, claim)| {
+            bind_rows(sqlx::query(sql), rows.iter(), places, KEYS.columns, |query, (event, key_use)| {
                 query
                     .bind(event.project.0)
-                    .bind(claim.key.as_str())
-                    .bind(claim.fingerprint.as_slice())
+                    .bind(key_use.key.as_str())
+                    .bind(key_use.fingerprint.as_slice())
                     .bind(event.id.0)
                     .bind(event.sequence as i64)
-                    .bind(claim.expires_at.as_micros())
+                    .bind(key_use.expires_at.as_micros())
             });
         query.execute(&mut *connection).await?;
     }

@@ -2,7 +2,7 @@
 //! with other clocks: no two of them send at once.
 //!
 //! `postgres/processes.rs` and `postgres/timeline.rs` are the rules as they
-//! run, `dispatcher/heartbeat.rs` is how long an owner trusts its lease.
+//! run, `dispatcher/lease.rs` is how long an owner trusts its lease.
 
 use stateright::{Checker, Model, Property};
 

@@ -22,7 +22,7 @@ use crate::until_taken::until_taken;
 /// by the slots, because a lane does not start more than it may leave unrecorded.
 pub(crate) async fn record(context: &Context, finished: &Arc<Finished>) -> Option<Recorded> {
     context.metrics.unrecorded.inc();
-    let recorded = until_taken(|| context.store.finish(Arc::clone(finished))).await;
+    let recorded = until_taken(None, || context.store.finish(Arc::clone(finished))).await;
     context.metrics.unrecorded.dec();
     match recorded {
         Ok(Recorded::Advanced) => context.metrics.ended(finished.verdict.status),

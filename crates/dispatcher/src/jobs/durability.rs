@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::clock::Timestamp;
 use model::operations::Operation;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::Job;
 use crate::context::Context;
@@ -21,7 +22,7 @@ pub(super) struct Durability {
 impl Job for Durability {
     /// Tells it beside everything else: while nothing is acknowledged, neither is
     /// what operators are told, so it comes as soon as it can be kept.
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         let Some(second) = context.store.second_machine() else { return Ok(()) };
         let now = context.surroundings.now();
         match (self.degraded.take(), second.lacks) {

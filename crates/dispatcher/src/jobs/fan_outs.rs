@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::clock::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::Job;
 use crate::context::Context;
@@ -25,13 +26,14 @@ pub(super) struct FanOuts {
 }
 
 impl Job for FanOuts {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, stop: &CancellationToken) -> delivery_log::Result<()> {
         let unmoved_since = match self.is_started {
             false => Timestamp::FAR_FUTURE,
             true => context.surroundings.now().minus(LEFT),
         };
         // What was handed in goes on as long as the store is open.
-        let events = context.store.go_on_with_fan_outs(unmoved_since, STEP).await?;
+        let going_on = context.store.go_on_with_fan_outs(unmoved_since, STEP);
+        let Some(events) = stop.run_until_cancelled(going_on).await.transpose()? else { return Ok(()) };
         self.is_started |= events < u64::from(STEP);
         if events > 0 {
             tracing::info!(events, "continued events for many endpoints that were left unfinished");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::replay::KEPT;
+use tokio_util::sync::CancellationToken;
 
 use super::Job;
 use crate::context::Context;
@@ -17,12 +18,12 @@ const STEP: u32 = 500;
 pub(super) struct Housekeeping;
 
 impl Job for Housekeeping {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, stop: &CancellationToken) -> delivery_log::Result<()> {
         if context.clocks.are_in_doubt() {
             return Ok(());
         }
         let now = context.surroundings.now();
-        loop {
+        while !stop.is_cancelled() {
             let settled = context.store.settle_held(now.minus(MAX_HOLD), STEP).await?;
             let purged = context.store.purge(now, STEP).await?
                 + context.store.forget_replays(now.minus(KEPT), 1).await?
@@ -36,5 +37,6 @@ impl Job for Housekeeping {
             // Others want to write too.
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Job;
 use crate::context::Context;
 
@@ -12,7 +14,7 @@ const AT_ONCE: u32 = 16;
 pub(super) struct Replays;
 
 impl Job for Replays {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         let now = context.surroundings.now();
         for id in context.store.due_replays(now, AT_ONCE).await? {
             if let Err(error) = context.store.advance_replay(id).await {

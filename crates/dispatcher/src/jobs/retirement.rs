@@ -11,6 +11,7 @@ use model::clock::Timestamp;
 use model::ids::TenantId;
 use model::operations::Operation;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::Job;
 use crate::context::Context;
@@ -25,7 +26,7 @@ const NAMED: usize = 100;
 pub(super) struct Retirement;
 
 impl Job for Retirement {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         do_what_is_due(context).await
     }
 }
@@ -157,7 +158,8 @@ async fn tell_after(
             format!("Version {number} of the event {event} was retired. You now receive version {next}.")
         }
         None => format!(
-            "Version {number} of the event {event} was retired, and newer versions cannot be converted to it: events of this type are no longer delivered. Subscribe to a newer version to get them again; what was missed can \
+            "Version {number} of the event {event} was retired, and newer versions cannot be \
+             converted to it: events of this type are no longer delivered. Subscribe to a newer version to get them again; what was missed can \
              be replayed."
         ),
     };

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Job;
 use crate::context::Context;
 
@@ -10,7 +12,7 @@ use crate::context::Context;
 pub(super) struct TakeOver;
 
 impl Job for TakeOver {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         match context.store.take_over_dead().await? {
             0 => {}
             interrupted => tracing::info!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use delivery_log::lanes::Epoch;
 use model::ids::EndpointId;
+use tokio_util::sync::CancellationToken;
 
 use super::Job;
 use crate::context::Context;
@@ -22,12 +23,22 @@ pub(super) struct Watch {
 }
 
 impl Job for Watch {
-    async fn step(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
+    async fn step(&mut self, context: &Arc<Context>, stop: &CancellationToken) -> delivery_log::Result<()> {
+        stop.run_until_cancelled(self.look(context)).await.unwrap_or(Ok(()))
+    }
+}
+
+impl Watch {
+    /// Does each part whether or not another one failed, and gives the first error.
+    async fn look(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
         show_gauges(context);
         context.lanes().forget_refusals(context.surroundings.now());
-        context.store.ensure_fresh(FRESH).await?;
-        look_around(context).await?;
-        self.review.step(context).await
+        let looked = match context.store.ensure_fresh(FRESH).await {
+            Ok(()) => look_around(context).await,
+            Err(error) => Err(error),
+        };
+        let reviewed = self.review.step(context).await;
+        looked.and(reviewed)
     }
 }
 
@@ -40,16 +51,16 @@ fn show_gauges(context: &Context) {
 
 async fn look_around(context: &Arc<Context>) -> delivery_log::Result<()> {
     let now = context.surroundings.now();
-    let found = context.store.find_idle_lanes_with_work(now, LANES_AT_ONCE as u32).await?;
+    let found = context.store.find_idle_lanes_with_work(now, LANES_AT_ONCE as u32).await;
     let idle = context.with_lanes(|lanes| {
-        found.into_iter().for_each(|endpoint| lanes.wake(endpoint));
+        found.iter().flatten().for_each(|endpoint| lanes.wake(*endpoint));
         lanes.reconsider();
         lanes.take_idle(now, context.settings.idle_after, |endpoint| context.terms(endpoint))
     });
     if !idle.is_empty() {
         context.tasks.spawn(release(Arc::clone(context), idle));
     }
-    Ok(())
+    found.map(drop)
 }
 
 /// News can be lost, and the answer to a take as well.

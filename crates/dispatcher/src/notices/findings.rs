@@ -52,7 +52,8 @@ async fn warn_contacts(context: &Context, live: &LiveEndpoint, hours: u64, since
     let Endpoint { id, url, .. } = &live.endpoint;
     let text = format!(
         "Every call to {url} has failed since {since}, for {hours} hours.\n\n\
-         Undelivered events are kept and retried. If no call succeeds within 120 hours, the endpoint will be disabled.\n\n\
+         Undelivered events are kept and retried. If no call succeeds within 120 hours, \
+         the endpoint will be disabled.\n\n\
          Endpoint {id}\n"
     );
     mail(context, live, "Your webhook endpoint is failing", &text).await;
@@ -68,7 +69,7 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
 
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
-    match until_taken(|| context.store.disable_endpoint(&live.endpoint, reason)).await {
+    match until_taken(Some(&context.cut), || context.store.disable_endpoint(&live.endpoint, reason)).await {
         // Somebody has changed it meanwhile: what it answered before says nothing.
         Ok(false) => return,
         Ok(true) => tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
@@ -77,8 +78,8 @@ async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let details = json!({ "url": live.endpoint.url.as_str(), "reason": reason });
     operations::tell(context, live, Operation::EndpointDisabled, details).await;
     let text = format!(
-        "{} no longer receives events: {reason}.\n\nUndelivered events are kept. Enable the endpoint again when it is healthy.\n\n\
-         Endpoint {id}\n",
+        "{} no longer receives events.\n\nReason: {reason}.\n\nUndelivered events are kept. \
+         Enable the endpoint again when it is healthy.\n\nEndpoint {id}\n",
         live.endpoint.url
     );
     mail(context, live, "Your webhook endpoint was disabled", &text).await;

@@ -2,7 +2,7 @@
 
 use delivery_log::configuration::LiveEndpoint;
 use delivery_log::events::Publish;
-use delivery_log::idempotency::{Claim, KEPT, KeySpace, SpacedKey};
+use delivery_log::idempotency::{KEPT, KeySpace, KeyUse, SpacedKey};
 use model::endpoint::Endpoint;
 use model::event::{EventData, Labels};
 use model::ids::ProjectId;
@@ -53,9 +53,9 @@ pub(crate) async fn publish(
     }
     let (Ok(data), Ok(subject)) = (EventData::parse(&data.to_string(), MAX_DATA), Subject::parse(subject))
     else {
-        return tracing::warn!(subject, "operators were not told: it is too long to be told");
+        return tracing::warn!(subject, "operators were not told: the notice is too long");
     };
-    let claim = key.and_then(|key| IdempotencyKey::parse(key).ok()).map(|key| Claim {
+    let key_use = key.and_then(|key| IdempotencyKey::parse(key).ok()).map(|key| KeyUse {
         fingerprint: [0; 32],
         key: SpacedKey::new(KeySpace::Notices, &key),
         expires_at: context.surroundings.now().plus(KEPT),
@@ -72,11 +72,11 @@ pub(crate) async fn publish(
         labels: Labels::default(),
         data,
         matched: None,
-        claim,
+        key_use,
         test: None,
         endpoints: 0,
     };
-    if let Err(error) = until_taken(|| context.store.publish(event.clone())).await {
+    if let Err(error) = until_taken(Some(&context.cut), || context.store.publish(event.clone())).await {
         tracing::warn!(%error, event.subject = %event.subject, "operators were not told");
     }
 }

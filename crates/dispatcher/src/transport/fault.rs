@@ -129,6 +129,9 @@ fn is_head_refused(error: &h2::Error) -> bool {
 /// What went wrong before there was an answer.
 fn before_the_answer(error: &(dyn Error + 'static)) -> &'static str {
     match find::<hyper::Error>(error) {
+        Some(error) if error.is_parse_too_large() => {
+            "the head of the answer has more than 100 headers, or more than 256 KiB"
+        }
         Some(error) if error.is_parse() => "the answer is not HTTP",
         Some(error) if find::<h2::Error>(error).is_some_and(h2::Error::is_remote) => {
             "the receiver ended the call over HTTP/2 without an answer"

@@ -292,7 +292,7 @@ fn custom_headers(faults: &mut Faults, wanted: &BTreeMap<String, String>) -> Vec
         faults.check(&pointer, headers::check_value(value));
         let Some(name) = name else { continue };
         if checked.iter().any(|other| other.name == name) {
-            faults.add(pointer, "invalid_value", "appears twice, in different case");
+            faults.add(pointer, "invalid_value", "appears twice, in a different case");
             continue;
         }
         checked.push(CustomHeader { name, value: value.clone().into() });

@@ -88,7 +88,7 @@ pub(crate) async fn handle(
         labels: scenario.map(Scenario::labels).unwrap_or_default(),
         data,
         matched: None,
-        claim: incoming.claim(&caller, Some(tenant.id), &text, api.now())?,
+        key_use: incoming.key_use(&caller, Some(tenant.id), &text, api.now())?,
         test: Some(endpoint.id),
         endpoints: 0,
     };
@@ -107,7 +107,7 @@ pub(crate) async fn handle(
     if scenario == Scenario::OutOfOrder {
         // The one with the smaller sequence, which waits until the other is out.
         let labels = scenario.labels_of_last();
-        let first = Publish { labels, claim: None, ..plain.clone() };
+        let first = Publish { labels, key_use: None, ..plain.clone() };
         sent.push(publish(&api, &caller, first).await?.0);
     }
     let (id, repeated) = publish(&api, &caller, plain).await?;

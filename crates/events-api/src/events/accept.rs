@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api_types::words::Publication;
 use api_types::{PublishAnswer, PublishRequest, Warning};
 use delivery_log::events::{Publish, Published};
-use delivery_log::idempotency::{self, Claim, FirstAnswer, KeptAnswer, KeySpace, SpacedKey};
+use delivery_log::idempotency::{self, FirstAnswer, KeptAnswer, KeySpace, KeyUse, SpacedKey};
 use delivery_log::publishing::match_endpoints;
 use model::event::ReadOnce;
 use model::ids::{EventId, ProjectId, TenantId};
@@ -96,17 +96,23 @@ pub(crate) async fn prepare(
         Origin::Publisher => KeySpace::Publishes(caller.principal()),
         Origin::Quarantine => KeySpace::Releases,
     };
-    let claim = parsed.key.as_ref().map(|key| claim(api, SpacedKey::new(space, key), tenant, wanted));
+    let key_use = parsed.key.as_ref().map(|key| key_use(api, SpacedKey::new(space, key), tenant, wanted));
     let resolved = match resolve::event_type(api, project, &parsed.event_type, parsed.schema_version).await {
         Ok(resolved) => resolved,
-        Err(problem) => return seen_before(api, project, claim.as_ref()).await?.ok_or(problem),
+        Err(problem) => {
+            let first = seen_before(api, project, key_use.as_ref()).await?;
+            return first.map(Prepared::Settled).ok_or(problem);
+        }
     };
 
     let data = parsed.data.clone();
     let data = ReadOnce::new(&data);
     let mut findings = match validate(&resolved, &data) {
         Ok(findings) => findings,
-        Err(problem) => return seen_before(api, project, claim.as_ref()).await?.ok_or(problem),
+        Err(problem) => {
+            let first = seen_before(api, project, key_use.as_ref()).await?;
+            return first.map(Prepared::Settled).ok_or(problem);
+        }
     };
     let mut publish = Publish {
         project,
@@ -119,7 +125,7 @@ pub(crate) async fn prepare(
         ordering_key: parsed.ordering_key,
         labels: parsed.labels,
         data: parsed.data,
-        claim,
+        key_use,
         test: None,
         matched: None,
         endpoints: 0,
@@ -140,8 +146,8 @@ pub(crate) async fn prepare(
     if findings.faults.is_empty() || validation == Validation::Warn {
         return Ok(Prepared::Ready(Box::new(Ready { publish, findings })));
     }
-    if let Some(first) = seen_before(api, project, publish.claim.as_ref()).await? {
-        return Ok(first);
+    if let Some(first) = seen_before(api, project, publish.key_use.as_ref()).await? {
+        return Ok(Prepared::Settled(first));
     }
     match validation {
         Validation::Reject => Err(findings.problem()),
@@ -155,7 +161,7 @@ pub(crate) async fn prepare(
 /// What a repetition is recognised by: every field that was given, and not
 /// the bytes of the request, so that a batch can repeat a single publish. The
 /// tenant counts by its own id: one that was created again is another.
-fn claim(api: &Api, key: SpacedKey, tenant: TenantId, wanted: &PublishRequest) -> Claim {
+fn key_use(api: &Api, key: SpacedKey, tenant: TenantId, wanted: &PublishRequest) -> KeyUse {
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let labels = serde_json::to_string(&wanted.labels).unwrap_or_default();
     let fingerprint = fingerprint(&[
@@ -169,21 +175,21 @@ fn claim(api: &Api, key: SpacedKey, tenant: TenantId, wanted: &PublishRequest) -
         wanted.ordering_key.as_deref().unwrap_or_default(),
         &labels,
     ]);
-    Claim { key, fingerprint, expires_at: api.now().plus(idempotency::KEPT) }
+    KeyUse { key, fingerprint, expires_at: api.now().plus(idempotency::KEPT) }
 }
 
 /// The first answer, if the event was sent before under the same key.
 async fn seen_before(
     api: &Api,
     project: ProjectId,
-    claim: Option<&Claim>,
-) -> Result<Option<Prepared>, Problem> {
-    let Some(claim) = claim else { return Ok(None) };
-    match api.store.first_answer(project, claim).await? {
+    key_use: Option<&KeyUse>,
+) -> Result<Option<Taken>, Problem> {
+    let Some(key_use) = key_use else { return Ok(None) };
+    match api.store.first_answer(project, key_use).await? {
         FirstAnswer::Event { event, sequence } => {
-            Ok(Some(Prepared::Settled(Taken::published(event, sequence, Vec::new(), true))))
+            Ok(Some(Taken::published(event, sequence, Vec::new(), true)))
         }
-        FirstAnswer::Kept(answer) => Taken::again(&answer).map(|taken| Some(Prepared::Settled(taken))),
+        FirstAnswer::Kept(answer) => Taken::again(&answer).map(Some),
         FirstAnswer::OtherRequest => Err(Problem::key_reused()),
         FirstAnswer::None => Ok(None),
     }
@@ -204,7 +210,7 @@ pub(crate) async fn write(
                 let written = Written {
                     project: publish.project,
                     bytes: publish.data.as_bytes().len(),
-                    claim: publish.claim.clone(),
+                    key_use: publish.key_use.clone(),
                     findings,
                 };
                 publishes.push(publish);
@@ -238,13 +244,13 @@ enum Waiting {
 struct Written {
     project: ProjectId,
     bytes: usize,
-    claim: Option<Claim>,
+    key_use: Option<KeyUse>,
     findings: Findings,
 }
 
 /// What became of an event that was written.
 async fn settle(api: &Api, written: Written, published: Published) -> Result<Taken, Problem> {
-    let Written { project, bytes, claim, findings } = written;
+    let Written { project, bytes, key_use, findings } = written;
     match published {
         Published::Accepted { event, sequence, .. } => {
             api.metrics.published(bytes);
@@ -252,13 +258,9 @@ async fn settle(api: &Api, written: Written, published: Published) -> Result<Tak
         }
         Published::Repeated { event, sequence } => Ok(Taken::published(event, sequence, Vec::new(), true)),
         // It may have waited in quarantine under this key.
-        Published::KeyReused => match claim {
-            Some(claim) => match api.store.first_answer(project, &claim).await? {
-                FirstAnswer::Kept(answer) => Taken::again(&answer),
-                _ => Err(Problem::key_reused()),
-            },
-            None => Err(Problem::key_reused()),
-        },
+        Published::KeyReused => {
+            seen_before(api, project, key_use.as_ref()).await?.ok_or_else(Problem::key_reused)
+        }
         Published::UnknownTenant => Err(resolve::unknown_tenant()),
         Published::UnknownEndpoint => Err(Problem::not_found("endpoint")),
     }

@@ -52,10 +52,10 @@ pub(super) async fn keep(
     let status = Publication::Quarantined.to_string();
     let warnings = findings.into_warnings();
     let answer = PublishAnswer { id: held.id.to_string(), status, sequence: None, warnings };
-    let once = publish.claim.map(|claim| {
+    let once = publish.key_use.map(|key_use| {
         let location = Some(format!("/v1/quarantine/{}", held.id));
         let answer = KeptAnswer { status: 202, location, body: outgoing::to_json(&answer) };
-        Once { claim, answer, show: None }
+        Once { key_use, answer, show: None }
     });
     match api.store.keep_in_quarantine(&held, once).await? {
         Performed::First(QuarantineKept::Done) => Ok(Taken { event: None, answer, repeated: false }),
