@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{received_body, start, verify};
@@ -418,6 +420,45 @@ async fn what_is_under_way_at_shutdown_is_finished_or_given_back() {
     let attempts = api.attempts_of(&again).await;
     let classes: Vec<_> = attempts.iter().map(|attempt| attempt["error_class"].as_str().unwrap()).collect();
     assert_eq!(classes, ["interrupted", "none"]);
+}
+
+#[tokio::test]
+async fn a_call_that_a_request_to_the_api_let_go_is_finished_at_shutdown_too() {
+    let mut program = start().await;
+    let api = program.api();
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = Arc::clone(&is_well);
+    let receiver = Receiver::start(move |_| match well.load(Ordering::Relaxed) {
+        false => Behaviour::Answer(500),
+        true => Behaviour::Late(Duration::from_millis(500)),
+    })
+    .await;
+    api.create_tenant("acme").await;
+    let (endpoint, _) = api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+    let path = format!("/v1/tenants/acme/endpoints/{endpoint}");
+    let mut events = Vec::new();
+    for n in 0..40 {
+        events.push(api.publish("acme", "order.paid", &format!("ord_{n}")).await);
+    }
+    // What is behind the open breaker is in hand.
+    until("the breaker opens", || async {
+        let health = api.get(&format!("{path}/health")).await.expect(200);
+        (health["breaker"] == "open").then_some(())
+    })
+    .await;
+    is_well.store(true, Ordering::Relaxed);
+    let before = receiver.received().len();
+    api.post(&format!("{path}/reset"), json!({})).await.expect(200);
+    receiver.wait_for(before + 1).await;
+    assert_eq!(program.stop().await, Some(0));
+    program.restart().await;
+    let api = program.api();
+    for event in &events {
+        let delivery = api.delivery_with_status(event, "delivered").await;
+        for attempt in api.attempts_of(&delivery).await {
+            assert_ne!(attempt["error_class"], "interrupted", "{attempt}");
+        }
+    }
 }
 
 #[tokio::test]

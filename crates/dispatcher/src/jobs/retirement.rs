@@ -159,8 +159,8 @@ async fn tell_after(
         }
         None => format!(
             "Version {number} of the event {event} was retired, and newer versions cannot be \
-             converted to it: events of this type are no longer delivered. Subscribe to a newer version to get them again; what was missed can \
-             be replayed."
+             converted to it: events of this type are no longer delivered. Subscribe to a newer \
+             version to get them again; what was missed can be replayed."
         ),
     };
     mail(context, &pinned, &format!("Version {number} of {event} was retired"), &text).await;
