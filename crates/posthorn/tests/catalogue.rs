@@ -161,7 +161,7 @@ async fn an_event_type_changes_and_goes_and_every_customer_gets_what_was_promise
     clock.set_ahead(DAY * 100 + Duration::from_secs(60));
     let (gone, _) = last(&operators, 5).await;
     assert_eq!((&gone["type"], &gone["data"]["successor"]), (&json!("event_type.retired"), &Value::Null));
-    assert!(mails.next_mail().await.replace("=|", "").contains("are not delivered any more"));
+    assert!(mails.next_mail().await.replace("=|", "").contains("are no longer delivered"));
     let accepted = publish(&api, json!({ "amount": { "cents": 1000, "currency": "USD" } })).await;
     let event = api.get(&format!("/v1/events/{}", accepted.text("/id"))).await.expect(200);
     let reasons: Vec<&str> =

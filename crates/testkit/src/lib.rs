@@ -39,6 +39,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Asks again and again until there is an answer.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let mut again = tokio::time::interval(Duration::from_millis(20));
+    // After a look that took long, what it waits for has its turn, too.
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let asking = async {
         loop {
             again.tick().await;

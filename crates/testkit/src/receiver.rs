@@ -122,6 +122,12 @@ impl Receiver {
         self.log.received.lock().unwrap().clone()
     }
 
+    /// Looks at what has come so far, where it is: for many requests, to be looked
+    /// at often.
+    pub fn look<T>(&self, at: impl FnOnce(&[Received]) -> T) -> T {
+        at(&self.log.received.lock().unwrap())
+    }
+
     /// Waits until at least so many requests have come.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         let waiting = async {

@@ -83,7 +83,7 @@ pub(crate) async fn audit(api: &Api, receiver: &Receiver, secrets: &[(&str, &str
         good.map(|request| request.header("webhook-id").to_owned()).collect::<HashSet<String>>()
     };
     let missing = until("every acknowledged event arrives", || async {
-        let arrived = delivered(&receiver.received());
+        let arrived = receiver.look(delivered);
         let missing = promised.iter().filter(|id| !arrived.contains(**id)).count();
         (missing == 0).then_some(missing)
     })
