@@ -26,8 +26,8 @@ use model::entropy::Entropy;
 use model::health::Ended;
 use model::ids::EndpointId;
 
-use lane::Next;
-pub(crate) use lane::{Lane, Learned};
+pub(crate) use lane::Learned;
+use lane::{Lane, Next};
 use turns::Turns;
 
 /// The greatest number of deliveries in hand that are not under way.

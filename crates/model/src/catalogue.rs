@@ -83,6 +83,26 @@ pub struct Version {
 }
 
 impl Version {
+    /// A version that says nothing but its schema, made now; with nothing before it,
+    /// until it is related to that.
+    pub fn new(number: u32, schema: Arc<Schema>, now: Timestamp) -> Self {
+        Self {
+            number,
+            schema,
+            example: None,
+            changelog: String::new(),
+            status: VersionStatus::Active,
+            deprecated_at: None,
+            sunset_at: None,
+            successor: None,
+            downgrade: None,
+            relation: Relation::First,
+            told: 0,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
     /// Its data in the version before, if there is a way.
     fn step_down(&self, data: &str) -> Option<Result<String, serde_json::Error>> {
         match self.relation {
@@ -246,22 +266,13 @@ mod tests {
     }
 
     fn version(number: u32, day: i64, relation: Relation) -> Version {
+        let schema = Arc::new(Schema::from_stored("{}").expect("a schema"));
         Version {
-            number,
-            schema: Arc::new(Schema::from_stored("{}").expect("a schema")),
-            example: None,
-            changelog: String::new(),
-            status: VersionStatus::Active,
-            deprecated_at: None,
-            sunset_at: None,
-            successor: None,
             downgrade: (relation == Relation::Downgrade).then(|| {
                 Arc::new(Downgrade::parse(&json!({ "steps": [{ "drop": "/new" }] })).expect("a downgrade"))
             }),
             relation,
-            told: 0,
-            created_at: at(day),
-            updated_at: at(day),
+            ..Version::new(number, schema, at(day))
         }
     }
 

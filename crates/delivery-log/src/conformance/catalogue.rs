@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::catalogue::{EventTypeEntry, Relation, Version, VersionStatus};
+use model::catalogue::{EventTypeEntry, Relation, Version};
 use model::downgrade::Downgrade;
 use model::event::EventData;
 use model::event_type::EventType;
@@ -22,20 +22,11 @@ fn order_paid() -> EventType {
 /// A type with one version.
 fn entry(scene: &Scene) -> EventTypeEntry {
     let now = scene.now();
+    let schema = Arc::new(Schema::from_stored(r#"{"type": "object"}"#).expect("a schema"));
     let version = Version {
-        number: 1,
-        schema: Arc::new(Schema::from_stored(r#"{"type": "object"}"#).expect("a schema")),
         example: Some(r#"{"total":1}"#.to_owned()),
         changelog: "The first one".to_owned(),
-        status: VersionStatus::Active,
-        deprecated_at: None,
-        sunset_at: None,
-        successor: None,
-        downgrade: None,
-        relation: Relation::First,
-        told: 0,
-        created_at: now,
-        updated_at: now,
+        ..Version::new(1, schema, now)
     };
     EventTypeEntry {
         project: scene.project.id,

@@ -21,8 +21,9 @@ use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
 
-/// How often a group is planned anew because something changed meanwhile.
-const ATTEMPTS: usize = 5;
+/// How often a group, or a part of an event, is planned anew because something
+/// changed meanwhile.
+pub(super) const ATTEMPTS: usize = 5;
 
 /// A group that was written, to be told.
 pub(super) struct Group {
@@ -133,7 +134,7 @@ impl Group {
                 Tried::Again(why) => writing.see_to(why).await.map_err(Trouble::Database)?,
             }
         }
-        Err(Trouble::Database(sqlx::Error::Protocol("the configuration changes too often".to_owned())))
+        Err(Trouble::Database(changes_too_often()))
     }
 }
 
@@ -363,6 +364,11 @@ pub(super) fn is_there_already(error: &sqlx::Error) -> bool {
 /// A counter was not where it was last.
 fn is_elsewhere(error: &sqlx::Error) -> bool {
     has_code(error, "22012")
+}
+
+/// Each of the [`ATTEMPTS`] was made with a configuration that was not the newest.
+pub(super) fn changes_too_often() -> sqlx::Error {
+    sqlx::Error::Protocol("the configuration changes too often".to_owned())
 }
 
 /// What was read before may have been on another server.

@@ -7,16 +7,13 @@ use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
 
 use super::composite::add_rows;
-use super::group::numbered;
+use super::group::{ATTEMPTS, changes_too_often, numbered};
 use super::link::Link;
 use super::publish::{self, DeliveryRow, deliver};
 use super::timeline::timeline;
 use super::{Effects, FanOut, Shared};
 use crate::configuration::Version;
 use crate::publishing::{NewDelivery, ToWake};
-
-/// How often a part is made anew because the configuration changed meanwhile.
-const ATTEMPTS: usize = 5;
 
 /// Moves the mark on,
 const MOVE_ON: &str =
@@ -57,7 +54,7 @@ pub(super) async fn write(
         }
         link.ask(async |connection| shared.refresh_snapshot(connection).await).await?;
     }
-    Err(sqlx::Error::Protocol("the configuration changes too often".to_owned()))
+    Err(changes_too_often())
 }
 
 fn arguments(

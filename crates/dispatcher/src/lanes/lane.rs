@@ -348,7 +348,7 @@ impl Lane {
     }
 
     /// Something of this lane may be claimed in the store and in nobody's hands.
-    pub(crate) fn doubt(&mut self) {
+    pub(super) fn doubt(&mut self) {
         self.doubtful = true;
     }
 

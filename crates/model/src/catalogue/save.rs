@@ -375,21 +375,7 @@ fn first_form(
     reasoner: &dyn Reasoner,
 ) -> Result<Version, Vec<Fault>> {
     let Some(text) = &wanted.schema else { return Err(vec![fault("/schema", "is required")]) };
-    Ok(Version {
-        number,
-        schema: Arc::new(parse_schema(text, reasoner)?),
-        example: None,
-        changelog: String::new(),
-        status: VersionStatus::Active,
-        deprecated_at: None,
-        sunset_at: None,
-        successor: None,
-        downgrade: None,
-        relation: Relation::First,
-        told: 0,
-        created_at: now,
-        updated_at: now,
-    })
+    Ok(Version::new(number, Arc::new(parse_schema(text, reasoner)?), now))
 }
 
 fn set_example(version: &mut Version, wanted: &WantedSchema) -> Result<(), Vec<Fault>> {
