@@ -119,10 +119,7 @@ impl Cluster {
             Fault::StallTheWire => {
                 self.wire.stall();
                 let api = self.apis[0].api();
-                until("the stall is noticed", || async {
-                    (api.get("/readyz").await.status == 503).then_some(())
-                })
-                .await;
+                api.until_not_ready().await;
                 self.wire.resume();
             }
         }

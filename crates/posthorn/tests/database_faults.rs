@@ -63,12 +63,13 @@ async fn a_running_server_stays_ready_when_a_newer_version_has_migrated() {
     let url = server.new_database();
     let name = url.rsplit('/').next().unwrap();
     let program = Program::start_first(on(&url)).await;
+    let api = program.api();
+    api.until_ready().await;
     server.sql(
         name,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          VALUES (9999, 'of the next version', true, '', 0)",
     );
-    let api = program.api();
     assert_eq!(api.get("/readyz").await.status, 200);
     api.create_tenant("acme").await;
     api.publish("acme", "order.paid", "ord_1").await;
@@ -163,8 +164,7 @@ async fn a_database_that_goes_away_is_503_and_all_goes_on_when_it_returns() {
     assert_eq!(api.get("/healthz").await.status, 200);
 
     server.resume();
-    until("the server is ready again", || async { (api.get("/readyz").await.status == 200).then_some(()) })
-        .await;
+    api.until_ready().await;
     let accepted = until("publishing goes on", || async {
         Some(api.post("/v1/events", event.clone()).await).filter(|answer| answer.status == 202)
     })
@@ -189,12 +189,11 @@ async fn a_server_that_gives_too_few_connections_leaves_the_program_not_ready() 
     program.crash_and_restart().await;
     let api = program.api();
     // Which part of it has no connection is chance.
-    until("the program is not ready", || async { (api.get("/readyz").await.status == 503).then_some(()) })
-        .await;
+    api.until_not_ready().await;
     assert_eq!(api.get("/healthz").await.status, 200);
 
     server.sql("postgres", "ALTER ROLE few CONNECTION LIMIT -1");
-    until("the program is ready", || async { (api.get("/readyz").await.status == 200).then_some(()) }).await;
+    api.until_ready().await;
     let event = api.publish("acme", "order.paid", "ord_1").await;
     api.delivery_with_status(&event, "delivered").await;
 }

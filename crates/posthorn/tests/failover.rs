@@ -141,10 +141,7 @@ async fn a_standby_in_the_list_is_passed_over_and_found_when_it_is_promoted() {
     primary.crash();
     let request = api.request("POST", "/v1/events").json(&event());
     let promoted = async {
-        until("it is noticed that no server writes", || async {
-            (api.get("/readyz").await.status == 503).then_some(())
-        })
-        .await;
+        api.until_not_ready().await;
         tokio::task::spawn_blocking(move || {
             standby.promote();
             standby
@@ -154,7 +151,7 @@ async fn a_standby_in_the_list_is_passed_over_and_found_when_it_is_promoted() {
     };
     let (answer, _standby) = tokio::join!(api.send(request), promoted);
     answer.expect(202);
-    until("the program is ready", || async { (api.get("/readyz").await.status == 200).then_some(()) }).await;
+    api.until_ready().await;
     api.post("/v1/tenants", json!({ "id": "other" })).await.expect(201);
     assert_eq!(api.get("/v1/events").await.expect(200)["data"].as_array().unwrap().len(), 2);
 }
@@ -220,7 +217,7 @@ async fn with_two_machines_asked_for_nothing_is_acknowledged_on_one_and_operator
     })
     .await;
     assert_eq!(accepted.json()["sequence"], 1);
-    assert_eq!(api.get("/readyz").await.status, 200);
+    api.until_ready().await;
     assert_eq!(standbys().await, "1");
     let told = |received: Vec<Received>| {
         received
@@ -446,10 +443,7 @@ async fn a_key_that_another_process_used_while_the_wire_was_cut_stops_nobody() {
         let (far, request) = (far.clone(), publish(&far));
         async move { far.send(request).await }
     });
-    until("it is noticed that nothing passes", || async {
-        (far.get("/readyz").await.status == 503).then_some(())
-    })
-    .await;
+    far.until_not_ready().await;
     let published = near.send(publish(&near)).await;
     published.expect(202);
     wire.resume();

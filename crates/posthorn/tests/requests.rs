@@ -283,6 +283,7 @@ async fn head_is_get_without_a_body_on_both_listeners() {
     let receiver = Receiver::always(Behaviour::Answer(204)).await;
     let (program, api, path) = with_receiver(&receiver).await;
     let admin = program.admin();
+    admin.until_ready().await;
     for (listener, path) in [
         (&api, "/healthz"),
         (&api, "/openapi.json"),

@@ -152,6 +152,23 @@ impl Api {
         answer.expect(200)["data"].as_array().unwrap().clone()
     }
 
+    /// Waits until the program says that it can work: a little after it listens,
+    /// when it has joined the others in the database.
+    pub async fn until_ready(&self) {
+        crate::until("the program is ready", || async {
+            (self.get("/readyz").await.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the program says that it cannot work.
+    pub async fn until_not_ready(&self) {
+        crate::until("the program is not ready", || async {
+            (self.get("/readyz").await.status == 503).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the only delivery of an event has this status.
     pub async fn delivery_with_status(&self, event: &str, status: &str) -> Value {
         crate::until(&format!("the delivery of {event} is {status}"), || async {
