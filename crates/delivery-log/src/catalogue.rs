@@ -6,7 +6,6 @@ use async_trait::async_trait;
 
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
-use model::endpoint::deciding;
 use model::event_type::EventType;
 use model::ids::{EndpointId, ProjectId};
 
@@ -52,8 +51,10 @@ pub fn pinned_to(configuration: &Configuration, entry: &EventTypeEntry, number: 
         .endpoints_in(entry.project)
         .into_iter()
         .filter_map(|live| {
-            let subscription = deciding(&live.endpoint.subscriptions, &entry.name)
-                .find(|one| entry.pin(one.version(), one.since()) == Some(number))?
+            let subscription = entry
+                .pins(&live.endpoint.subscriptions)
+                .find(|pin| pin.number == number)?
+                .subscription
                 .to_string();
             Some(Pinned { live, subscription })
         })

@@ -152,7 +152,7 @@ fn cut_off(api: &Api, before: Option<&EventTypeEntry>, after: &EventTypeEntry) -
     for live in configuration.endpoints_in(after.project) {
         let endpoint = &live.endpoint;
         let wanted = |entry, version| {
-            model::endpoint::wants(&endpoint.subscriptions, Some(entry), &after.name, version)
+            model::catalogue::wants(&endpoint.subscriptions, Some(entry), &after.name, version)
         };
         if let (Ok(version), Err(_)) = (wanted(before, old.number), wanted(after, new.number)) {
             let tenant = configuration.tenant_by_id(endpoint.tenant);

@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 use delivery_log::endpoints::SecretEndpoint;
 use delivery_log::tenants::Tenant;
 use model::catalogue::VersionStatus;
-use model::endpoint::{DEFAULT_TIMEOUT, Endpoint, deciding};
+use model::endpoint::{DEFAULT_TIMEOUT, Endpoint};
 use model::replay::ReplayMode;
 
 use crate::api::Api;
@@ -77,10 +77,10 @@ fn notices(api: &Api, endpoint: &Endpoint) -> Vec<String> {
         if entry.versions.iter().all(|version| version.status == VersionStatus::Active) {
             continue;
         }
-        for one in deciding(&endpoint.subscriptions, &entry.name) {
-            let pinned = entry.pin(one.version(), one.since()).and_then(|number| entry.version(number));
-            let Some(version) = pinned else { continue };
-            let what = format!("{one} is pinned to version {} of {}", version.number, entry.name);
+        for pin in entry.pins(&endpoint.subscriptions) {
+            let Some(version) = entry.version(pin.number) else { continue };
+            let what =
+                format!("{} is pinned to version {} of {}", pin.subscription, version.number, entry.name);
             let notice = match (version.status, version.sunset_at, entry.followed_by(version.number)) {
                 (VersionStatus::Active, ..) => continue,
                 (VersionStatus::Deprecated, None, _) => format!("{what}, which is deprecated"),

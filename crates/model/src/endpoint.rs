@@ -6,9 +6,9 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::calls::CallOptions;
-use crate::catalogue::EventTypeEntry;
+use crate::catalogue::{EventTypeEntry, wants};
 use crate::clock::Timestamp;
-use crate::event_type::{EventType, Subscription, WantedVersion};
+use crate::event_type::{EventType, Subscription};
 use crate::ids::{EndpointId, ProjectId, TenantId};
 use crate::payload::PayloadMode;
 use crate::secret::SigningSecret;
@@ -145,43 +145,6 @@ impl Endpoint {
         }
         wants(&self.subscriptions, entry, event_type, published)
     }
-}
-
-/// In which version subscriptions select an event of a type that was published
-/// in a version. An exact name beats a pattern; of several versions that are
-/// wanted, the newest comes.
-pub fn wants(
-    subscriptions: &[Subscription],
-    entry: Option<&EventTypeEntry>,
-    event_type: &EventType,
-    published: u32,
-) -> Result<u32, NoMatch> {
-    let mut best = Err(NoMatch::EventType);
-    for subscription in deciding(subscriptions, event_type) {
-        let version = match (entry, subscription.version()) {
-            (Some(entry), wanted) => entry.delivers(wanted, subscription.since(), published),
-            // Of a type that nobody declared, there is nothing but what comes.
-            (None, WantedVersion::Pinned(version)) if version != published => Err(NoMatch::SchemaVersion),
-            (None, _) => Ok(published),
-        };
-        best = match (best, version) {
-            (Ok(best), Ok(version)) => Ok(version.max(best)),
-            (Ok(best), Err(_)) => Ok(best),
-            (Err(_), version) => version,
-        };
-    }
-    best
-}
-
-/// The subscriptions that decide about a type: those that name it, or else
-/// those whose pattern selects it.
-pub fn deciding<'a>(
-    subscriptions: &'a [Subscription],
-    event_type: &'a EventType,
-) -> impl Iterator<Item = &'a Subscription> {
-    let selecting = move || subscriptions.iter().filter(move |one| one.selects(event_type));
-    let exact = selecting().any(Subscription::is_exact);
-    selecting().filter(move |one| one.is_exact() == exact)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use model::attempt::{ErrorClass, HeaderList, Trigger};
 use model::calls::SignatureHeaders;
 use model::catalogue::VersionStatus;
 use model::clock::Timestamp;
-use model::endpoint::deciding;
 use model::scenario::{OLD, Scenario};
 
 use crate::context::Context;
@@ -98,8 +97,7 @@ fn end_of_version(
     let entry = context.store.configuration().event_type(event.project, &event.event_type)?;
     let number = ready.form.version().unwrap_or(event.schema_version);
     let version = entry.version(number).filter(|version| version.status == VersionStatus::Deprecated)?;
-    let mut deciding = deciding(&live.endpoint.subscriptions, &event.event_type);
-    deciding.find(|one| entry.pin(one.version(), one.since()).is_some())?;
+    entry.pins(&live.endpoint.subscriptions).next()?;
     let since = version.deprecated_at.unwrap_or(version.updated_at);
     Some((format!("@{}", since.as_secs()), version.sunset_at.map(Timestamp::to_http_date)))
 }

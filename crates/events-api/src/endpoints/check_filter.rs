@@ -75,7 +75,7 @@ async fn try_on_last(
         };
         let entry = api.store.configuration().event_type(event.project, &event.event_type);
         let wants =
-            model::endpoint::wants(subscriptions, entry.as_deref(), &event.event_type, event.schema_version);
+            model::catalogue::wants(subscriptions, entry.as_deref(), &event.event_type, event.schema_version);
         let passes = || if filter.passes(&candidate) { Ok(()) } else { Err(NoMatch::Filter) };
         let reason = wants.and_then(|_| passes()).err();
         seen.push(FilteredEvent {

@@ -176,7 +176,7 @@ fn example(api: &Api, endpoint: &Endpoint, event_type: &EventType) -> Result<(u3
     let newest = entry.as_ref().and_then(|entry| entry.newest());
     let wanted = newest.map(|newest| {
         let subscriptions = &endpoint.subscriptions;
-        let wanted = model::endpoint::wants(subscriptions, entry.as_deref(), event_type, newest.number);
+        let wanted = model::catalogue::wants(subscriptions, entry.as_deref(), event_type, newest.number);
         wanted.unwrap_or(newest.number)
     });
     let version = wanted.and_then(|number| entry.as_ref()?.version(number));
