@@ -7,7 +7,6 @@ pub(crate) mod set_state;
 
 use std::collections::BTreeMap;
 
-use model::clock::Timestamp;
 use model::delivery::HeldBy;
 use model::replay::{Replay, ReplayMode, Waiting};
 
@@ -17,7 +16,6 @@ use crate::problem::Problem;
 
 fn present(replay: &Replay) -> api_types::Replay {
     let filter = &replay.filter;
-    let time = |micros: Option<i64>| micros.map(Timestamp::from_micros);
     let tally = replay.tally();
     let of_deliveries = replay.mode != ReplayMode::Missing;
     api_types::Replay {
@@ -26,14 +24,14 @@ fn present(replay: &Replay) -> api_types::Replay {
         mode: replay.mode.to_string(),
         filter: api_types::ReplayFilter {
             endpoint: of_deliveries.then(|| replay.endpoint.to_string()),
-            event_type: filter.event_type.clone(),
-            label: filter.label.clone(),
-            subject: filter.subject.clone(),
-            error_class: filter.error_class.clone(),
+            event_type: filter.event_type.as_ref().map(ToString::to_string),
+            label: filter.label.as_ref().map(ToString::to_string),
+            subject: filter.subject.as_ref().map(ToString::to_string),
+            error_class: filter.error_class.as_ref().map(ToString::to_string),
             http_status: filter.http_status,
-            occurred_after: time(filter.occurred_after),
-            occurred_before: time(filter.occurred_before),
-            published_after: time(filter.published_after),
+            occurred_after: filter.occurred_after,
+            occurred_before: filter.occurred_before,
+            published_after: filter.published_after,
         },
         rate_per_second: replay.rate_per_second,
         max: replay.max,

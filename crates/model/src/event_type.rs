@@ -107,6 +107,15 @@ impl FromStr for Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => write!(f, "{name}"),
+            Self::Below(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
 impl Subscription {
     /// Whether events of this type are wanted.
     pub fn selects(&self, event_type: &EventType) -> bool {
@@ -165,10 +174,7 @@ impl FromStr for Subscription {
 
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.pattern {
-            Pattern::Exact(name) => write!(f, "{name}")?,
-            Pattern::Below(prefix) => write!(f, "{prefix}*")?,
-        }
+        write!(f, "{}", self.pattern)?;
         match self.version {
             WantedVersion::Unpinned => Ok(()),
             WantedVersion::Latest => f.write_str("@latest"),

@@ -1,6 +1,7 @@
 //! Texts that callers choose, checked once.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Why a text cannot be used.
@@ -59,6 +60,14 @@ macro_rules! text {
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
+                Self::parse(text)
             }
         }
 

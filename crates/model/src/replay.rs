@@ -1,13 +1,19 @@
 //! Replays: jobs that send many past deliveries of one endpoint again.
 
+mod filter;
+mod progress;
+mod resend;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::delivery::HeldBy;
 use crate::ids::{DeliveryId, EndpointId, EventId, ProjectId, ReplayId, TenantId};
+
+pub use filter::ReplayFilter;
+pub use progress::{Ends, NextStep, PartSent, Progress};
+pub use resend::{before_resend, resent_for};
 
 /// How many deliveries one replay sends at most, and unless it says less.
 pub const MAX_SENT: u32 = 100_000;
@@ -53,28 +59,6 @@ impl ReplayState {
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Canceled | Self::Failed)
     }
-}
-
-/// Which deliveries, or events, a replay is about. All conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplayFilter {
-    /// With an event of this type, or of those below a name.
-    pub event_type: Option<String>,
-    /// With an event that has this label, as `name:value`.
-    #[serde(default)]
-    pub label: Option<String>,
-    /// With an event about this object.
-    pub subject: Option<String>,
-    /// Whose last attempt ended like this: the name of an error class.
-    pub error_class: Option<String>,
-    /// Whose last attempt was answered like this.
-    pub http_status: Option<u16>,
-    /// With an event not before this, in microseconds since 1970.
-    pub occurred_after: Option<i64>,
-    /// With an event before this, in microseconds since 1970.
-    pub occurred_before: Option<i64>,
-    /// With an event published not before this, in microseconds since 1970.
-    pub published_after: Option<i64>,
 }
 
 /// A replay as it stands.
@@ -198,32 +182,46 @@ mod tests {
     use crate::entropy::SeededEntropy as Seeded;
     use crate::ids::IdSource;
 
+    /// A replay that has just been made.
+    pub(super) fn replay() -> Replay {
+        let (source, now) = (IdSource::new(), Timestamp::from_secs(1_000));
+        Replay {
+            id: ReplayId::next(&source, now, &Seeded::new(1)),
+            project: ProjectId::next(&source, now, &Seeded::new(2)),
+            tenant: TenantId::next(&source, now, &Seeded::new(3)),
+            endpoint: EndpointId::next(&source, now, &Seeded::new(4)),
+            mode: ReplayMode::All,
+            filter: ReplayFilter::default(),
+            rate_per_second: 1,
+            max: 1,
+            reason: String::new(),
+            state: ReplayState::Running,
+            detail: None,
+            matched: 0,
+            sent: 0,
+            skipped: 0,
+            delivered: 0,
+            failed: 0,
+            waiting: Waiting::default(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
     proptest::proptest! {
         /// Whatever is read while a replay goes on, its numbers add up.
         #[test]
         fn the_numbers_of_a_replay_add_up(numbers: [u16; 8], state in 0_i64..5) {
             let [matched, sent, skipped, delivered, failed, queued, retrying, held] = numbers.map(u32::from);
-            let (source, now) = (IdSource::new(), Timestamp::from_secs(1_000));
             let replay = Replay {
-                id: ReplayId::next(&source, now, &Seeded::new(1)),
-                project: ProjectId::next(&source, now, &Seeded::new(2)),
-                tenant: TenantId::next(&source, now, &Seeded::new(3)),
-                endpoint: EndpointId::next(&source, now, &Seeded::new(4)),
-                mode: ReplayMode::All,
-                filter: ReplayFilter::default(),
-                rate_per_second: 1,
-                max: 1,
-                reason: String::new(),
                 state: ReplayState::from_code(state).expect("a state"),
-                detail: None,
                 matched,
                 sent,
                 skipped,
                 delivered,
                 failed,
                 waiting: Waiting { queued, retrying, held, held_by: None },
-                created_at: now,
-                updated_at: now,
+                ..replay()
             };
             let tally = replay.tally();
             let all = tally.delivered + tally.failed + tally.waiting + tally.skipped + tally.withdrawn + tally.remaining;

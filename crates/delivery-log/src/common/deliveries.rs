@@ -11,6 +11,7 @@ use uuid::Uuid;
 use model::attempt::{Attempt, Trigger};
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
+use model::endpoint::EndpointStatus;
 use model::event::{Event, EventData};
 use model::ids::{DeliveryId, EndpointId};
 
@@ -36,17 +37,16 @@ pub(crate) async fn find(
     row.as_ref().map(|row| rows::delivery(row, now)).transpose()
 }
 
-/// Whether an endpoint is enabled; `None` if there is no such endpoint.
-pub(crate) async fn is_enabled(
+/// How an endpoint stands; `None` if there is no such endpoint.
+pub(crate) async fn status_of_endpoint(
     connection: &mut Connection,
     endpoint: EndpointId,
-) -> sqlx::Result<Option<bool>> {
-    let status: Option<String> =
-        sqlx::query_scalar("SELECT status FROM endpoints WHERE id = $1 AND deleted_at IS NULL")
-            .bind(endpoint.0)
-            .fetch_optional(connection)
-            .await?;
-    Ok(status.map(|status| status == "enabled"))
+) -> sqlx::Result<Option<EndpointStatus>> {
+    let row = sqlx::query("SELECT status FROM endpoints WHERE id = $1 AND deleted_at IS NULL")
+        .bind(endpoint.0)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| rows::parsed(&row, "status", str::parse)).transpose()
 }
 
 /// Sends a delivery again, unless something speaks against it; gives the
@@ -65,7 +65,7 @@ async fn replay_if_allowed(
     if delivery.test {
         return Ok(Outcome::Refused((Replayed::Test, None)));
     }
-    if is_enabled(connection, delivery.endpoint).await? != Some(true) {
+    if status_of_endpoint(connection, delivery.endpoint).await? != Some(EndpointStatus::Enabled) {
         return Ok(Outcome::Refused((Replayed::EndpointNotEnabled, None)));
     }
     if delivery.status == DeliveryStatus::Delivered && !force {

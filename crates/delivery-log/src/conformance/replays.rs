@@ -25,7 +25,7 @@ pub(super) async fn what_a_replay_would_send_is_counted_before_it_is_made(scene:
     let fewer = Replay { max: 2, ..wanted.clone() };
     assert_eq!(scene.store.count_replay(&fewer).await.expect("counts"), Counted::Matched(2));
     let mut about_one = wanted;
-    about_one.filter.subject = Some("ord_1".to_owned());
+    about_one.filter.subject = "ord_1".parse().ok();
     assert_eq!(scene.store.count_replay(&about_one).await.expect("counts"), Counted::Matched(1));
     let listed = scene.store.list_replays(scene.view(), Default::default()).await.expect("lists");
     assert_eq!(listed.rows, [], "counting makes none");

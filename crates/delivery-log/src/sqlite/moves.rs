@@ -7,8 +7,8 @@ use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
 use model::ids::{DeliveryId, EndpointId, EventId, ProjectId};
 use model::payload::PayloadForm;
+use model::replay::resent_for;
 
-use super::shared::replays::replayed_by;
 use super::{lanes, rows};
 
 /// Starts a fresh schedule, due at `due`. What waits keeps its schedule, is due
@@ -21,7 +21,7 @@ pub(super) async fn replay(
     due: Timestamp,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let trigger = replayed_by(delivery, trigger);
+    let trigger = resent_for(delivery.status, delivery.trigger, trigger);
     let sql = match delivery.status.is_waiting() {
         // What is in an owner's hands is due already, and may be under way.
         true => {

@@ -1,16 +1,14 @@
 //! `POST /v1/replays`
 
+use std::fmt;
+use std::str::FromStr;
+
 use actix_web::{HttpResponse, web};
 use api_types::{ReplayPlan, ReplayWish};
 use delivery_log::replays::Counted;
 use model::access::Scope;
-use model::attempt::ErrorClass;
-use model::clock::Timestamp;
 use model::endpoint::{Endpoint, EndpointStatus};
-use model::event::Label;
-use model::event_type::Pattern;
 use model::ids::{EndpointId, ReplayId};
-use model::names::Subject;
 use model::replay::{
     DEFAULT_RATE, MAX_LOOKED_AT, MAX_SENT, RATES, Replay, ReplayFilter, ReplayMode, ReplayState, Waiting,
 };
@@ -150,21 +148,18 @@ fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, 
 
 fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) -> ReplayFilter {
     let given = &wanted.filter;
-    if let Some(text) = &given.event_type {
-        faults.check("/filter/type", text.parse::<Pattern>());
-    }
-    if let Some(text) = &given.label {
-        faults.check("/filter/label", text.parse::<Label>());
-    }
-    if let Some(text) = &given.subject {
-        faults.check("/filter/subject", Subject::parse(text));
-    }
-    if let Some(text) = &given.error_class {
-        faults.check("/filter/error_class", text.parse::<ErrorClass>());
-    }
-    if let Some(status) = given.http_status {
-        faults.check("/filter/http_status", http_status(status));
-    }
+    let filter = ReplayFilter {
+        event_type: parsed(faults, "/filter/type", given.event_type.as_deref()),
+        label: parsed(faults, "/filter/label", given.label.as_deref()),
+        subject: parsed(faults, "/filter/subject", given.subject.as_deref()),
+        error_class: parsed(faults, "/filter/error_class", given.error_class.as_deref()),
+        http_status: given
+            .http_status
+            .and_then(|status| faults.check("/filter/http_status", http_status(status))),
+        occurred_after: given.occurred_after,
+        occurred_before: given.occurred_before,
+        published_after: given.published_after,
+    };
     if mode == Some(ReplayMode::Missing) {
         let detail = "cannot be combined with mode missing: what was never sent has no answer";
         for (there, pointer) in [
@@ -176,15 +171,13 @@ fn filter(faults: &mut Faults, wanted: &ReplayWish, mode: Option<ReplayMode>) ->
             }
         }
     }
-    let micros = |time: Option<Timestamp>| time.map(Timestamp::as_micros);
-    ReplayFilter {
-        event_type: given.event_type.clone(),
-        label: given.label.clone(),
-        subject: given.subject.clone(),
-        error_class: given.error_class.clone(),
-        http_status: given.http_status,
-        occurred_after: micros(given.occurred_after),
-        occurred_before: micros(given.occurred_before),
-        published_after: micros(given.published_after),
-    }
+    filter
+}
+
+fn parsed<T: FromStr<Err: fmt::Display>>(
+    faults: &mut Faults,
+    pointer: &str,
+    text: Option<&str>,
+) -> Option<T> {
+    text.and_then(|text| faults.check(pointer, text.parse()))
 }
