@@ -1,15 +1,15 @@
 //! What each command does, one file each.
 
-mod bench;
-mod catalogue;
-mod keys;
-mod migrate;
-mod publish;
-mod quickstart;
+pub(crate) mod bench;
+pub(crate) mod catalogue;
+pub(crate) mod keys;
+pub(crate) mod migrate;
+pub(crate) mod publish;
+pub(crate) mod quickstart;
 pub(crate) mod reason;
-mod receive;
-mod serve;
-mod verify;
+pub(crate) mod receive;
+pub(crate) mod serve;
+pub(crate) mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -28,14 +28,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Quickstart(args) => return quickstart::run(&args).await,
         Command::Serve(args) => serve::run(&load(&args.store, &args.listen)?, &args).await?,
-        Command::Migrate { store } => migrate::run(&load(&store, &ListenArgs::default())?).await?,
+        Command::Migrate(args) => migrate::run(&load(&args.store, &ListenArgs::default())?).await?,
         Command::Keys(args) => keys::run(&load(&args.store, &ListenArgs::default())?, args.command).await?,
         Command::Catalogue(command) => return catalogue::run(&command).await,
         Command::Publish(args) => publish::run(&args).await?,
         Command::Receive(args) => receive::run(args).await?,
         Command::Verify(args) => verify::run(&args)?,
         Command::Bench(args) => bench::run(&args).await?,
-        Command::Yardstick { to } => bench::yardstick::run(to).await?,
+        Command::Yardstick(args) => ::bench::serve_yardstick(&args).await?,
         Command::Reason => reason::run()?,
         Command::Openapi => print(&events_api::openapi_document())?,
         Command::Defaults => print(DEFAULTS.trim_end())?,

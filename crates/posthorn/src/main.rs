@@ -1,12 +1,11 @@
 //! The program: settings, wiring, shutdown, and the command line.
 
 mod cli;
-mod client;
 mod commands;
 mod descriptors;
 mod logging;
 mod master_key;
-mod receiver;
+mod server_args;
 mod settings;
 mod standbys;
 mod store;

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use delivery_log::SharedStore;
 use delivery_log::sqlite::Ownership;
 use dispatcher::{Dispatcher, MailSettings};
@@ -12,9 +13,19 @@ use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::cli::Role;
 use crate::settings::Settings;
 use crate::{descriptors, standbys, store, system};
+
+/// A part of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The API and the dispatcher
+    All,
+    /// The API alone; needs a database that several processes can share
+    Api,
+    /// The dispatcher alone; needs a database that several processes can share
+    Dispatcher,
+}
 
 /// The running platform.
 pub(crate) struct Platform {

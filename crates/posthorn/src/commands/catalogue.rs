@@ -10,23 +10,74 @@
 
 mod folder;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use api_types::{ApplyPlan, ApplyRequest, ApplyStep, EventTypes, Versions};
+use clap::{Args, Subcommand};
+use client::Client;
 use reqwest::Method;
 
 use super::print;
-use crate::cli::CatalogueCommand;
-use crate::client::Client;
+use crate::server_args::ServerArgs;
 use folder::Folder;
+
+/// What to do with the catalogue of event types.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Show what a folder would change, and change it
+    Apply(ApplyArgs),
+    /// Show what a folder would change; status 1 if that would break a customer
+    Check(CheckArgs),
+    /// Write the catalogue to a folder
+    Export(ExportArgs),
+}
+
+/// A folder to be applied.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder: NAME/1.json, NAME/2.json, …
+    pub(crate) folder: PathBuf,
+    /// Change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A folder to be checked.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder: NAME/1.json, NAME/2.json, …
+    pub(crate) folder: PathBuf,
+    /// Let a new version break with the one before without a downgrade
+    #[arg(long)]
+    pub(crate) allow_breaking: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to write the catalogue.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The folder; files of the same names are replaced
+    pub(crate) folder: PathBuf,
+}
 
 /// Runs one of the commands.
 pub(super) async fn run(command: &CatalogueCommand) -> anyhow::Result<ExitCode> {
     match command {
         CatalogueCommand::Apply(args) => {
-            let client = Client::from_args(&args.server)?;
+            let client = args.server.client()?;
             let folder = Folder::read(&args.folder)?;
             let plan = send(&client, &folder, true).await?;
             if !is_accepted(&plan) || args.dry_run {
@@ -36,7 +87,7 @@ pub(super) async fn run(command: &CatalogueCommand) -> anyhow::Result<ExitCode> 
             show(&folder, &send(&client, &folder, false).await?, args.json)?;
         }
         CatalogueCommand::Check(args) => {
-            let client = Client::from_args(&args.server)?;
+            let client = args.server.client()?;
             let folder = Folder::read(&args.folder)?;
             let plan = send(&client, &folder, true).await?;
             show(&folder, &plan, args.json)?;
@@ -46,7 +97,7 @@ pub(super) async fn run(command: &CatalogueCommand) -> anyhow::Result<ExitCode> 
             }
         }
         CatalogueCommand::Export(args) => {
-            let client = Client::from_args(&args.server)?;
+            let client = args.server.client()?;
             let count = export(&client, &args.folder).await?;
             print(&format!("{count} event types are in {}", args.folder.display()))?;
         }

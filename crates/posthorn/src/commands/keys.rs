@@ -1,16 +1,61 @@
 //! `posthorn keys`: straight on the database, to begin with.
 
 use anyhow::Context as _;
+use clap::{Args, Subcommand};
 use delivery_log::sqlite::Ownership;
 use delivery_log::{SharedStore, View};
-use model::access::{ApiKey, ApiToken};
+use model::access::{ApiKey, ApiToken, Scopes};
 use model::ids::{KeyId, ProjectId, TenantId};
-use model::names::TenantHandle;
+use model::names::{ProjectName, TenantHandle};
 
 use super::print;
-use crate::cli::{CreateKeyArgs, KeysCommand};
+use crate::cli::StoreArgs;
 use crate::settings::{Database, Settings};
 use crate::{store, system};
+
+/// Which keys, and what to do with them.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key, and the project if there is none; prints the key alone
+    Create(CreateKeyArgs),
+    /// List the keys of all projects
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key at once
+    Revoke {
+        /// Its id: key_…
+        key: KeyId,
+    },
+}
+
+/// A key to be made.
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// The project that it opens
+    #[arg(long, value_parser = |text: &str| ProjectName::parse(text))]
+    pub(crate) project: ProjectName,
+    /// What it may do, separated by commas; * is everything
+    #[arg(long)]
+    pub(crate) scopes: Scopes,
+    /// For people
+    #[arg(long, default_value = "made on the command line")]
+    pub(crate) name: String,
+    /// The only tenant that it may see
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+}
 
 /// Makes, lists or revokes keys. A running server sees it within a second.
 pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()> {

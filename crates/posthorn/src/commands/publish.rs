@@ -4,16 +4,41 @@ use std::io::Read as _;
 
 use anyhow::Context as _;
 use api_types::{PublishAnswer, PublishRequest};
+use clap::Args;
 use reqwest::Method;
 use serde_json::value::RawValue;
 
 use super::print;
-use crate::cli::PublishArgs;
-use crate::client::Client;
+use crate::server_args::ServerArgs;
+
+/// An event to publish.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The customer that it is for
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// What happened, such as order.paid
+    #[arg(long = "type")]
+    pub(crate) event_type: String,
+    /// The id of the object that it happened to
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// A JSON object; - reads it from standard input
+    #[arg(long, default_value = "{}")]
+    pub(crate) data: String,
+    /// Makes a repeated publish the same publish
+    #[arg(long)]
+    pub(crate) idempotency_key: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Publishes one event to a running server.
 pub(super) async fn run(args: &PublishArgs) -> anyhow::Result<()> {
-    let client = Client::from_args(&args.server)?;
+    let client = args.server.client()?;
     let mut data = args.data.clone();
     if data == "-" {
         data.clear();

@@ -10,18 +10,34 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use api_types::{PublishAnswer, PublishRequest};
+use clap::Args;
+use client::Client;
+use client::receiver::Receiver;
 use reqwest::Method;
 use serde_json::value::RawValue;
 
 use self::audit::Audit;
 use super::print;
 use super::serve::AskedToEnd;
-use crate::cli::{QuickstartArgs, Role};
-use crate::client::Client;
+use crate::cli::{ListenArgs, StoreArgs};
 use crate::logging;
-use crate::receiver::Receiver;
 use crate::settings::{Database, Overrides};
-use crate::wiring::Platform;
+use crate::wiring::{Platform, Role};
+
+/// How to run the quickstart.
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// End when everything is delivered, with status 0 if all was verified
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// How many events to publish
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) events: u32,
+}
 
 /// What the quickstart sets, beyond the user's settings: its receiver is on
 /// this machine, without TLS.

@@ -1,11 +1,15 @@
 //! `posthorn receive`: a receiver of one's own, to see what arrives.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use api_types::{Endpoint, EndpointRequest, EndpointWithSecret, Page, Tenant, TenantRequest};
+use clap::Args;
+use client::Client;
+use client::receiver::{Receiver, Reply};
 use http::{HeaderMap, StatusCode};
 use model::clock::Clock as _;
 use model::signature::{self, VerifyingSecret};
@@ -15,10 +19,37 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::print;
 use super::serve::AskedToEnd;
-use crate::cli::ReceiveArgs;
-use crate::client::Client;
-use crate::receiver::{Receiver, Reply};
+use crate::server_args::ServerArgs;
 use crate::system::SystemClock;
+
+/// How to receive.
+#[derive(Debug, Args)]
+pub(crate) struct ReceiveArgs {
+    /// Register this receiver as an endpoint of this tenant, which is made if it is not there, and remove it at the
+    /// end; without it, register its address yourself
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
+    /// The endpoint's secret, whsec_… (or public key, whpk_…), if you registered it yourself; not needed with --tenant
+    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+    /// The statuses to answer, one after the other; the last one stays: 503,503,204
+    #[arg(long, value_delimiter = ',', default_value = "204", value_parser = clap::value_parser!(u16).range(200..=599))]
+    pub(crate) answer: Vec<u16>,
+    /// Send Retry-After with answers other than 2xx
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) retry_after: Option<u32>,
+    /// Answer after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) delay: u64,
+    /// Print a line of JSON for each request
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Marks the endpoints that lead to such receivers.
 const DESCRIPTION: &str = "posthorn receive";
@@ -61,7 +92,7 @@ struct Registered {
 
 impl Registered {
     async fn new(args: &ReceiveArgs, tenant: &str, url: &str, desk: &Desk) -> anyhow::Result<Self> {
-        let client = Client::from_args(&args.server)?;
+        let client = args.server.client()?;
         let found: Option<Tenant> = client.get(&format!("/v1/tenants/{tenant}")).await?;
         if found.is_none() {
             let new = TenantRequest { id: Some(tenant.to_owned()), ..TenantRequest::default() };

@@ -1,12 +1,25 @@
 //! `posthorn serve`
 
 use anyhow::bail;
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::print;
-use crate::cli::{Role, ServeArgs};
+use crate::cli::{ListenArgs, StoreArgs};
 use crate::settings::{Database, Settings};
-use crate::wiring::Platform;
+use crate::wiring::{Platform, Role};
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// Which part of the work this process does
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+}
 
 /// Runs the platform until it is asked to end.
 pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> anyhow::Result<()> {

@@ -1,13 +1,33 @@
 //! `posthorn verify`
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::Args;
 use model::signature::{self, VerifyingSecret};
 
 use super::print;
-use crate::cli::VerifyArgs;
+
+/// A saved request.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The endpoint's secret: whsec_…
+    #[arg(long, env = "POSTHORN_SIGNING_SECRET", hide_env_values = true)]
+    pub(crate) secret: String,
+    /// The header webhook-id
+    #[arg(long)]
+    pub(crate) id: String,
+    /// The header webhook-timestamp
+    #[arg(long)]
+    pub(crate) timestamp: String,
+    /// The header webhook-signature
+    #[arg(long)]
+    pub(crate) signature: String,
+    /// A file with the exact bytes of the body; - is standard input
+    #[arg(long)]
+    pub(crate) body: PathBuf,
+}
 
 /// Checks the signature of a saved request. Its age is not checked: it was
 /// saved.

@@ -10,8 +10,8 @@ use model::signature::{self, VerifyingSecret};
 use serde_json::Value;
 
 use super::setup::TENANT;
-use crate::receiver::Answer;
 use crate::system::SystemClock;
+use client::receiver::Answer;
 
 /// Every fifth event is refused at first, to see it tried again.
 const REFUSED: u32 = 5;

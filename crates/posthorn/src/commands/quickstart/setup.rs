@@ -12,12 +12,13 @@ use model::clock::Clock as _;
 use model::names::ProjectName;
 use reqwest::Method;
 
-use crate::cli::{CreateKeyArgs, QuickstartArgs};
-use crate::client::Client;
+use super::QuickstartArgs;
 use crate::commands::keys;
+use crate::commands::keys::CreateKeyArgs;
 use crate::settings::{Overrides, Settings};
 use crate::system::SystemClock;
 use crate::wiring::Platform;
+use client::Client;
 
 /// The customer of the quickstart.
 pub(super) const TENANT: &str = "acme";

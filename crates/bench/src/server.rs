@@ -10,23 +10,23 @@ use reqwest::Method;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::catalogue;
-use super::usage::{Database, Usage};
-use crate::cli::{BenchArgs, Wanted};
-use crate::client::Client;
+use crate::catalogue;
+use crate::load::{Load, Wanted};
+use crate::usage::{Database, Usage};
+use client::Client;
 
 /// For databases that are thrown away.
 const MASTER_KEY: &str = "cG9zdGhvcm4tYmVuY2gtcG9zdGhvcm4tYmVuY2ghISE=";
 
 /// Where a tenant's events go.
-pub(super) struct Target {
-    pub(super) tenant: String,
+pub(crate) struct Target {
+    pub(crate) tenant: String,
     /// Whether its receiver ever answers.
-    pub(super) answers: bool,
+    pub(crate) answers: bool,
 }
 
 /// A running server with a database of its own, which is removed at the end.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// One, or one that answers and some that deliver.
     processes: Vec<Process>,
     address: SocketAddr,
@@ -67,7 +67,7 @@ impl Process {
 impl Server {
     /// Starts a server on an embedded store, or on the empty PostgreSQL
     /// database at `url`.
-    pub(super) async fn start(url: Option<&str>, dispatchers: Option<u32>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(url: Option<&str>, dispatchers: Option<u32>) -> anyhow::Result<Self> {
         ensure!(
             url.is_some() || dispatchers.is_none(),
             "--dispatchers needs a PostgreSQL database: one process at a time owns an embedded store"
@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Starts the yardstick, which posts to the receiver.
-    pub(super) async fn start_yardstick(receiver: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn start_yardstick(receiver: SocketAddr) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("posthorn-bench-").tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.current_dir(folder.path()).args(["yardstick", "--to", &receiver.to_string()]);
@@ -108,8 +108,8 @@ impl Server {
     }
 
     /// Tenants whose receivers answer.
-    pub(super) fn targets(&self, args: &BenchArgs) -> Vec<Target> {
-        (0..args.endpoints)
+    pub(crate) fn targets(&self, load: &Load) -> Vec<Target> {
+        (0..load.endpoints)
             .map(|number| Target { tenant: format!("tenant-{number}"), answers: true })
             .collect()
     }
@@ -132,12 +132,12 @@ impl Server {
         command
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The request line and headers of a publish, without its length.
-    pub(super) fn request_head(&self) -> String {
+    pub(crate) fn request_head(&self) -> String {
         format!(
             "POST /v1/events HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
             self.address, self.key
@@ -145,26 +145,26 @@ impl Server {
     }
 
     /// Makes a tenant for each target, with its endpoints.
-    pub(super) async fn set_up(
+    pub(crate) async fn set_up(
         &self,
-        args: &BenchArgs,
+        load: &Load,
         receiver: SocketAddr,
         bad: Option<SocketAddr>,
     ) -> anyhow::Result<Vec<Target>> {
         let client = self.client()?;
-        if args.catalogue.is_some() {
+        if load.catalogue.is_some() {
             let took = catalogue::apply(&client).await?;
             eprintln!("the catalogue was applied in {:.2} s", took.as_secs_f64());
         }
-        let subscription = match args.catalogue {
+        let subscription = match load.catalogue {
             Some(Wanted::Pinned) => "bench.event@1",
             Some(Wanted::Newest) | None => "*",
         };
         let mut targets = Vec::new();
-        for number in 0..args.endpoints {
+        for number in 0..load.endpoints {
             let tenant = format!("tenant-{number}");
             add_tenant(&client, &tenant).await?;
-            for branch in 0..args.fan_out {
+            for branch in 0..load.fan_out {
                 let url = format!("http://{receiver}/hook/{branch}");
                 add_endpoint(&client, &tenant, url, "enabled", subscription).await?;
             }
@@ -179,7 +179,7 @@ impl Server {
                 targets.push(Target { tenant, answers: false });
             }
         }
-        for number in 0..args.idle_endpoints {
+        for number in 0..load.idle_endpoints {
             let tenant = format!("idle-{}", number / 100);
             if number % 100 == 0 {
                 add_tenant(&client, &tenant).await?;
@@ -191,7 +191,7 @@ impl Server {
     }
 
     /// A target whose endpoint is paused.
-    pub(super) async fn add_held(&self, receiver: SocketAddr) -> anyhow::Result<Target> {
+    pub(crate) async fn add_held(&self, receiver: SocketAddr) -> anyhow::Result<Target> {
         let (client, tenant) = (self.client()?, "held".to_owned());
         add_tenant(&client, &tenant).await?;
         add_endpoint(&client, &tenant, format!("http://{receiver}/hook"), "paused", "*").await?;
@@ -203,7 +203,7 @@ impl Server {
     }
 
     /// Keeps an old snapshot open in the database until the answer is dropped.
-    pub(super) fn pin_snapshot(&self) -> anyhow::Result<Child> {
+    pub(crate) fn pin_snapshot(&self) -> anyhow::Result<Child> {
         let database = self.database.as_ref().context("a snapshot is pinned beside with-postgres alone")?;
         let pin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM configuration; SELECT pg_sleep(3600)";
         let psql =
@@ -212,18 +212,18 @@ impl Server {
     }
 
     /// Crashes the database: it ends all its processes and recovers by itself.
-    pub(super) fn crash_database(&self) -> anyhow::Result<()> {
+    pub(crate) fn crash_database(&self) -> anyhow::Result<()> {
         self.database.as_ref().context("a database is crashed beside with-postgres alone")?.crash()
     }
 
     /// What the server and its database have used so far.
-    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         let ids: Vec<u32> = self.processes.iter().map(Process::id).collect::<anyhow::Result<_>>()?;
         Usage::now(&ids, self.database.as_ref())
     }
 
     /// Memory that the server's processes hold now, in KiB.
-    pub(super) fn memory_kib(&self) -> anyhow::Result<u64> {
+    pub(crate) fn memory_kib(&self) -> anyhow::Result<u64> {
         let mut all = 0;
         for process in &self.processes {
             let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()?))?;
@@ -235,7 +235,7 @@ impl Server {
     }
 
     /// Waits until nothing is under way and everything that ended is in the log.
-    pub(super) async fn wait_until_recorded(&self) -> anyhow::Result<()> {
+    pub(crate) async fn wait_until_recorded(&self) -> anyhow::Result<()> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         for _ in 0..2_000 {
             let mut unrecorded = 0;
@@ -252,7 +252,7 @@ impl Server {
         bail!("attempts were not recorded in time")
     }
 
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         for process in &mut self.processes {
             process.child.kill().await?;
         }

@@ -5,32 +5,23 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cli::ServerArgs;
-use crate::settings::secret_file;
-
 /// A client of a running server.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     url: String,
     api_key: String,
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, api_key: &str) -> anyhow::Result<Self> {
+    /// A client of the server at `url`, with a key.
+    ///
+    /// # Errors
+    ///
+    /// TLS cannot be set up.
+    pub fn new(url: &str, api_key: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), api_key: api_key.to_owned() })
-    }
-
-    pub(crate) fn from_args(args: &ServerArgs) -> anyhow::Result<Self> {
-        let key = match &args.api_key {
-            Some(key) => Some(key.clone()),
-            None => secret_file("POSTHORN_API_KEY")?,
-        };
-        let Some(key) = key else {
-            bail!("no API key: set POSTHORN_API_KEY, or POSTHORN_API_KEY_FILE to a file that holds it")
-        };
-        Self::new(&args.url, &key)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -38,7 +29,7 @@ impl Client {
     }
 
     /// Reads a thing; `None` if it is not there.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
         let response = self.send(self.request(Method::GET, path)).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -47,7 +38,7 @@ impl Client {
     }
 
     /// Sends a thing, and reads the answer.
-    pub(crate) async fn send_json<T: DeserializeOwned>(
+    pub async fn send_json<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -58,7 +49,7 @@ impl Client {
     }
 
     /// Removes a thing.
-    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
         success(self.send(self.request(Method::DELETE, path)).await?).await?;
         Ok(())
     }

@@ -9,13 +9,13 @@ use reqwest::Method;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use client::Client;
 
 /// How many event types there are.
 const TYPES: usize = 100;
 
 /// The data of an invoice, so many bytes long.
-pub(super) fn invoice(bytes: usize) -> String {
+pub(crate) fn invoice(bytes: usize) -> String {
     let with_note = |note: &str| {
         json!({
             "id": "inv_0001", "currency": "EUR", "total": 12990, "tax": 2074, "status": "paid",
@@ -78,7 +78,7 @@ fn version(number: u32) -> anyhow::Result<VersionRequest> {
 }
 
 /// Applies the catalogue, and gives how long that took.
-pub(super) async fn apply(client: &Client) -> anyhow::Result<Duration> {
+pub(crate) async fn apply(client: &Client) -> anyhow::Result<Duration> {
     let mut types = Vec::with_capacity(TYPES);
     for number in 0..TYPES {
         let name = if number == 0 { "bench.event".to_owned() } else { format!("bench.other_{number}") };

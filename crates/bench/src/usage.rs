@@ -12,41 +12,41 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A PostgreSQL server on this machine whose use can be read.
 #[derive(Debug, Clone)]
-pub(super) struct Database {
+pub(crate) struct Database {
     first_process: u32,
     url: String,
 }
 
 /// Processor seconds and statements so far, or between two moments.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Usage {
-    pub(super) server_seconds: f64,
-    pub(super) database: Option<DatabaseUsage>,
+pub(crate) struct Usage {
+    pub(crate) server_seconds: f64,
+    pub(crate) database: Option<DatabaseUsage>,
 }
 
 /// The database's part.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct DatabaseUsage {
-    pub(super) seconds: f64,
+pub(crate) struct DatabaseUsage {
+    pub(crate) seconds: f64,
     /// Statements, each of which is a way to the database and back.
-    pub(super) statements: f64,
+    pub(crate) statements: f64,
 }
 
 impl Database {
     /// The one that the environment names.
-    pub(super) fn from_environment(url: &str) -> Option<Self> {
+    pub(crate) fn from_environment(url: &str) -> Option<Self> {
         let first_process = std::env::var("POSTHORN_BENCH_DATABASE_PROCESS").ok()?.parse().ok()?;
         Some(Self { first_process, url: url.to_owned() })
     }
 
     /// Its address.
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Kills one of its processes the hard way, after which the first one ends
     /// all the others and recovers.
-    pub(super) fn crash(&self) -> anyhow::Result<()> {
+    pub(crate) fn crash(&self) -> anyhow::Result<()> {
         let some = "SELECT pid FROM pg_stat_activity WHERE application_name = 'posthorn' LIMIT 1";
         let output = Command::new("psql").args(["-XqAt", "-d", &self.url, "-c", some]).output();
         let process = String::from_utf8(output.context("cannot run psql")?.stdout)?;
@@ -80,7 +80,7 @@ impl Database {
 
 impl Usage {
     /// What was used so far.
-    pub(super) fn now(servers: &[u32], database: Option<&Database>) -> anyhow::Result<Self> {
+    pub(crate) fn now(servers: &[u32], database: Option<&Database>) -> anyhow::Result<Self> {
         let mut server_seconds = 0.0;
         for server in servers {
             server_seconds += Stat::read(*server)?.own_seconds;
@@ -89,7 +89,7 @@ impl Usage {
     }
 
     /// What was used since `earlier`.
-    pub(super) fn since(self, earlier: Self) -> Self {
+    pub(crate) fn since(self, earlier: Self) -> Self {
         let database = self.database.zip(earlier.database).map(|(now, then)| DatabaseUsage {
             seconds: now.seconds - then.seconds,
             statements: now.statements - then.statements,
@@ -98,7 +98,7 @@ impl Usage {
     }
 
     /// Server and database together.
-    pub(super) fn seconds(self) -> f64 {
+    pub(crate) fn seconds(self) -> f64 {
         self.server_seconds + self.database.map_or(0.0, |database| database.seconds)
     }
 }

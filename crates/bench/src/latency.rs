@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const PLACES: usize = 1 << 22;
 
 /// Times of events, by the number that each carries in its subject.
-pub(super) struct ArrivalLog {
+pub(crate) struct ArrivalLog {
     origin: Instant,
     /// Microseconds since `origin`, plus one; 0 for none.
     due: Vec<AtomicU64>,
@@ -21,14 +21,14 @@ pub(super) struct ArrivalLog {
 
 /// Latencies from due to arrived.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Percentiles {
-    pub(super) p50: Duration,
-    pub(super) p99: Duration,
-    pub(super) max: Duration,
+pub(crate) struct Percentiles {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) max: Duration,
 }
 
 impl ArrivalLog {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
             due: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
@@ -47,12 +47,12 @@ impl ArrivalLog {
     }
 
     /// An event is due to be published.
-    pub(super) fn note_due(&self, number: u64, at: Instant) {
+    pub(crate) fn note_due(&self, number: u64, at: Instant) {
         self.due[number as usize % PLACES].store(self.micros(at) + 1, Ordering::Relaxed);
     }
 
     /// An event has arrived.
-    pub(super) fn note_arrival(&self, number: u64) {
+    pub(crate) fn note_arrival(&self, number: u64) {
         let due = self.due[number as usize % PLACES].swap(0, Ordering::Relaxed);
         if due == 0 {
             self.duplicates.fetch_add(1, Ordering::Relaxed);
@@ -63,22 +63,22 @@ impl ArrivalLog {
         self.arrived.fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn arrived(&self) -> u64 {
+    pub(crate) fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Acquire)
     }
 
-    pub(super) fn duplicates(&self) -> u64 {
+    pub(crate) fn duplicates(&self) -> u64 {
         self.duplicates.load(Ordering::Relaxed)
     }
 
     /// Forgets what has arrived so far.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.latencies().clear();
         self.arrived.store(0, Ordering::Release);
         self.duplicates.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn percentiles(&self) -> Percentiles {
+    pub(crate) fn percentiles(&self) -> Percentiles {
         let mut sorted = self.latencies().clone();
         sorted.sort_unstable();
         let at = |share: f64| {

@@ -19,15 +19,16 @@ use tokio::task::JoinHandle;
 const MAX_BODY: usize = 1024 * 1024;
 
 /// What to answer to a webhook.
-pub(crate) type Answer = Arc<dyn Fn(&HeaderMap, &[u8]) -> Reply + Send + Sync>;
+pub type Answer = Arc<dyn Fn(&HeaderMap, &[u8]) -> Reply + Send + Sync>;
 
 /// An answer.
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
     /// In how many seconds to try again.
-    pub(crate) retry_after: Option<u32>,
+    pub retry_after: Option<u32>,
     /// How long it takes.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
 }
 
 impl From<StatusCode> for Reply {
@@ -37,14 +38,15 @@ impl From<StatusCode> for Reply {
 }
 
 /// A running receiver. It ends when it is dropped.
-pub(crate) struct Receiver {
-    pub(crate) address: SocketAddr,
+pub struct Receiver {
+    /// Where it listens.
+    pub address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Receiver {
     /// Listens on an address; port 0 is any that is free.
-    pub(crate) async fn start(address: SocketAddr, answer: Answer) -> std::io::Result<Self> {
+    pub async fn start(address: SocketAddr, answer: Answer) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { address, task: tokio::spawn(accept(listener, answer)) })

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::receiver::Receiver;
-use super::server::Server;
+use crate::receiver::Receiver;
+use crate::server::Server;
 
 /// How long before the crash the rate is taken from.
 const BEFORE: Duration = Duration::from_secs(10);
@@ -16,16 +16,16 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Events a second.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rates {
-    pub(super) before: f64,
-    pub(super) after: f64,
+pub(crate) struct Rates {
+    pub(crate) before: f64,
+    pub(crate) after: f64,
     /// How long nothing at all arrived, at most.
-    pub(super) silence: Duration,
+    pub(crate) silence: Duration,
 }
 
 /// Crashes the database when so many events have arrived, and watches until
 /// `until` have.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     server: &Server,
     receiver: &Receiver,
     crash_at: u64,

@@ -8,9 +8,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::http1::{Messages, header};
-use super::latency::ArrivalLog;
-use crate::cli::Misbehaviour;
+use crate::http1::{Messages, header};
+use crate::latency::ArrivalLog;
+use crate::load::Misbehaviour;
 
 /// Between two bytes of an answer that drips.
 const DRIP: Duration = Duration::from_secs(1);
@@ -18,14 +18,14 @@ const DRIP: Duration = Duration::from_secs(1);
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
 /// A receiver that answers at once, or from when it is let go.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     log: Arc<ArrivalLog>,
     going: watch::Sender<bool>,
 }
 
 impl Receiver {
-    pub(super) async fn start(hold_back: bool, fan_out: u32) -> std::io::Result<Self> {
+    pub(crate) async fn start(hold_back: bool, fan_out: u32) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (going, gate) = watch::channel(!hold_back);
@@ -39,16 +39,16 @@ impl Receiver {
         Ok(Self { address, log, going })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn log(&self) -> &Arc<ArrivalLog> {
+    pub(crate) fn log(&self) -> &Arc<ArrivalLog> {
         &self.log
     }
 
     /// Answers from now on.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.going.send_replace(true);
     }
 }
@@ -89,12 +89,12 @@ fn number_of(body: &[u8]) -> Option<u64> {
 }
 
 /// A receiver that takes nothing.
-pub(super) struct BadReceiver {
+pub(crate) struct BadReceiver {
     address: SocketAddr,
 }
 
 impl BadReceiver {
-    pub(super) async fn start(what: Misbehaviour) -> std::io::Result<Self> {
+    pub(crate) async fn start(what: Misbehaviour) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         tokio::spawn(async move {
@@ -105,7 +105,7 @@ impl BadReceiver {
         Ok(Self { address })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::crash::Rates;
-use super::latency::Percentiles;
-use super::usage::Usage;
-use crate::cli::BenchArgs;
+use crate::crash::Rates;
+use crate::latency::Percentiles;
+use crate::load::Load;
+use crate::usage::Usage;
 
 /// The figures of one run.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) events: u64,
-    pub(super) healthy: u64,
-    pub(super) refused: u64,
-    pub(super) publishing: Duration,
-    pub(super) took: Duration,
-    pub(super) usage: Usage,
-    pub(super) latency: Percentiles,
-    pub(super) duplicates: u64,
-    pub(super) idle_kib: u64,
-    pub(super) queued_kib: u64,
-    pub(super) end_kib: u64,
-    pub(super) fsync_ms: f64,
+pub(crate) struct Report {
+    pub(crate) events: u64,
+    pub(crate) healthy: u64,
+    pub(crate) refused: u64,
+    pub(crate) publishing: Duration,
+    pub(crate) took: Duration,
+    pub(crate) usage: Usage,
+    pub(crate) latency: Percentiles,
+    pub(crate) duplicates: u64,
+    pub(crate) idle_kib: u64,
+    pub(crate) queued_kib: u64,
+    pub(crate) end_kib: u64,
+    pub(crate) fsync_ms: f64,
     /// The mean of before and after the run, where it was measured.
-    pub(super) yardstick_us: Option<f64>,
-    pub(super) crash: Option<Rates>,
-    pub(super) args: BenchArgs,
+    pub(crate) yardstick_us: Option<f64>,
+    pub(crate) crash: Option<Rates>,
+    pub(crate) load: Load,
 }
 
 impl Report {
@@ -54,15 +54,15 @@ impl Report {
         total / self.healthy.max(1) as f64
     }
 
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let ms = |span: Duration| span.as_secs_f64() * 1_000.0;
         serde_json::json!({
             "events": self.events,
             "refused": self.refused,
-            "publishers": self.args.publishers,
-            "endpoints": self.args.endpoints,
-            "data_bytes": self.args.data_bytes,
-            "rate": self.args.rate,
+            "publishers": self.load.publishers,
+            "endpoints": self.load.endpoints,
+            "data_bytes": self.load.data_bytes,
+            "rate": self.load.rate,
             "delivered_per_second": self.delivered_per_second().round(),
             "accepted_per_second": self.accepted_per_second().round(),
             "cpu_us_per_delivery": (self.cpu_us_per_delivery() * 10.0).round() / 10.0,
@@ -89,23 +89,23 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |span: Duration| span.as_secs_f64() * 1_000.0;
-        let load = match self.args.rate {
+        let load = match self.load.rate {
             Some(rate) => format!("{rate} events/s"),
             None => "as fast as answers come".to_owned(),
         };
         writeln!(
             f,
             "{} events of {} bytes, {} publishers, {} endpoints, {load}",
-            self.events, self.args.data_bytes, self.args.publishers, self.args.endpoints
+            self.events, self.load.data_bytes, self.load.publishers, self.load.endpoints
         )?;
         let set = [
-            (self.args.fan_out > 1, format!("to {} endpoints each", self.args.fan_out)),
-            (self.args.held > 0, format!("{} waiting for a paused endpoint", self.args.held)),
-            (self.args.idle_endpoints > 0, format!("{} idle endpoints", self.args.idle_endpoints)),
-            (self.args.pinned_snapshot, "an old snapshot open".to_owned()),
+            (self.load.fan_out > 1, format!("to {} endpoints each", self.load.fan_out)),
+            (self.load.held > 0, format!("{} waiting for a paused endpoint", self.load.held)),
+            (self.load.idle_endpoints > 0, format!("{} idle endpoints", self.load.idle_endpoints)),
+            (self.load.pinned_snapshot, "an old snapshot open".to_owned()),
             (
-                self.args.dispatchers.is_some(),
-                format!("one process that answers and {} that deliver", self.args.dispatchers.unwrap_or(0)),
+                self.load.dispatchers.is_some(),
+                format!("one process that answers and {} that deliver", self.load.dispatchers.unwrap_or(0)),
             ),
         ];
         for (_, what) in set.iter().filter(|(is_set, _)| *is_set) {
@@ -156,7 +156,7 @@ impl fmt::Display for Report {
 
 /// How long it takes here to write a page and have it on the disk: the
 /// median of many, in milliseconds.
-pub(super) fn probe_fsync() -> anyhow::Result<f64> {
+pub(crate) fn probe_fsync() -> anyhow::Result<f64> {
     let mut file = tempfile::tempfile()?;
     let mut took: Vec<Duration> = Vec::new();
     for _ in 0..200 {

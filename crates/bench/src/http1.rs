@@ -4,25 +4,25 @@
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Reads messages from a connection.
-pub(super) struct Messages<R> {
+pub(crate) struct Messages<R> {
     from: R,
     buffer: Vec<u8>,
     used: usize,
 }
 
 /// A message: its head, and how long its body is.
-pub(super) struct Message<'a> {
-    pub(super) head: &'a [u8],
-    pub(super) body: &'a [u8],
+pub(crate) struct Message<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 impl<R: AsyncRead + Unpin> Messages<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(crate) fn new(from: R) -> Self {
         Self { from, buffer: Vec::with_capacity(16 * 1024), used: 0 }
     }
 
     /// The next message, or `None` when the other side has closed.
-    pub(super) async fn next(&mut self) -> std::io::Result<Option<Message<'_>>> {
+    pub(crate) async fn next(&mut self) -> std::io::Result<Option<Message<'_>>> {
         self.buffer.drain(..self.used);
         self.used = 0;
         let head = loop {
@@ -52,7 +52,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 /// The value of a header; `name` in lower case, with colon and space.
-pub(super) fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let lines = head.split(|byte| *byte == b'\n');
     let line = lines
         .into_iter()

@@ -9,11 +9,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::catalogue::invoice;
-use super::http1::Messages;
-use super::latency::ArrivalLog;
-use super::server::{Server, Target};
-use crate::cli::BenchArgs;
+use crate::catalogue::invoice;
+use crate::http1::Messages;
+use crate::latency::ArrivalLog;
+use crate::load::Load;
+use crate::server::{Server, Target};
 
 /// How long a publisher waits that was refused.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
@@ -23,13 +23,13 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What was published.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Published {
+pub(crate) struct Published {
     /// Answered with 202.
-    pub(super) accepted: u64,
+    pub(crate) accepted: u64,
     /// Deliveries of these to endpoints that answer.
-    pub(super) healthy: u64,
+    pub(crate) healthy: u64,
     /// Answered otherwise.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
 }
 
 /// The work that publishers take from.
@@ -55,25 +55,25 @@ impl Plan {
 }
 
 /// Publishes as the arguments say.
-pub(super) async fn publish(
+pub(crate) async fn publish(
     server: &Server,
     targets: &Arc<Vec<Target>>,
-    args: &BenchArgs,
+    load: &Load,
     log: &Arc<ArrivalLog>,
 ) -> anyhow::Result<Published> {
     let first = NEXT.load(Ordering::Relaxed);
     let plan = Arc::new(Plan {
         first,
-        end: first + args.events,
+        end: first + load.events,
         started: Instant::now(),
-        interval: args.rate.map(|rate| Duration::from_secs(1) / rate),
+        interval: load.rate.map(|rate| Duration::from_secs(1) / rate),
     });
-    let data = match args.invoices || args.catalogue.is_some() {
-        true => invoice(args.data_bytes as usize),
-        false => format!(r#"{{"text":"{}"}}"#, "x".repeat(args.data_bytes as usize - 11)),
+    let data = match load.invoices || load.catalogue.is_some() {
+        true => invoice(load.data_bytes as usize),
+        false => format!(r#"{{"text":"{}"}}"#, "x".repeat(load.data_bytes as usize - 11)),
     };
     let mut tasks = Vec::new();
-    for _ in 0..args.publishers {
+    for _ in 0..load.publishers {
         let stream = TcpStream::connect(server.address()).await.context("cannot connect to the server")?;
         stream.set_nodelay(true)?;
         let publisher = Publisher {
@@ -81,7 +81,7 @@ pub(super) async fn publish(
             head: server.request_head(),
             data: data.clone(),
             targets: Arc::clone(targets),
-            fan_out: u64::from(args.fan_out),
+            fan_out: u64::from(load.fan_out),
             log: Arc::clone(log),
         };
         tasks.push(tokio::spawn(publisher.run(Arc::clone(&plan))));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use clap::Args;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
@@ -17,12 +18,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
-use super::publishers;
-use super::server::Server;
 use super::{WARM_UP, wait_for};
-use crate::cli::BenchArgs;
-use crate::commands::print;
-use crate::receiver::{Answer, Receiver};
+use crate::load::Load;
+use crate::publishers;
+use crate::server::Server;
+use client::receiver::{Answer, Receiver};
 
 /// Events of one measurement.
 const EVENTS: u64 = 40_000;
@@ -32,12 +32,12 @@ const CONNECTIONS: usize = 64;
 const QUEUE: usize = 8_192;
 
 /// Measures the yardstick: processor time for an event, in microseconds.
-pub(super) async fn measure(args: &BenchArgs) -> anyhow::Result<f64> {
-    let plain = BenchArgs { events: EVENTS, fan_out: 1, rate: None, ..args.clone() };
-    let receiver = super::Receiver::start(false, 1).await?;
+pub(crate) async fn measure(load: &Load) -> anyhow::Result<f64> {
+    let plain = Load { events: EVENTS, fan_out: 1, rate: None, ..load.clone() };
+    let receiver = crate::Receiver::start(false, 1).await?;
     let server = Server::start_yardstick(receiver.address()).await?;
     let targets = Arc::new(server.targets(&plain));
-    let warm_up = BenchArgs { events: WARM_UP, ..plain.clone() };
+    let warm_up = Load { events: WARM_UP, ..plain.clone() };
     let warm = publishers::publish(&server, &targets, &warm_up, receiver.log()).await?;
     wait_for(&receiver, warm.healthy, "warming up the yardstick").await?;
     receiver.log().clear();
@@ -49,8 +49,21 @@ pub(super) async fn measure(args: &BenchArgs) -> anyhow::Result<f64> {
     Ok(used * 1e6 / published.healthy as f64)
 }
 
-/// Is the yardstick: listens, says where, and posts to `target` what comes.
-pub(crate) async fn run(target: SocketAddr) -> anyhow::Result<()> {
+/// Where the yardstick posts.
+#[derive(Debug, Args)]
+pub struct YardstickArgs {
+    /// Where to post
+    #[arg(long)]
+    to: SocketAddr,
+}
+
+/// Is the yardstick: listens, says where on standard output, and posts what comes.
+///
+/// # Errors
+///
+/// It cannot listen, or what it posts to is gone.
+pub async fn serve_yardstick(args: &YardstickArgs) -> anyhow::Result<()> {
+    let target = args.to;
     let (queue, waiting) = mpsc::channel::<Bytes>(QUEUE);
     let waiting = Arc::new(Mutex::new(waiting));
     let mut posting = tokio::task::JoinSet::new();
@@ -62,7 +75,7 @@ pub(crate) async fn run(target: SocketAddr) -> anyhow::Result<()> {
         if accepted { StatusCode::ACCEPTED } else { StatusCode::SERVICE_UNAVAILABLE }.into()
     });
     let receiver = Receiver::start(SocketAddr::from(([127, 0, 0, 1], 0)), answer).await?;
-    print(&format!("the yardstick is listening on http://{}", receiver.address))?;
+    println!("the yardstick is listening on http://{}", receiver.address);
     posting.join_next().await.context("nothing is posted")??
 }
 
