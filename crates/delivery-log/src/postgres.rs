@@ -182,7 +182,7 @@ impl PostgresStore {
         if self.troubles.iter().any(link::Trouble::is_there) {
             let detail =
                 "a connection that publishes or delivers cannot be made; does the server allow enough?";
-            return Err(crate::StoreError::Unavailable(detail.to_owned()));
+            return Err(crate::StoreError::unavailable(detail.to_owned()));
         }
         for pool in [&self.readers, &self.editors] {
             pool.acquire().await.map_err(store_error("connect to the database"))?;
@@ -270,7 +270,7 @@ async fn lock_delivery(connection: &mut Connection, id: DeliveryId) -> sqlx::Res
 /// What to tell about a failed statement.
 pub(crate) fn store_error(attempted: &'static str) -> impl Fn(sqlx::Error) -> crate::StoreError {
     move |error| match transient_cause(&error) {
-        Some(cause) => crate::StoreError::Unavailable(cause),
+        Some(why) => crate::StoreError::Unavailable { why, source: Some(Arc::new(error)) },
         None => crate::StoreError::internal(attempted, error),
     }
 }

@@ -154,7 +154,7 @@ impl<J> std::fmt::Debug for HandIn<J> {
 }
 
 fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
+    StoreError::unavailable("the store is closed".to_owned())
 }
 
 impl<J: Job> HandIn<J> {
@@ -495,7 +495,7 @@ mod tests {
             assert_eq!(answer.await.expect("answers").expect("is done"), n as u32 * 2);
         }
         assert!(hand_in.is_closed());
-        assert!(matches!(hand_in.ask(|reply| Number(9, reply)).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(hand_in.ask(|reply| Number(9, reply)).await, Err(StoreError::Unavailable { .. })));
     }
 
     #[tokio::test(start_paused = true)]

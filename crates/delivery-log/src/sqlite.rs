@@ -101,7 +101,7 @@ impl SqliteStore {
     /// Whether everything that works on the database can.
     async fn check_connections(&self) -> crate::Result<()> {
         match self.writer.lost() {
-            Some(lost) => Err(crate::StoreError::Unavailable(lost)),
+            Some(lost) => Err(crate::StoreError::unavailable(lost)),
             None => Ok(()),
         }
     }
@@ -120,13 +120,8 @@ async fn lock_delivery(_: &mut Connection, _: DeliveryId) -> sqlx::Result<()> {
 
 /// What to tell about a failed statement.
 pub(crate) fn store_error(attempted: &'static str) -> impl Fn(sqlx::Error) -> crate::StoreError {
-    move |error| explain(attempted, &error)
-}
-
-/// What to tell about an error, for those that still need it.
-pub(crate) fn explain(attempted: &'static str, error: &sqlx::Error) -> crate::StoreError {
-    match transient_cause(error) {
-        Some(cause) => crate::StoreError::Unavailable(cause),
+    move |error| match transient_cause(&error) {
+        Some(why) => crate::StoreError::Unavailable { why, source: Some(Arc::new(error)) },
         None => crate::StoreError::internal(attempted, error),
     }
 }

@@ -11,6 +11,7 @@ pub mod attempt;
 pub mod breaker;
 pub mod calls;
 pub mod catalogue;
+pub mod causes;
 pub mod clock;
 pub mod coding;
 pub mod delivery;

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
+use model::causes::with_causes;
 
 /// Every event makes many small allocations: docs/performance.md has the gain.
 #[global_allocator]
@@ -42,6 +43,6 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("posthorn: {error:#}");
+    eprintln!("posthorn: {}", with_causes(error.as_ref()));
     ExitCode::FAILURE
 }

@@ -139,7 +139,7 @@ impl Configured for Store {
 
     async fn check_ready(&self) -> Result<()> {
         if self.writer.is_closed() {
-            return Err(crate::StoreError::Unavailable("nothing is written any more".to_owned()));
+            return Err(crate::StoreError::unavailable("nothing is written any more".to_owned()));
         }
         self.check_connections().await?;
         let row = sqlx::query("SELECT count(*) FROM _sqlx_migrations WHERE success")
@@ -154,7 +154,7 @@ impl Configured for Store {
         } else {
             Err(crate::StoreError::internal(
                 "check the schema",
-                format_args!("{applied} of {known} migrations are applied"),
+                format!("{applied} of {known} migrations are applied"),
             ))
         }
     }

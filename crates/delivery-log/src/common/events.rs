@@ -41,7 +41,7 @@ pub(crate) async fn older_data(
 impl Events for Store {
     async fn publish(&self, publish: Publish) -> Result<Published> {
         let mut published = self.publish_all(vec![publish]).await;
-        published.pop().unwrap_or_else(|| Err(StoreError::Unavailable("nothing was written".to_owned())))
+        published.pop().unwrap_or_else(|| Err(StoreError::unavailable("nothing was written".to_owned())))
     }
 
     async fn publish_all(&self, mut publishes: Vec<Publish>) -> Vec<Result<Published>> {

@@ -63,7 +63,7 @@ impl Machines {
     /// Whether anything may be acknowledged.
     pub(super) fn check(&self) -> Result<()> {
         match self.second().and_then(|second| second.lacks) {
-            Some(lacks) => Err(StoreError::Unavailable(lacks.to_string())),
+            Some(lacks) => Err(StoreError::unavailable(lacks.to_string())),
             None => Ok(()),
         }
     }

@@ -21,7 +21,7 @@ use super::identity::Identity;
 use super::parts;
 use super::publish;
 use super::sequences::Sequences;
-use super::{Effects, FanOut, Shared, explain, finish, lanes, store_error, transient_cause};
+use super::{Effects, FanOut, Shared, finish, lanes, store_error, transient_cause};
 use crate::deliveries::{Finished, Recorded};
 use crate::events::{Publish, Published};
 use crate::hand_off::Fate;
@@ -48,7 +48,8 @@ enum Job {
 
 /// Any other change: rare, and alone in its transaction.
 trait Edit: Send {
-    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Answer>>;
+    /// Makes the change. `None` if it failed: then the caller has been told.
+    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Option<Answer>>;
 
     fn refuse(self: Box<Self>, error: StoreError);
 }
@@ -66,17 +67,18 @@ where
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
     T: Send + 'static,
 {
-    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<Answer>> {
+    fn run<'c>(self: Box<Self>, connection: &'c mut SqliteConnection) -> BoxFuture<'c, Option<Answer>> {
         Box::pin(async move {
             let Self { change, reply } = *self;
             match change(connection).await {
-                Ok(value) => Ok(Box::new(move |committed: Result<()>| {
+                Ok(value) => Some(Box::new(move |committed: Result<()>| {
                     // A caller that has gone away needs no answer.
                     let _ = reply.send(committed.map(|()| value));
                 }) as Answer),
                 Err(error) => {
-                    let _ = reply.send(Err(explain("make a change", &error)));
-                    Err(error)
+                    tracing::warn!(%error, "a change failed");
+                    let _ = reply.send(Err(store_error("make a change")(error)));
+                    None
                 }
             }
         })
@@ -274,10 +276,10 @@ impl Writer {
     async fn commit_edit(&mut self, edit: Box<dyn Edit>) {
         if let Err(error) = begin(&mut self.connection).await {
             tracing::warn!(%error, "a change could not begin");
-            return edit.refuse(explain("begin a change", &error));
+            return edit.refuse(store_error("begin a change")(error));
         }
         match edit.run(&mut self.connection).await {
-            Ok(answer) => {
+            Some(answer) => {
                 let committed = self.commit(None).await;
                 if committed.is_ok()
                     && let Err(error) = self.shared.refresh_through(&mut self.connection).await
@@ -286,10 +288,7 @@ impl Writer {
                 }
                 answer(committed.map_err(store_error("commit a change")));
             }
-            Err(error) => {
-                tracing::warn!(%error, "a change failed");
-                roll_back(&mut self.connection).await;
-            }
+            None => roll_back(&mut self.connection).await,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Mails to the contacts of a tenant.
 
+use std::error::Error;
+
 use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use model::causes::with_causes;
 use model::entropy::Entropy;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -46,20 +49,20 @@ impl Mailer {
             let mut id = [0; 16];
             entropy.fill(&mut id);
             if let Err(error) = self.send_one(address, subject, text, u128::from_ne_bytes(id)).await {
-                tracing::warn!(error, "a contact was not mailed");
+                tracing::warn!(error = %with_causes(error.as_ref()), "a contact was not mailed");
             }
         }
     }
 
-    async fn send_one(&self, to: &str, subject: &str, text: &str, id: u128) -> Result<(), String> {
-        let to = to.parse::<Mailbox>().map_err(|error| error.to_string())?;
+    async fn send_one(&self, to: &str, subject: &str, text: &str, id: u128) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let to = to.parse::<Mailbox>()?;
         let mail = Message::builder()
             .from(self.from.clone())
             .to(to)
             .subject(subject)
             .message_id(Some(format!("<{id:032x}@{}>", self.from.email.domain())))
-            .singlepart(SinglePart::plain(text.to_owned()))
-            .map_err(|error| error.to_string())?;
-        self.transport.send(mail).await.map(|_| ()).map_err(|error| error.to_string())
+            .singlepart(SinglePart::plain(text.to_owned()))?;
+        self.transport.send(mail).await?;
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use clap::Args;
 use client::Client;
 use client::receiver::{Receiver, Reply};
 use http::{HeaderMap, StatusCode};
+use model::causes::with_causes;
 use model::clock::Clock as _;
 use model::signature::{self, VerifyingSecret};
 use reqwest::Method;
@@ -178,7 +179,7 @@ impl Desk {
             for_people(headers, body, &signature, status)
         };
         if let Err(error) = print(&shown) {
-            eprintln!("posthorn: cannot show what arrived: {error:#}");
+            eprintln!("posthorn: cannot show what arrived: {}", with_causes(error.as_ref()));
         }
         let retry_after = self.retry_after.filter(|_| !status.is_success());
         Reply { status, retry_after, delay: self.delay }
