@@ -10,7 +10,7 @@ use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 /// An isolated namespace of a deployment.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ pub trait Access: Send + Sync {
     async fn find_project(&self, id: ProjectId) -> Result<Option<Project>>;
 
     /// Replaces a project's settings, if `expected` is still its last change.
-    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool>;
+    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<Edited>;
 
     /// Holds what waits for all endpoints of a project from now on, or lets it go.
     async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>>;
@@ -83,11 +83,11 @@ pub trait Access: Send + Sync {
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>>;
+    ) -> Result<Performed<Edited>>;
 
     /// Ends a key at once, if `expected` is still its last change.
-    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<bool>;
+    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<Edited>;
 
     /// Ends a key of whatever project, for the operator of the deployment.
-    async fn revoke_any_key(&self, id: KeyId) -> Result<bool>;
+    async fn revoke_any_key(&self, id: KeyId) -> Result<Edited>;
 }

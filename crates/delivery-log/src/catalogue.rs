@@ -11,16 +11,7 @@ use model::ids::{EndpointId, ProjectId};
 
 use crate::configuration::{Configuration, LiveEndpoint};
 use crate::idempotency::{Once, Performed};
-use crate::{Result, View};
-
-/// What became of a wish to change the catalogue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CatalogueSaved {
-    /// It is so now.
-    Done,
-    /// The configuration changed since the change was checked: check it again.
-    Changed,
-}
+use crate::{Edited, Result, View};
 
 /// How much an endpoint gets of an event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +66,7 @@ pub trait Catalogue: Send + Sync {
         entries: &[EventTypeEntry],
         checked_at: i64,
         once: Option<Once>,
-    ) -> Result<Performed<CatalogueSaved>>;
+    ) -> Result<Performed<Edited>>;
 
     /// Removes a type with its versions, on the same condition.
     async fn remove_event_type(
@@ -83,7 +74,7 @@ pub trait Catalogue: Send + Sync {
         project: ProjectId,
         name: &EventType,
         checked_at: i64,
-    ) -> Result<CatalogueSaved>;
+    ) -> Result<Edited>;
 
     /// How much an endpoint got of a type since a time.
     async fn usage(

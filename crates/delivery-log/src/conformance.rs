@@ -20,16 +20,16 @@ use async_trait::async_trait;
 
 pub use scene::{Scene, event_of_type};
 
-use crate::{SharedStore, Surroundings};
+use crate::{Env, SharedStore};
 
 /// A database of one backend, empty at first.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// Opens the store as its server.
-    async fn open(&self, surroundings: Surroundings) -> SharedStore;
+    async fn open(&self, env: Env) -> SharedStore;
 
     /// Opens it again after the process that had it open died without a word.
-    async fn reopen_after_crash(&self, store: SharedStore, surroundings: Surroundings) -> SharedStore;
+    async fn reopen_after_crash(&self, store: SharedStore, env: Env) -> SharedStore;
 }
 
 /// Sentences by the aggregate that they are about.

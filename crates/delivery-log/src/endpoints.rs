@@ -12,7 +12,7 @@ use model::ids::{EndpointId, TenantId};
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 /// An endpoint with its secrets.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ pub trait Endpoints: Send + Sync {
 
     /// Replaces all but the ids and secrets, if `expected` is still its last
     /// change.
-    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<bool>;
+    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<Edited>;
 
     /// Replaces the secrets, if `expected` is still its last change.
     async fn replace_secrets(
@@ -104,11 +104,11 @@ pub trait Endpoints: Send + Sync {
         secrets: &[ActiveSecret],
         expected: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>>;
+    ) -> Result<Performed<Edited>>;
 
     /// Disables an endpoint on Posthorn's own account, with the reason that
-    /// its owner will read. `false` if it is no longer enabled, or elsewhere.
-    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<bool>;
+    /// its owner will read. Outdated if it is no longer enabled, or elsewhere.
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<Edited>;
 
     /// How an endpoint does.
     async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport>;
@@ -118,7 +118,7 @@ pub trait Endpoints: Send + Sync {
     /// deliveries).
     async fn reset_endpoint(&self, id: EndpointId) -> Result<()>;
 
-    /// Removes an endpoint; what waited is canceled. `false` if it was gone
+    /// Removes an endpoint; what waited is canceled. Outdated if it was gone
     /// or changed since `expected`.
-    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool>;
+    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<Edited>;
 }

@@ -17,7 +17,9 @@ pub mod catalogue;
 pub mod configuration;
 pub mod deliveries;
 pub mod durability;
+mod edited;
 pub mod endpoints;
+mod env;
 mod error;
 pub mod events;
 pub mod hand_off;
@@ -33,7 +35,6 @@ mod queue;
 pub mod replays;
 mod shared;
 pub mod sqlite;
-mod surroundings;
 pub mod tenants;
 
 #[cfg(feature = "conformance")]
@@ -41,8 +42,9 @@ pub mod conformance;
 
 use std::sync::Arc;
 
+pub use edited::Edited;
+pub use env::Env;
 pub use error::StoreError;
-pub use surroundings::Surroundings;
 
 use model::ids::{ProjectId, TenantId};
 

@@ -10,7 +10,7 @@ use model::schema::Fault;
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 /// How many events of a project may wait.
 pub const MAX_HELD: u64 = 10_000;
@@ -70,19 +70,19 @@ pub trait Quarantine: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<Quarantined>>;
 
-    /// Gives up an event. `false` if it waited no longer.
+    /// Gives up an event. Outdated if it waits no longer.
     async fn drop_quarantined(
         &self,
         view: View,
         id: QuarantineId,
         now: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>>;
+    ) -> Result<Performed<Edited>>;
 
     /// Takes an event out of quarantine, to be published: nobody else drops it
-    /// then. `false` if it waited no longer; one whose publishing was cut off
+    /// then. Outdated if it waits no longer; one whose publishing was cut off
     /// is given again.
-    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<bool>;
+    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<Edited>;
 
     /// What a release came to: the event, or back into quarantine. The answer is
     /// kept if there is an event.

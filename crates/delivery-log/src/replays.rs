@@ -20,6 +20,15 @@ pub enum Counted {
     TooManyToLookAt,
 }
 
+/// What became of a replay that was to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayCreated {
+    /// It runs.
+    Done,
+    /// Its endpoint is not enabled, or gone.
+    EndpointNotEnabled,
+}
+
 /// What became of a wish to pause, resume or cancel a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplaySet {
@@ -37,9 +46,8 @@ pub trait Replays: Send + Sync {
     /// How many deliveries a replay that is not made yet would send.
     async fn count_replay(&self, wanted: &Replay) -> Result<Counted>;
 
-    /// Adds a replay, which runs from then on. `false` if its endpoint is not
-    /// enabled.
-    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<bool>>;
+    /// Adds a replay, which runs from then on.
+    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<ReplayCreated>>;
 
     /// A replay, with what has become of its deliveries by now.
     async fn find_replay(&self, view: View, id: ReplayId) -> Result<Option<Replay>>;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use model::clock::Timestamp;
 use model::vault::Vault;
 
-use crate::Surroundings;
+use crate::Env;
 use crate::configuration::Configuration;
 use crate::hand_off::{HandOff, NoLanes};
 
 /// What readers, writers and housekeeping of a store share. `E` is what one
 /// backend has beside.
 pub(crate) struct Shared<E> {
-    pub(crate) surroundings: Surroundings,
+    pub(crate) env: Env,
     pub(crate) vault: Vault,
     pub(crate) configuration: Configuration,
     pub(crate) freshness: Freshness,
@@ -26,9 +26,9 @@ pub(crate) struct Shared<E> {
 }
 
 impl<E> Shared<E> {
-    pub(crate) fn new(surroundings: Surroundings, vault: Vault, public_url: String, extra: E) -> Self {
+    pub(crate) fn new(env: Env, vault: Vault, public_url: String, extra: E) -> Self {
         Self {
-            surroundings,
+            env,
             vault,
             configuration: Configuration::default(),
             freshness: Freshness::default(),

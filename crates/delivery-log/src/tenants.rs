@@ -8,7 +8,7 @@ use model::names::TenantHandle;
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 /// A customer of the product.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,9 +59,9 @@ pub trait Tenants: Send + Sync {
     async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>>;
 
     /// Replaces name, metadata and contacts, if `expected` is still its last change.
-    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<bool>;
+    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<Edited>;
 
     /// Removes a tenant, its endpoints and its keys. What waited is
-    /// canceled. `false` if it was gone or changed since `expected`.
-    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<bool>;
+    /// canceled. Outdated if it was gone or changed since `expected`.
+    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<Edited>;
 }

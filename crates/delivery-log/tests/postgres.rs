@@ -12,7 +12,7 @@ use delivery_log::deliveries::Recorded;
 use delivery_log::events::Published;
 use delivery_log::lanes::{Beat, LEASE, Lanes as _};
 use delivery_log::postgres::{OpenError, Options, PostgresStore, migrate};
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use model::clock::{Clock as _, ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
 use model::entropy::SeededEntropy;
@@ -54,16 +54,16 @@ impl Database {
 
 #[async_trait]
 impl Backend for Database {
-    async fn open(&self, surroundings: Surroundings) -> SharedStore {
-        migrate(self.options(1), surroundings.clone()).await.expect("migrates");
-        Arc::new(PostgresStore::open(self.options(1), surroundings).await.expect("opens"))
+    async fn open(&self, env: Env) -> SharedStore {
+        migrate(self.options(1), env.clone()).await.expect("migrates");
+        Arc::new(PostgresStore::open(self.options(1), env).await.expect("opens"))
     }
 
-    async fn reopen_after_crash(&self, store: SharedStore, surroundings: Surroundings) -> SharedStore {
+    async fn reopen_after_crash(&self, store: SharedStore, env: Env) -> SharedStore {
         // Closing gives nothing back: lanes stay owned, as after a crash.
         store.close().await;
         self.sql(AN_HOUR_LATER);
-        let store = self.open(surroundings).await;
+        let store = self.open(env).await;
         store.take_over_dead().await.expect("takes over");
         store
     }
@@ -71,15 +71,15 @@ impl Backend for Database {
 
 conformance_suite!(Database::new());
 
-fn surroundings() -> Surroundings {
+fn env() -> Env {
     let clock = ManualClock::new(Timestamp::from_secs(1_795_262_400));
-    Surroundings::new(Arc::new(clock), Arc::new(SeededEntropy::new(2)))
+    Env::new(Arc::new(clock), Arc::new(SeededEntropy::new(2)))
 }
 
 #[tokio::test]
 async fn a_database_that_is_not_migrated_is_refused() {
     let database = Database::new();
-    let opened = PostgresStore::open(database.options(1), surroundings()).await;
+    let opened = PostgresStore::open(database.options(1), env()).await;
     assert!(matches!(opened, Err(OpenError::NotMigrated)), "{opened:?}");
 }
 
@@ -99,11 +99,11 @@ async fn a_filled_database_of_the_first_version_is_migrated() {
         .await
         .expect("is filled");
     let options = || Options { master_key: fixture::master_key(), ..database.options(1) };
-    let early = PostgresStore::open(options(), surroundings()).await;
+    let early = PostgresStore::open(options(), env()).await;
     assert!(matches!(early, Err(OpenError::NotMigrated)), "{early:?}");
-    migrate(options(), surroundings()).await.expect("migrates");
-    migrate(options(), surroundings()).await.expect("changes nothing the second time");
-    let store = PostgresStore::open(options(), surroundings()).await.expect("opens");
+    migrate(options(), env()).await.expect("migrates");
+    migrate(options(), env()).await.expect("changes nothing the second time");
+    let store = PostgresStore::open(options(), env()).await.expect("opens");
     fixture::check(Arc::new(store)).await;
 }
 
@@ -175,8 +175,8 @@ async fn nobody_is_given_up_by_the_clock_of_another_server_within_a_lease_of_a_f
         url: url.replace(&primary.port().to_string(), &server.port().to_string()).into(),
         ..Database { url: url.clone() }.options(1)
     };
-    migrate(options(&primary), surroundings()).await.expect("migrates");
-    let store = PostgresStore::open(options(&primary), surroundings()).await.expect("opens");
+    migrate(options(&primary), env()).await.expect("migrates");
+    let store = PostgresStore::open(options(&primary), env()).await.expect("opens");
     let [alive, gone] = [1, 2].map(|n| ProcessId(uuid::Uuid::from_u128(n)));
     store.join(alive).await.expect("joins");
     store.join(gone).await.expect("joins");
@@ -189,7 +189,7 @@ async fn nobody_is_given_up_by_the_clock_of_another_server_within_a_lease_of_a_f
     primary.wait_for_standby().await;
     primary.crash();
     standby.promote();
-    let store = PostgresStore::open(options(&standby), surroundings()).await.expect("opens");
+    let store = PostgresStore::open(options(&standby), env()).await.expect("opens");
     let known = || standby.sql(name, "SELECT count(*) FROM processes");
     assert_eq!(store.take_over_dead().await.expect("looks"), 0);
     assert_eq!(known(), "2", "nobody is given up");
@@ -239,7 +239,7 @@ async fn hosts_whose_clocks_differ_by_an_hour_take_turns_all_the_same() {
     let (_, scene) = scene().await;
     let behind = Arc::new(ManualClock::new(scene.now().minus(Duration::from_secs(3_600))));
     let clock = Arc::clone(&behind) as Arc<dyn model::clock::Clock>;
-    let late = scene.backend.open(Surroundings::new(clock, Arc::new(SeededEntropy::new(7)))).await;
+    let late = scene.backend.open(Env::new(clock, Arc::new(SeededEntropy::new(7)))).await;
     let process = scene.new_process().await;
     // Signs of life go by the database's clock, which both are told.
     for store in [&scene.store, &late] {
@@ -269,7 +269,7 @@ async fn hosts_whose_clocks_differ_by_an_hour_take_turns_all_the_same() {
 #[tokio::test]
 async fn two_processes_publish_and_number_without_gaps() {
     let (_, scene) = scene().await;
-    let other = scene.backend.open(scene.surroundings.clone()).await;
+    let other = scene.backend.open(scene.env.clone()).await;
     let mut publishing = Vec::new();
     for number in 0..200 {
         let store = if number % 2 == 0 { Arc::clone(&scene.store) } else { Arc::clone(&other) };
@@ -290,7 +290,7 @@ async fn two_processes_publish_and_number_without_gaps() {
 #[tokio::test]
 async fn an_endpoint_made_by_another_process_misses_no_event() {
     let (_, scene) = scene().await;
-    let other = scene.backend.open(scene.surroundings.clone()).await;
+    let other = scene.backend.open(scene.env.clone()).await;
     let second = scene.add_endpoint(&scene.tenant, |_| {}).await;
     // The other process has not looked since.
     assert!(other.configuration().endpoint(second.id).is_none());

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::transport::Transport;
 /// What all tasks of the dispatcher share.
 pub(crate) struct Context {
     pub(crate) store: SharedStore,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) env: Env,
     pub(crate) settings: Settings,
     pub(crate) transport: Transport,
     pub(crate) metrics: Metrics,
@@ -45,7 +45,7 @@ impl Context {
     /// Within the runtime in which deliveries are to run.
     pub(crate) fn new(
         store: SharedStore,
-        surroundings: Surroundings,
+        env: Env,
         settings: Settings,
         transport: Transport,
         metrics: Metrics,
@@ -53,7 +53,7 @@ impl Context {
     ) -> Self {
         Self {
             store,
-            surroundings,
+            env,
             transport,
             metrics,
             mailer,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,14 +30,14 @@ impl Dispatcher {
     /// that new deliveries come straight here.
     pub fn start(
         store: SharedStore,
-        surroundings: Surroundings,
+        env: Env,
         settings: Settings,
         registry: &prometheus::Registry,
     ) -> Result<Self, StartError> {
         let transport = Transport::new(&settings)?;
         let metrics = Metrics::new(registry)?;
         let mailer = settings.mail.as_ref().map(Mailer::new).transpose()?;
-        let context = Arc::new(Context::new(store, surroundings, settings, transport, metrics, mailer));
+        let context = Arc::new(Context::new(store, env, settings, transport, metrics, mailer));
         context.store.connect(Arc::new(Intake(Arc::clone(&context))));
         let (stop, stop_beating) = (CancellationToken::new(), CancellationToken::new());
         jobs::start(&context, &stop);

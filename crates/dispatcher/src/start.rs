@@ -38,7 +38,7 @@ impl Context {
     }
 
     fn take_ready(&self, lanes: &mut Lanes, started: &mut Vec<(ReadyDelivery, Arc<LiveEndpoint>)>) {
-        let now = self.surroundings.now();
+        let now = self.env.now();
         while let Some(ready) = lanes.next(now, |endpoint| self.terms(endpoint)) {
             match self.store.configuration().endpoint(ready.endpoint) {
                 Some(live) => started.push((ready, live)),
@@ -63,7 +63,7 @@ impl Context {
 async fn deliver(context: Arc<Context>, ready: ReadyDelivery, live: Arc<LiveEndpoint>) {
     let made = delivery::attempt(&context, &ready, &live).await;
     let took = made.finished.attempt.phases.total;
-    let entropy = context.surroundings.entropy.as_ref();
+    let entropy = context.env.entropy.as_ref();
     let learned = context.with_lanes(|lanes| lanes.ended(&ready, &made.ended, took, entropy));
     let finished = Arc::new(Finished { health: learned.health, ..made.finished });
     let recorded = delivery::record(&context, &finished).await;

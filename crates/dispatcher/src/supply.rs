@@ -31,7 +31,7 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
 
 /// Does all that can be done now without waiting.
 fn step(context: &Arc<Context>) {
-    let now = context.surroundings.now();
+    let now = context.env.now();
     let wanted = context.lanes().take_wanted(LANES_AT_ONCE);
     if !wanted.is_empty() {
         context.tasks.spawn(take(Arc::clone(context), wanted));
@@ -44,7 +44,7 @@ fn step(context: &Arc<Context>) {
 
 fn until_next_timer(context: &Context) -> Duration {
     let next = context.lanes().next_timer().unwrap_or(Timestamp::FAR_FUTURE);
-    next.since(context.surroundings.now()).min(Duration::from_secs(3_600))
+    next.since(context.env.now()).min(Duration::from_secs(3_600))
 }
 
 async fn take(context: Arc<Context>, wanted: Vec<EndpointId>) {
@@ -54,7 +54,7 @@ async fn take(context: Arc<Context>, wanted: Vec<EndpointId>) {
         // If it was done all the same, the review finds lanes that nobody knows.
         Err(error) => return tracing::warn!(%error, "lanes cannot be taken"),
     };
-    let now = context.surroundings.now();
+    let now = context.env.now();
     context.with_lanes(|lanes| {
         if context.lease.process() != Some(process) {
             // Given up meanwhile: they were taken for one that is no more.
@@ -75,7 +75,7 @@ async fn take(context: Arc<Context>, wanted: Vec<EndpointId>) {
 }
 
 async fn claim(context: Arc<Context>, wish: ClaimWish) {
-    let now = context.surroundings.now();
+    let now = context.env.now();
     let due_at = if wish.tests_only { Timestamp::EPOCH } else { now };
     let ClaimWish { endpoint, epoch, limit, max_bytes, after, .. } = wish;
     let due = ClaimDue { endpoint, epoch, now: due_at, limit, max_bytes, after };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use delivery_log::tenants::Tenant;
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use model::address::TargetPolicy;
 use model::clock::Timestamp;
 use model::ids::{ProjectId, TenantId};
@@ -67,7 +67,7 @@ pub struct Settings {
 /// What every handler works with.
 pub(crate) struct Api {
     pub(crate) store: SharedStore,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) env: Env,
     pub(crate) settings: Settings,
     pub(crate) metrics: Metrics,
     /// Whose turn it is to check a change of the catalogue.
@@ -78,7 +78,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn now(&self) -> Timestamp {
-        self.surroundings.now()
+        self.env.now()
     }
 
     /// The tenant in a path, if the caller may see it.
@@ -122,7 +122,7 @@ impl Api {
     ) -> Result<Option<Arc<Tenant>>, Problem> {
         let now = self.now();
         let tenant = Tenant {
-            id: new_id!(TenantId, self),
+            id: self.env.new_id::<TenantId>(),
             project,
             handle: handle.clone(),
             name: name.to_owned(),
@@ -143,12 +143,3 @@ impl Api {
         self.now().max(Timestamp::from_micros(before.as_micros() + 1))
     }
 }
-
-/// The next id of a kind.
-macro_rules! new_id {
-    ($kind:ty, $api:expr) => {{
-        let s = &$api.surroundings;
-        <$kind>::next(&s.ids, s.now(), s.entropy.as_ref())
-    }};
-}
-pub(crate) use new_id;

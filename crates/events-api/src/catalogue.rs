@@ -9,7 +9,8 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, web};
 
 use api_types::{CutOff, EventTypeRequest, VersionRequest, Warning};
-use delivery_log::catalogue::{CatalogueSaved, pinned_to};
+use delivery_log::Edited;
+use delivery_log::catalogue::pinned_to;
 use delivery_log::idempotency::{Once, Performed};
 use model::catalogue::{EventTypeEntry, MAX_TYPES, Saved, VersionStatus, WantedSchema, WantedType, save};
 use model::event_type::EventType;
@@ -173,7 +174,7 @@ pub(crate) enum Changed {
     /// It is so now.
     Done(Plan),
     /// The request was done before, or its key was used for another.
-    Repeated(Performed<CatalogueSaved>),
+    Repeated(Performed<Edited>),
 }
 
 /// Makes changes, checked against what is there when they are made. `once` is
@@ -192,8 +193,8 @@ pub(crate) async fn change(
         let plan = plan.accepted()?;
         let entries: Vec<EventTypeEntry> = plan.saved.iter().map(|saved| saved.entry.clone()).collect();
         match api.store.save_event_types(&entries, plan.checked_at, once(&plan)?).await? {
-            Performed::First(CatalogueSaved::Done) => return Ok(Changed::Done(plan)),
-            Performed::First(CatalogueSaved::Changed) => {}
+            Performed::First(Edited::Done) => return Ok(Changed::Done(plan)),
+            Performed::First(Edited::Outdated) => {}
             repeated => return Ok(Changed::Repeated(repeated)),
         }
     }
@@ -245,7 +246,7 @@ pub(crate) async fn remove(
                 format!("{pinned} endpoints are pinned to older versions, and would get the newest one");
             return Err(Problem::new(Code::Conflict, detail));
         }
-        if api.store.remove_event_type(project, name, checked_at).await? == CatalogueSaved::Done {
+        if api.store.remove_event_type(project, name, checked_at).await? == Edited::Done {
             return Ok(());
         }
     }

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTI
 use actix_web::{HttpResponse, ResponseError};
 use api_types::FieldError;
 pub(crate) use api_types::ProblemCode as Code;
-use delivery_log::StoreError;
+use delivery_log::{Edited, StoreError};
 use model::access::Scope;
 use model::words::NotOneOf;
 
@@ -119,6 +119,18 @@ impl From<StoreError> for Problem {
         }
         tracing::error!(%error, "a request failed");
         Self::new(Code::Internal, "this is our fault and has been logged; quote the request_id when you ask")
+    }
+}
+
+/// Goes on if a change was made.
+///
+/// # Errors
+///
+/// [`Problem::changed_meanwhile`].
+pub(crate) fn made(edited: Edited) -> Result<(), Problem> {
+    match edited {
+        Edited::Done => Ok(()),
+        Edited::Outdated => Err(Problem::changed_meanwhile()),
     }
 }
 

@@ -51,7 +51,7 @@ fn choose_id(request: &ServiceRequest, api: &Api) -> String {
     given.filter(usable).map_or_else(
         || {
             let mut bytes = [0; 8];
-            api.surroundings.entropy.fill(&mut bytes);
+            api.env.entropy.fill(&mut bytes);
             format!("req-{:016x}", u64::from_be_bytes(bytes))
         },
         str::to_owned,

@@ -11,7 +11,7 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use prometheus::Registry;
 use tokio::task::JoinHandle;
 
@@ -58,7 +58,7 @@ pub fn start(
     public: Option<TcpListener>,
     admin: TcpListener,
     store: SharedStore,
-    surroundings: Surroundings,
+    env: Env,
     settings: Settings,
     registry: &Registry,
 ) -> Result<Servers, StartError> {
@@ -66,7 +66,7 @@ pub fn start(
     let bounds = (settings.max_connections, settings.max_operator_connections);
     let api = web::Data::new(Api {
         store,
-        surroundings,
+        env,
         settings,
         metrics: Metrics::new(registry)?,
         catalogue_turn: Turn::default(),

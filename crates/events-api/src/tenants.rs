@@ -14,7 +14,7 @@ use model::ids::TenantId;
 use model::names::{TenantHandle, check_address, check_text};
 use model::operations;
 
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::auth::Caller;
 use crate::outgoing::to_json;
 use crate::problem::{Faults, Problem};
@@ -98,7 +98,7 @@ fn build(api: &Api, caller: &Caller, handle: Option<&str>, wanted: TenantRequest
     faults.finish()?;
     let now = api.now();
     Ok(Tenant {
-        id: new_id!(TenantId, api),
+        id: api.env.new_id::<TenantId>(),
         project: caller.view().project,
         handle,
         name,

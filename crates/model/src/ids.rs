@@ -57,6 +57,12 @@ fn decode(text: &str) -> Result<Uuid, InvalidId> {
     Ok(Uuid::from_u128(value))
 }
 
+/// A kind of id.
+pub trait Id {
+    /// The next id of `source` at the time `now`.
+    fn next(source: &IdSource, now: Timestamp, entropy: &dyn Entropy) -> Self;
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -67,14 +73,15 @@ macro_rules! id {
             /// What an id of this kind starts with, without the underscore.
             pub const PREFIX: &'static str = $prefix;
 
-            /// The next id of `source` at the time `now`.
-            pub fn next(source: &IdSource, now: Timestamp, entropy: &dyn Entropy) -> Self {
-                Self(source.next(now, entropy))
-            }
-
             /// The 16 bytes that a store keeps.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
+            }
+        }
+
+        impl Id for $name {
+            fn next(source: &IdSource, now: Timestamp, entropy: &dyn Entropy) -> Self {
+                Self(source.next(now, entropy))
             }
         }
 

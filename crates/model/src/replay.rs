@@ -180,7 +180,7 @@ pub fn later_delivery(event: EventId, endpoint: EndpointId) -> DeliveryId {
 mod tests {
     use super::*;
     use crate::entropy::SeededEntropy as Seeded;
-    use crate::ids::IdSource;
+    use crate::ids::{Id as _, IdSource};
 
     /// A replay that has just been made.
     pub(super) fn replay() -> Replay {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use delivery_log::durability::Durability;
 use delivery_log::postgres::{self, PostgresStore};
 use delivery_log::sqlite::{self, Ownership, SqliteStore};
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 
 use crate::master_key;
 use crate::settings::{Database, Settings};
@@ -14,7 +14,7 @@ use crate::settings::{Database, Settings};
 pub(crate) async fn open(
     settings: &Settings,
     public_url: String,
-    surroundings: &Surroundings,
+    env: &Env,
     ownership: Ownership,
 ) -> anyhow::Result<SharedStore> {
     Ok(match settings.database()? {
@@ -24,9 +24,9 @@ pub(crate) async fn open(
                 "durability = \"two-machines\" needs PostgreSQL with a synchronous standby: the embedded store is on one \
                  machine"
             );
-            let master_key = master_key::beside(settings, &path, surroundings.entropy.as_ref())?;
+            let master_key = master_key::beside(settings, &path, env.entropy.as_ref())?;
             let options = sqlite::Options { path, master_key, public_url, ownership };
-            Arc::new(SqliteStore::open(options, surroundings.clone()).await?)
+            Arc::new(SqliteStore::open(options, env.clone()).await?)
         }
         Database::Postgres(url) => {
             // Who only looks or changes a setting acknowledges no events.
@@ -36,21 +36,21 @@ pub(crate) async fn open(
             };
             let master_key = master_key::given(settings)?;
             let options = postgres::Options { url, master_key, public_url, durability };
-            Arc::new(PostgresStore::open(options, surroundings.clone()).await?)
+            Arc::new(PostgresStore::open(options, env.clone()).await?)
         }
     })
 }
 
 /// Brings the database up to date.
-pub(crate) async fn migrate(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<()> {
+pub(crate) async fn migrate(settings: &Settings, env: &Env) -> anyhow::Result<()> {
     if let Database::Postgres(url) = settings.database()? {
         let master_key = master_key::given(settings)?;
         let durability = Durability::OneMachine;
         let options = postgres::Options { url, master_key, public_url: String::new(), durability };
-        postgres::migrate(options, surroundings.clone()).await?;
+        postgres::migrate(options, env.clone()).await?;
     }
     // The embedded store does it whenever it is opened.
-    let store = open(settings, String::new(), surroundings, Ownership::Beside).await?;
+    let store = open(settings, String::new(), env, Ownership::Beside).await?;
     store.check_ready().await?;
     store.close().await;
     Ok(())

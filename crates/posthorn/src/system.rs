@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use delivery_log::Surroundings;
+use delivery_log::Env;
 use model::clock::{Clock, Timestamp};
 use model::entropy::Entropy;
 
@@ -60,8 +60,8 @@ fn from_system(bytes: &mut [u8]) {
 }
 
 /// The real world.
-pub(crate) fn surroundings() -> Surroundings {
-    Surroundings::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+pub(crate) fn env() -> Env {
+    Env::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
 }
 
 /// This program, also where its file was replaced by a newer one meanwhile.

@@ -37,7 +37,7 @@ pub(crate) struct Platform {
 impl Platform {
     /// Starts what the role says.
     pub(crate) async fn start(settings: &Settings, role: Role) -> anyhow::Result<Self> {
-        let surroundings = system::surroundings();
+        let env = system::env();
         let shares = descriptors::share_out();
         // Beside the calls under way there are idle connections, and those for tokens.
         let slots = settings.slots.min(shares.calls / 2);
@@ -65,7 +65,7 @@ impl Platform {
             targets.own.push(address);
             targets.own_url = public_url.parse().ok();
         }
-        let store = store::open(settings, public_url, &surroundings, Ownership::Server).await?;
+        let store = store::open(settings, public_url, &env, Ownership::Server).await?;
         standbys::register(&registry, store.clone())?;
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
@@ -80,7 +80,7 @@ impl Platform {
                     shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
                     ..dispatcher::Settings::default()
                 };
-                Some(Dispatcher::start(store.clone(), surroundings.clone(), delivery, &registry)?)
+                Some(Dispatcher::start(store.clone(), env.clone(), delivery, &registry)?)
             }
             Role::Api => None,
         };
@@ -100,7 +100,7 @@ impl Platform {
             max_operator_connections: shares.operators,
             program: system::this_program(),
         };
-        let servers = events_api::start(public, admin, store.clone(), surroundings, api, &registry)?;
+        let servers = events_api::start(public, admin, store.clone(), env, api, &registry)?;
         Ok(Self { store, dispatcher, servers })
     }
 

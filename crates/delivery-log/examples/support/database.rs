@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use delivery_log::conformance::Backend;
 use delivery_log::postgres::{Options, PostgresStore, migrate};
-use delivery_log::{SharedStore, Surroundings};
+use delivery_log::{Env, SharedStore};
 use model::entropy::SeededEntropy;
 use model::vault::MasterKey;
 
@@ -25,12 +25,12 @@ impl Database {
 
 #[async_trait]
 impl Backend for Database {
-    async fn open(&self, surroundings: Surroundings) -> SharedStore {
-        migrate(self.options(), surroundings.clone()).await.expect("migrates");
-        Arc::new(PostgresStore::open(self.options(), surroundings).await.expect("opens"))
+    async fn open(&self, env: Env) -> SharedStore {
+        migrate(self.options(), env.clone()).await.expect("migrates");
+        Arc::new(PostgresStore::open(self.options(), env).await.expect("opens"))
     }
 
-    async fn reopen_after_crash(&self, store: SharedStore, _: Surroundings) -> SharedStore {
+    async fn reopen_after_crash(&self, store: SharedStore, _: Env) -> SharedStore {
         store
     }
 }

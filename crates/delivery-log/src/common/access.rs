@@ -17,8 +17,7 @@ use super::{Connection, Db, Row, Store, filter, store_error};
 use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::surroundings::next_id;
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 pub(crate) fn project(row: &Row) -> sqlx::Result<Project> {
     Ok(Project {
@@ -161,7 +160,7 @@ async fn revoke(
     known: Option<(View, Timestamp)>,
     id: KeyId,
     now: Timestamp,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Edited> {
     let version = next_version(connection).await?;
     let mut sql = QueryBuilder::new("UPDATE api_keys SET revoked_at = ");
     sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
@@ -173,15 +172,15 @@ async fn revoke(
             sql.push(" AND tenant = ").push_bind(tenant.0);
         }
     }
-    Ok(sql.build().execute(connection).await?.rows_affected() == 1)
+    Ok(Edited::of_rows(sql.build().execute(connection).await?.rows_affected()))
 }
 
 #[async_trait]
 impl Access for Store {
     async fn ensure_project(&self, name: &ProjectName) -> Result<Project> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let new = Project {
-            id: next_id!(ProjectId, self.shared.surroundings),
+            id: self.shared.env.new_id::<ProjectId>(),
             name: name.clone(),
             unknown_tenant: UnknownTenant::default(),
             undeclared_types: UndeclaredTypes::default(),
@@ -201,7 +200,7 @@ impl Access for Store {
         row.as_ref().map(project).transpose().map_err(store_error("read a project"))
     }
 
-    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<bool> {
+    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<Edited> {
         let new = project.clone();
         self.edit(move |connection| {
             async move {
@@ -220,7 +219,7 @@ impl Access for Store {
                 .bind(new.validation.as_str())
                 .execute(connection)
                 .await?;
-                Ok(done.rows_affected() == 1)
+                Ok(Edited::of_rows(done.rows_affected()))
             }
             .boxed()
         })
@@ -228,7 +227,7 @@ impl Access for Store {
     }
 
     async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let (found, woken) = self.edit(move |connection| pause(connection, id, paused, now).boxed()).await?;
         self.shared.hand_off.get().wake(&woken);
         Ok(found)
@@ -274,7 +273,7 @@ impl Access for Store {
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>> {
+    ) -> Result<Performed<Edited>> {
         let (id, project, updated_at) = (key.id, key.project, key.updated_at);
         self.edit_once(project, once, move |connection| {
             async move {
@@ -293,20 +292,20 @@ impl Access for Store {
                 .bind(expected.as_micros())
                 .execute(connection)
                 .await?;
-                Ok(Outcome::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })
         .await
     }
 
-    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<bool> {
-        let now = self.shared.surroundings.now();
+    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<Edited> {
+        let now = self.shared.env.now();
         self.edit(move |connection| revoke(connection, Some((view, expected)), id, now).boxed()).await
     }
 
-    async fn revoke_any_key(&self, id: KeyId) -> Result<bool> {
-        let now = self.shared.surroundings.now();
+    async fn revoke_any_key(&self, id: KeyId) -> Result<Edited> {
+        let now = self.shared.env.now();
         self.edit(move |connection| revoke(connection, None, id, now).boxed()).await
     }
 }

@@ -17,9 +17,9 @@ use super::columns::int;
 use super::idempotency::Outcome;
 use super::rows::{broken, coded, count, parsed, time, time_option, uuid};
 use super::{Connection, Row, Store, statements, store_error};
-use crate::catalogue::{COUNTED, Catalogue, CatalogueSaved, Usage};
+use crate::catalogue::{COUNTED, Catalogue, Usage};
 use crate::idempotency::{Once, Performed};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 fn told(faults: Vec<Fault>) -> String {
     faults.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect()
@@ -147,20 +147,20 @@ impl Catalogue for Store {
         entries: &[EventTypeEntry],
         checked_at: i64,
         once: Option<Once>,
-    ) -> Result<Performed<CatalogueSaved>> {
+    ) -> Result<Performed<Edited>> {
         let Some(project) = entries.first().map(|entry| entry.project) else {
-            return Ok(Performed::First(CatalogueSaved::Done));
+            return Ok(Performed::First(Edited::Done));
         };
         let entries = entries.to_vec();
         self.edit_once(project, once, move |connection| {
             async move {
                 let Some(version) = version_after(connection, checked_at).await? else {
-                    return Ok(Outcome::Refused(CatalogueSaved::Changed));
+                    return Ok(Outcome::Refused(Edited::Outdated));
                 };
                 for entry in &entries {
                     save_type(connection, entry, version).await?;
                 }
-                Ok(Outcome::Done(CatalogueSaved::Done))
+                Ok(Outcome::Done(Edited::Done))
             }
             .boxed()
         })
@@ -172,12 +172,12 @@ impl Catalogue for Store {
         project: ProjectId,
         name: &EventType,
         checked_at: i64,
-    ) -> Result<CatalogueSaved> {
-        let (name, now) = (name.clone(), self.shared.surroundings.now());
+    ) -> Result<Edited> {
+        let (name, now) = (name.clone(), self.shared.env.now());
         self.edit(move |connection| {
             async move {
                 let Some(version) = version_after(connection, checked_at).await? else {
-                    return Ok(CatalogueSaved::Changed);
+                    return Ok(Edited::Outdated);
                 };
                 sqlx::query("DELETE FROM event_type_versions WHERE project = $1 AND name = $2")
                     .bind(project.0)
@@ -193,7 +193,7 @@ impl Catalogue for Store {
                 .bind(name.as_str())
                 .execute(connection)
                 .await?;
-                Ok(CatalogueSaved::Done)
+                Ok(Edited::Done)
             }
             .boxed()
         })

@@ -29,7 +29,7 @@ pub(crate) async fn next_version(connection: &mut Connection) -> sqlx::Result<i6
 impl Shared {
     /// Reads what changed, through `connection`.
     pub(crate) async fn refresh_through(&self, connection: &mut Connection) -> sqlx::Result<()> {
-        let asked_at = self.surroundings.now();
+        let asked_at = self.env.now();
         let (version, history) =
             sqlx::query_as::<_, (i64, String)>(statements::READ_VERSION).fetch_one(&mut *connection).await?;
         self.refresh_to(connection, version, &history).await?;
@@ -127,7 +127,7 @@ impl Configured for Store {
     }
 
     async fn ensure_fresh(&self, age: Duration) -> Result<()> {
-        if self.shared.freshness.is_fresh(self.shared.surroundings.now(), age) {
+        if self.shared.freshness.is_fresh(self.shared.env.now(), age) {
             return Ok(());
         }
         self.refresh().await

@@ -109,7 +109,7 @@ impl Deliveries for Store {
     }
 
     async fn find_delivery(&self, view: View, id: DeliveryId) -> Result<Option<Delivery>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let mut reader = self.readers.acquire().await.map_err(store_error("read a delivery"))?;
         find(&mut reader, view, id, now).await.map_err(store_error("read a delivery"))
     }
@@ -120,7 +120,7 @@ impl Deliveries for Store {
         filter: &DeliveryFilter,
         page: PageRequest,
     ) -> Result<Page<Delivery>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let mut sql = QueryBuilder::new(statements::DELIVERIES);
         filter::deliveries(&mut sql, view, filter, now);
         statements::page(&mut sql, statements::Listed::Deliveries, view, page);
@@ -184,7 +184,7 @@ impl Deliveries for Store {
         force: bool,
         once: Option<Once>,
     ) -> Result<Performed<Replayed>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let performed = self
             .edit_once(view.project, once, move |connection| {
                 replay_if_allowed(connection, view, id, force, now).boxed()
@@ -197,7 +197,7 @@ impl Deliveries for Store {
     }
 
     async fn cancel(&self, view: View, id: DeliveryId, once: Option<Once>) -> Result<Performed<Canceled>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let performed = self
             .edit_once(view.project, once, move |connection| {
                 cancel_if_waiting(connection, view, id, now).boxed()
@@ -210,7 +210,7 @@ impl Deliveries for Store {
     }
 
     async fn make_up_for_jump(&self, before: Timestamp, by: i64) -> Result<()> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         self.edit(move |connection| {
             async move {
                 if by > 0 {

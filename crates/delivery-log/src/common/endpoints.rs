@@ -35,7 +35,7 @@ use crate::endpoints::{
 };
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 pub(crate) fn secret_endpoint(row: &Row, vault: &Vault) -> sqlx::Result<SecretEndpoint> {
     let id = EndpointId(uuid(row, "id")?);
@@ -239,7 +239,7 @@ impl Store {
     /// the rest keeps to its schedule.
     async fn try_now(&self, endpoint: EndpointId) -> Result<()> {
         self.shared.hand_off.get().lift_hold(endpoint);
-        let now = self.shared.surroundings.now().as_micros();
+        let now = self.shared.env.now().as_micros();
         for _ in 0..TRIED_TIMES {
             let made_due = self.edit(move |connection| {
                 let statement =
@@ -266,7 +266,7 @@ impl Endpoints for Store {
         let (new, shared) = (new.clone(), Arc::clone(&self.shared));
         self.edit_once(new.endpoint.project, once, move |connection| {
             async move {
-                let entropy = shared.surroundings.entropy.as_ref();
+                let entropy = shared.env.entropy.as_ref();
                 Ok(match insert(connection, &new, most, &shared.vault, entropy).await? {
                     EndpointCreated::Done => Outcome::Done(EndpointCreated::Done),
                     refused => Outcome::Refused(refused),
@@ -308,9 +308,9 @@ impl Endpoints for Store {
         Ok(Page::from_overfull(endpoints, page.limit, |secret: &SecretEndpoint| secret.endpoint.id.0))
     }
 
-    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<bool> {
+    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<Edited> {
         let new = endpoint.clone();
-        let entropy = self.shared.surroundings.entropy.as_ref();
+        let entropy = self.shared.env.entropy.as_ref();
         let known = self.shared.configuration.endpoint(endpoint.id);
         let sealed = Sealed {
             headers: seal_headers(&self.shared.vault, endpoint, entropy),
@@ -325,7 +325,7 @@ impl Endpoints for Store {
             Some(Updated { is_fresh: false }) => self.shared.hand_off.get().wake(&[endpoint.id]),
             None => {}
         }
-        Ok(updated.is_some())
+        Ok(if updated.is_some() { Edited::Done } else { Edited::Outdated })
     }
 
     async fn replace_secrets(
@@ -334,9 +334,9 @@ impl Endpoints for Store {
         secrets: &[ActiveSecret],
         expected: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>> {
+    ) -> Result<Performed<Edited>> {
         let (new, shared) = (endpoint.clone(), &self.shared);
-        let sealed = seal_secrets(&shared.vault, new.id, secrets, shared.surroundings.entropy.as_ref());
+        let sealed = seal_secrets(&shared.vault, new.id, secrets, shared.env.entropy.as_ref());
         self.edit_once(new.project, once, move |connection| {
             async move {
                 let version = next_version(connection).await?;
@@ -351,15 +351,15 @@ impl Endpoints for Store {
                 .bind(expected.as_micros())
                 .execute(connection)
                 .await?;
-                Ok(Outcome::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })
         .await
     }
 
-    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<bool> {
-        let (reason, now) = (reason.to_owned(), self.shared.surroundings.now());
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<Edited> {
+        let (reason, now) = (reason.to_owned(), self.shared.env.now());
         let (id, url) = (as_it_was.id, as_it_was.url.to_string());
         self.edit(move |connection| {
             async move {
@@ -377,7 +377,7 @@ impl Endpoints for Store {
                 .bind(url)
                 .execute(connection)
                 .await?;
-                Ok(done.rows_affected() == 1)
+                Ok(Edited::of_rows(done.rows_affected()))
             }
             .boxed()
         })
@@ -418,7 +418,7 @@ impl Endpoints for Store {
     }
 
     async fn reset_endpoint(&self, id: EndpointId) -> Result<()> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         self.edit(move |connection| {
             async move {
                 lane_rows::lift_hold(connection, id).await?;
@@ -430,8 +430,8 @@ impl Endpoints for Store {
         self.try_now(id).await
     }
 
-    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<bool> {
-        let now = self.shared.surroundings.now();
+    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<Edited> {
+        let now = self.shared.env.now();
         self.edit(move |connection| {
             async move {
                 let version = next_version(connection).await?;
@@ -447,7 +447,7 @@ impl Endpoints for Store {
                 .bind(expected.as_micros())
                 .execute(connection)
                 .await?;
-                Ok(done.rows_affected() == 1)
+                Ok(Edited::of_rows(done.rows_affected()))
             }
             .boxed()
         })

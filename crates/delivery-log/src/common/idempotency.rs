@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::rows::{broken, status_option};
 use super::{Connection, Row, Shared, Store, lock_key};
+use crate::Edited;
 use crate::Result;
 use crate::idempotency::{FirstAnswer, KeptAnswer, KeyUse, Once, Performed};
 
@@ -25,15 +26,13 @@ pub(crate) enum Outcome<T> {
     Refused(T),
 }
 
-impl Outcome<bool> {
-    /// Done or refused.
-    pub(crate) fn of(done: bool) -> Self {
-        if done { Self::Done(true) } else { Self::Refused(false) }
-    }
-
-    /// Done, if a statement changed the row that it was about.
-    pub(crate) fn of_rows(affected: u64) -> Self {
-        Self::of(affected == 1)
+impl Outcome<Edited> {
+    /// Done, or refused because it is outdated.
+    pub(crate) fn of(edited: Edited) -> Self {
+        match edited {
+            Edited::Done => Self::Done(edited),
+            Edited::Outdated => Self::Refused(edited),
+        }
     }
 }
 
@@ -88,7 +87,7 @@ pub(crate) async fn first_answer(
     )
     .bind(project.0)
     .bind(key_use.key.as_str())
-    .bind(shared.surroundings.now().as_micros())
+    .bind(shared.env.now().as_micros())
     .fetch_optional(connection)
     .await?;
     let Some(row) = row else { return Ok(FirstAnswer::None) };
@@ -125,7 +124,7 @@ async fn find<T>(
     )
     .bind(project.0)
     .bind(key_use.key.as_str())
-    .bind(shared.surroundings.now().as_micros())
+    .bind(shared.env.now().as_micros())
     .fetch_optional(&mut *connection)
     .await?;
     row.map(|row| kept_answer(&row, shared, project, key_use)).transpose()
@@ -165,7 +164,7 @@ async fn keep(
     let row = row_name(project, key_use.key.as_str());
     let shown = show.zip(done_to).map(|(show, delivery)| show(delivery));
     let body = shown.as_ref().unwrap_or(&answer.body);
-    let sealed = shared.vault.seal(body.as_bytes(), &row, shared.surroundings.entropy.as_ref());
+    let sealed = shared.vault.seal(body.as_bytes(), &row, shared.env.entropy.as_ref());
     sqlx::query(
         "INSERT INTO idempotency_keys (project, key, fingerprint, status, location, sealed_body, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project, key) DO UPDATE SET \

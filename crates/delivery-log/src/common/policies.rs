@@ -139,7 +139,7 @@ impl Policies for Store {
     }
 
     async fn remove_policy(&self, project: ProjectId, name: &str) -> Result<PolicyRemoved> {
-        let (name, now) = (name.to_owned(), self.shared.surroundings.now());
+        let (name, now) = (name.to_owned(), self.shared.env.now());
         self.edit(move |connection| async move { remove(connection, project, &name, now).await }.boxed())
             .await
     }

@@ -16,7 +16,7 @@ use super::{Connection, Db, Row, Store, filter, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::quarantine::{MAX_HELD, Quarantine, QuarantineKept, Quarantined};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 fn quarantined(row: &Row) -> sqlx::Result<Quarantined> {
     let faults: Vec<(String, String)> = json(row, "faults")?;
@@ -64,7 +64,7 @@ async fn keep(connection: &mut Connection, new: &Quarantined) -> sqlx::Result<Qu
     Ok(QuarantineKept::Done)
 }
 
-/// Sets how an event stands, if a condition holds. Tells whether it did.
+/// Sets how an event stands, if a condition holds.
 async fn set(
     connection: &mut Connection,
     view: View,
@@ -73,7 +73,7 @@ async fn set(
     state: QuarantineState,
     became: Option<EventId>,
     now: Timestamp,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Edited> {
     let mut sql = QueryBuilder::new("UPDATE quarantine SET state = ");
     sql.push_bind(state.code()).push(", event = ").push_bind(became.map(|event| event.0));
     sql.push(", updated_at = ").push_bind(now.as_micros()).push(" WHERE id = ").push_bind(id.0);
@@ -81,7 +81,7 @@ async fn set(
     if let Some(own) = view.tenant {
         sql.push(" AND tenant = ").push_bind(own.0);
     }
-    Ok(sql.build().execute(connection).await?.rows_affected() == 1)
+    Ok(Edited::of_rows(sql.build().execute(connection).await?.rows_affected()))
 }
 
 fn visible(view: View) -> QueryBuilder<Db> {
@@ -144,7 +144,7 @@ impl Quarantine for Store {
         id: QuarantineId,
         now: Timestamp,
         once: Option<Once>,
-    ) -> Result<Performed<bool>> {
+    ) -> Result<Performed<Edited>> {
         self.edit_once(view.project, once, move |connection| {
             async move {
                 let done =
@@ -156,8 +156,8 @@ impl Quarantine for Store {
         .await
     }
 
-    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<bool> {
-        let now = self.shared.surroundings.now();
+    async fn begin_release(&self, view: View, id: QuarantineId) -> Result<Edited> {
+        let now = self.shared.env.now();
         self.edit(move |connection| {
             let waits = "(state = 0 OR (state = 1 AND event IS NULL))";
             set(connection, view, id, waits, QuarantineState::Released, None, now).boxed()
@@ -179,7 +179,10 @@ impl Quarantine for Store {
                 let waits = "state = 1 AND event IS NULL";
                 let done = set(connection, view, id, waits, state, became, now).await?;
                 // What waits again may be released by the same request.
-                Ok(if done && became.is_some() { Outcome::Done(()) } else { Outcome::Refused(()) })
+                Ok(match (done, became) {
+                    (Edited::Done, Some(_)) => Outcome::Done(()),
+                    _ => Outcome::Refused(()),
+                })
             }
             .boxed()
         })

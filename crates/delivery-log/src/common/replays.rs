@@ -28,7 +28,7 @@ use super::idempotency::Outcome;
 use super::{Store, filter, lock_delivery, moves, statements, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
-use crate::replays::{Counted, ReplaySet, Replays};
+use crate::replays::{Counted, ReplayCreated, ReplaySet, Replays};
 use crate::{Result, View};
 
 /// So many deliveries are withdrawn in one transaction.
@@ -39,7 +39,7 @@ impl Store {
     /// others are not kept waiting. What had ended before stands as it stood.
     async fn withdraw(&self, view: View, replay: ReplayId) -> Result<()> {
         loop {
-            let now = self.shared.surroundings.now();
+            let now = self.shared.env.now();
             let piece = self.edit(move |connection| {
                 async move {
                     let unsent: Vec<Uuid> = sqlx::query_scalar(statements::UNSENT_OF_REPLAY)
@@ -77,7 +77,7 @@ impl Store {
     }
 
     async fn set_state(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         self.edit(move |connection| {
             async move {
                 let mut sql = visible(view);
@@ -119,7 +119,7 @@ impl Store {
         }
         let mut reader = self.readers.acquire().await?;
         let ends = ends(&mut reader, stands.id).await?;
-        let held_by = held_by(&mut reader, stands.endpoint, self.shared.surroundings.now()).await?;
+        let held_by = held_by(&mut reader, stands.endpoint, self.shared.env.now()).await?;
         Ok(stands.with_ends(ends, held_by))
     }
 }
@@ -127,18 +127,20 @@ impl Store {
 #[async_trait]
 impl Replays for Store {
     async fn count_replay(&self, wanted: &Replay) -> Result<Counted> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let failed = store_error("count what a replay would send");
         let mut reader = self.readers.acquire().await.map_err(&failed)?;
         count_matches(&mut reader, &self.shared, wanted, now).await.map_err(failed)
     }
 
-    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<bool>> {
+    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<ReplayCreated>> {
         let new = new.clone();
         self.edit_once(new.project, once, move |connection| {
             async move {
-                let created = insert(connection, &new).await?;
-                Ok(Outcome::of(created))
+                Ok(match insert(connection, &new).await? {
+                    ReplayCreated::Done => Outcome::Done(ReplayCreated::Done),
+                    refused => Outcome::Refused(refused),
+                })
             }
             .boxed()
         })

@@ -15,7 +15,7 @@ use super::{Connection, Db, Row, Store, filter, lanes, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::tenants::{Created, Tenant, Tenants};
-use crate::{Result, View};
+use crate::{Edited, Result, View};
 
 pub(crate) fn tenant(row: &Row) -> sqlx::Result<Tenant> {
     Ok(Tenant {
@@ -91,7 +91,7 @@ async fn delete(
     id: TenantId,
     expected: Timestamp,
     now: Timestamp,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Edited> {
     let version = next_version(connection).await?;
     let done = sqlx::query(
         "UPDATE tenants SET deleted_at = $1, version = $2 \
@@ -105,7 +105,7 @@ async fn delete(
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
-        return Ok(false);
+        return Ok(Edited::Outdated);
     }
     for sql in [
         "UPDATE endpoints SET deleted_at = $1, version = $2 WHERE tenant = $3 AND deleted_at IS NULL",
@@ -113,7 +113,7 @@ async fn delete(
     ] {
         sqlx::query(sql).bind(now.as_micros()).bind(version).bind(id.0).execute(&mut *connection).await?;
     }
-    Ok(true)
+    Ok(Edited::Done)
 }
 
 fn visible(view: View) -> QueryBuilder<Db> {
@@ -160,7 +160,7 @@ impl Tenants for Store {
         Ok(Page::from_overfull(tenants, page.limit, |tenant: &Tenant| tenant.id.0))
     }
 
-    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<bool> {
+    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<Edited> {
         let new = tenant.clone();
         self.edit(move |connection| {
             async move {
@@ -178,7 +178,7 @@ impl Tenants for Store {
                 .bind(to_json(&new.contacts))
                 .execute(connection)
                 .await?;
-                Ok(done.rows_affected() == 1)
+                Ok(Edited::of_rows(done.rows_affected()))
             }
             .boxed()
         })
@@ -186,15 +186,15 @@ impl Tenants for Store {
     }
 
     async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>> {
-        let now = self.shared.surroundings.now();
+        let now = self.shared.env.now();
         let (tenant, woken) =
             self.edit(move |connection| pause(connection, view, id, paused, now).boxed()).await?;
         self.shared.hand_off.get().wake(&woken);
         Ok(tenant)
     }
 
-    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<bool> {
-        let now = self.shared.surroundings.now();
+    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<Edited> {
+        let now = self.shared.env.now();
         self.edit(move |connection| delete(connection, view, id, expected, now).boxed()).await
     }
 }

@@ -5,22 +5,22 @@ use std::time::Duration;
 use model::access::{ApiKey, ApiToken, Scopes};
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
-use model::ids::KeyId;
+use model::ids::{KeyId, TenantId};
 use model::names::{IdempotencyKey, ProjectName};
 use model::secret::SigningSecret;
 use model::signature::VerifyingSecret;
 use secrecy::ExposeSecret as _;
 
 use super::scene::{Scene, event_of_type};
+use crate::Edited;
 use crate::View;
 use crate::access::Project;
 use crate::idempotency::{KeptAnswer, KeySpace, KeyUse, Once, Performed, Principal, SpacedKey};
-use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
 
 fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, ApiToken) {
     let key = ApiKey {
-        id: next_id!(KeyId, scene.surroundings),
+        id: scene.env.new_id::<KeyId>(),
         project: scene.project.id,
         name: "publisher".to_owned(),
         scopes: "events:write".parse::<Scopes>().expect("scopes"),
@@ -30,7 +30,7 @@ fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, ApiToken) {
         created_at: scene.now(),
         updated_at: scene.now(),
     };
-    (key, ApiToken::generate(scene.surroundings.entropy.as_ref()))
+    (key, ApiToken::generate(scene.env.entropy.as_ref()))
 }
 
 pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
@@ -47,9 +47,18 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     assert_eq!(known.key, key);
     assert_eq!(scene.store.find_key(scene.view(), key.id).await.expect("reads"), Some(key.clone()));
     let earlier = scene.now().minus(Duration::from_secs(1));
-    assert!(!scene.store.revoke_key(scene.view(), key.id, earlier).await.expect("was changed since"));
-    assert!(scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("revokes"));
-    assert!(!scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("is gone"));
+    assert_eq!(
+        scene.store.revoke_key(scene.view(), key.id, earlier).await.expect("was changed since"),
+        Edited::Outdated
+    );
+    assert_eq!(
+        scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("revokes"),
+        Edited::Done
+    );
+    assert_eq!(
+        scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("is gone"),
+        Edited::Outdated
+    );
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
     assert_eq!(scene.store.list_keys(scene.view(), Default::default()).await.expect("lists").rows, []);
 }
@@ -57,15 +66,15 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
 pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scene: Scene) {
     let (key, old) = new_key(&scene, None);
     scene.store.create_key(&key, old.hash(), None).await.expect("creates");
-    let new = ApiToken::generate(scene.surroundings.entropy.as_ref());
+    let new = ApiToken::generate(scene.env.entropy.as_ref());
     let until = scene.now().plus(Duration::from_secs(60));
     let after = ApiKey { updated_at: scene.now().plus(Duration::from_secs(1)), ..key.clone() };
     let rotated = scene.store.rotate_key(&after, key.updated_at, new.hash(), until, None).await;
-    assert!(matches!(rotated, Ok(Performed::First(true))));
+    assert!(matches!(rotated, Ok(Performed::First(Edited::Done))));
     // Of two at the same moment, one wins.
-    let late = ApiToken::generate(scene.surroundings.entropy.as_ref());
+    let late = ApiToken::generate(scene.env.entropy.as_ref());
     let rotated = scene.store.rotate_key(&after, key.updated_at, late.hash(), until, None).await;
-    assert!(matches!(rotated, Ok(Performed::First(false))));
+    assert!(matches!(rotated, Ok(Performed::First(Edited::Outdated))));
     assert!(scene.store.configuration().key(&late.hash(), scene.now()).is_none());
     let known = |token: &ApiToken| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
     assert!(known(&old) && known(&new));
@@ -77,7 +86,7 @@ pub(super) async fn a_key_bound_to_a_tenant_ends_with_the_tenant(scene: Scene) {
     let (key, token) = new_key(&scene, Some(&scene.tenant));
     scene.store.create_key(&key, token.hash(), None).await.expect("creates");
     let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
-    assert!(deleted.expect("deletes"));
+    assert_eq!(deleted.expect("deletes"), Edited::Done);
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
 }
 
@@ -89,18 +98,21 @@ pub(super) async fn a_change_that_expects_another_state_changes_nothing(scene: S
         updated_at: scene.now(),
         ..scene.endpoint.clone()
     };
-    assert!(scene.store.update_endpoint(&change("first"), expected).await.expect("updates"));
-    assert!(!scene.store.update_endpoint(&change("second"), expected).await.expect("is refused"));
+    assert_eq!(scene.store.update_endpoint(&change("first"), expected).await.expect("updates"), Edited::Done);
+    assert_eq!(
+        scene.store.update_endpoint(&change("second"), expected).await.expect("is refused"),
+        Edited::Outdated
+    );
     let read = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
     assert_eq!(read.expect("reads").expect("is there").endpoint.description, "first");
     let old = scene.store.delete_endpoint(scene.view(), scene.endpoint.id, expected).await;
-    assert!(!old.expect("is refused"));
+    assert_eq!(old.expect("is refused"), Edited::Outdated);
 }
 
 pub(super) async fn a_tenant_created_again_sees_nothing_old(scene: Scene) {
     scene.publish_one("old").await;
     let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
-    assert!(deleted.expect("deletes"));
+    assert_eq!(deleted.expect("deletes"), Edited::Done);
     let again = scene.add_tenant("acme").await;
     let found = scene.store.find_tenant(scene.view(), &again.handle).await.expect("reads");
     assert_eq!(found.map(|tenant| tenant.id), Some(again.id));
@@ -162,7 +174,7 @@ pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
         },
     };
     let tenant = |handle: &str| Tenant {
-        id: next_id!(model::ids::TenantId, scene.surroundings),
+        id: scene.env.new_id::<TenantId>(),
         handle: model::names::TenantHandle::parse(handle).expect("a handle"),
         ..scene.tenant.clone()
     };
@@ -182,8 +194,8 @@ pub(super) async fn a_project_keeps_its_settings_and_changes_once(scene: Scene) 
     let after = Project { retention_days: 7, updated_at: later(&scene), ..scene.project.clone() };
     let update =
         async || scene.store.update_project(&after, scene.project.updated_at).await.expect("answers");
-    assert!(update().await);
-    assert!(!update().await, "it was changed since");
+    assert_eq!(update().await, Edited::Done);
+    assert_eq!(update().await, Edited::Outdated, "it was changed since");
     assert_eq!(scene.store.find_project(after.id).await.expect("reads"), Some(after.clone()));
     let known = scene.store.configuration().project(after.id).expect("is known");
     assert_eq!(known.retention_days, 7);
@@ -194,8 +206,8 @@ pub(super) async fn the_operator_sees_and_revokes_the_keys_of_all_projects(scene
     scene.store.create_key(&key, token.hash(), None).await.expect("creates");
     let all = scene.store.list_all_keys().await.expect("lists");
     assert_eq!(all, [(scene.project.name.clone(), key.clone())]);
-    assert!(scene.store.revoke_any_key(key.id).await.expect("revokes"));
-    assert!(!scene.store.revoke_any_key(key.id).await.expect("answers"), "it is gone");
+    assert_eq!(scene.store.revoke_any_key(key.id).await.expect("revokes"), Edited::Done);
+    assert_eq!(scene.store.revoke_any_key(key.id).await.expect("answers"), Edited::Outdated, "it is gone");
     assert_eq!(scene.store.list_all_keys().await.expect("lists"), []);
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
 }
@@ -211,8 +223,8 @@ pub(super) async fn tenants_are_listed_and_change_once(scene: Scene) {
         ..beta.clone()
     };
     let update = async || scene.store.update_tenant(&after, beta.updated_at).await.expect("answers");
-    assert!(update().await);
-    assert!(!update().await, "it was changed since");
+    assert_eq!(update().await, Edited::Done);
+    assert_eq!(update().await, Edited::Outdated, "it was changed since");
     let found = scene.store.find_tenant(scene.view(), &beta.handle).await.expect("reads");
     assert_eq!(found, Some(after));
 }
@@ -223,7 +235,7 @@ pub(super) async fn secrets_are_replaced_once(scene: Scene) {
         found.expect("reads").expect("is there")
     };
     let before = find().await;
-    let new = SigningSecret::generate(scene.surroundings.entropy.as_ref());
+    let new = SigningSecret::generate(scene.env.entropy.as_ref());
     let secrets = [ActiveSecret { secret: new.clone(), expires_at: None }];
     let after = Endpoint { updated_at: later(&scene), ..before.endpoint.clone() };
     let replace = async || {
@@ -233,8 +245,8 @@ pub(super) async fn secrets_are_replaced_once(scene: Scene) {
             .await
             .expect("answers")
     };
-    assert!(matches!(replace().await, Performed::First(true)));
-    assert!(matches!(replace().await, Performed::First(false)), "it was changed since");
+    assert!(matches!(replace().await, Performed::First(Edited::Done)));
+    assert!(matches!(replace().await, Performed::First(Edited::Outdated)), "it was changed since");
     let found = find().await;
     let texts: Vec<String> = found.secrets.iter().map(|one| one.secret.reveal()).collect();
     assert_eq!(texts, [new.reveal()]);
@@ -245,8 +257,8 @@ pub(super) async fn an_endpoint_is_disabled_with_its_reason_unless_it_was_change
     let disable = async |as_it_was| {
         scene.store.disable_endpoint(as_it_was, "it answered 410 Gone").await.expect("answers")
     };
-    assert!(disable(&as_it_was).await);
-    assert!(!disable(&as_it_was).await, "it is enabled no longer");
+    assert_eq!(disable(&as_it_was).await, Edited::Done);
+    assert_eq!(disable(&as_it_was).await, Edited::Outdated, "it is enabled no longer");
     let found = scene.store.find_endpoint(scene.view(), scene.tenant.id, as_it_was.id).await;
     let endpoint = found.expect("reads").expect("is there").endpoint;
     assert_eq!(

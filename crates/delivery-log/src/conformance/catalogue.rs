@@ -11,7 +11,8 @@ use model::schema::Schema;
 use serde_json::json;
 
 use super::scene::Scene;
-use crate::catalogue::{CatalogueSaved, Usage};
+use crate::Edited;
+use crate::catalogue::Usage;
 use crate::events::{Publish, Published};
 use crate::idempotency::Performed;
 
@@ -50,14 +51,14 @@ pub(super) async fn a_type_is_saved_only_if_nothing_changed_since_it_was_checked
         Ok(Performed::First(saved)) => saved,
         other => panic!("saved or not, not {other:?}"),
     };
-    assert_eq!(save(checked_at).await, CatalogueSaved::Done);
+    assert_eq!(save(checked_at).await, Edited::Done);
     let known = scene.store.configuration().event_type(scene.project.id, &order_paid()).expect("is known");
     assert_eq!(
         (&known.description, known.size_budget, known.versions[0].number),
         (&entry.description, Some(2_000), 1)
     );
     assert_eq!(known.versions[0].schema.text(), entry.versions[0].schema.text());
-    assert_eq!(save(checked_at).await, CatalogueSaved::Changed, "the save itself was a change");
+    assert_eq!(save(checked_at).await, Edited::Outdated, "the save itself was a change");
 }
 
 pub(super) async fn a_type_is_removed_on_the_same_condition(scene: Scene) {
@@ -67,10 +68,10 @@ pub(super) async fn a_type_is_removed_on_the_same_condition(scene: Scene) {
         let removed = scene.store.remove_event_type(scene.project.id, &order_paid(), checked_at).await;
         removed.expect("answers")
     };
-    assert_eq!(remove(before).await, CatalogueSaved::Changed);
+    assert_eq!(remove(before).await, Edited::Outdated);
     let is_known = || scene.store.configuration().event_type(scene.project.id, &order_paid()).is_some();
     assert!(is_known());
-    assert_eq!(remove(scene.store.configuration().version()).await, CatalogueSaved::Done);
+    assert_eq!(remove(scene.store.configuration().version()).await, Edited::Done);
     assert!(!is_known());
 }
 

@@ -7,6 +7,7 @@ use model::delivery::{DeliveryStatus, Failure, HeldBy, VisibleStatus};
 use model::endpoint::EndpointStatus;
 
 use super::scene::{AUTOMATIC, Scene};
+use crate::Edited;
 use crate::View;
 use crate::deliveries::{Canceled, DeliveryFilter, Recorded, Replayed};
 use crate::idempotency::Performed;
@@ -155,7 +156,7 @@ pub(super) async fn what_waits_for_a_deleted_endpoint_is_canceled(scene: Scene) 
     let id = scene.publish_one("ord_1").await;
     let deleted =
         scene.store.delete_endpoint(scene.view(), scene.endpoint.id, scene.endpoint.updated_at).await;
-    assert!(deleted.expect("deletes"));
+    assert_eq!(deleted.expect("deletes"), Edited::Done);
     assert_eq!(read(&scene, id).await.visible_status(), VisibleStatus::Canceled);
     assert_eq!(scene.store.settle_held(scene.now(), 100).await.expect("settles"), 1);
     assert_eq!(read(&scene, id).await.status, DeliveryStatus::Canceled);

@@ -10,7 +10,7 @@ use model::endpoint::{ClientCertificate, Credentials, Endpoint, EndpointStatus};
 use model::entropy::NoJitter;
 use model::filter::Filter;
 use model::health::{Ended, Health};
-use model::ids::DeliveryId;
+use model::ids::{DeliveryId, ReplayId};
 use model::names::OrderingKey;
 use model::replay::{Replay, ReplayFilter, ReplayMode, ReplayState, Waiting};
 use model::retry::{MAX_POLICIES, RetryPolicy};
@@ -24,7 +24,6 @@ use crate::events::{Publish, Published};
 use crate::idempotency::Performed;
 use crate::lanes::{Cursor, LOOKED_AT};
 use crate::policies::{NamedPolicy, PolicyRemoved, PolicySaved};
-use crate::surroundings::next_id;
 
 async fn publish(scene: &Scene, key: &str, subject: &str) -> DeliveryId {
     let ordering_key = Some(OrderingKey::parse(key).expect("a key"));
@@ -340,7 +339,7 @@ pub(super) async fn the_rate_of_a_replay_is_a_pace(scene: Scene) {
 /// A replay to an endpoint of the scene's tenant, which begins now.
 pub(super) fn replay(scene: &Scene, mode: ReplayMode, endpoint: &Endpoint, matched: u32) -> Replay {
     Replay {
-        id: next_id!(model::ids::ReplayId, scene.surroundings),
+        id: scene.env.new_id::<ReplayId>(),
         project: scene.project.id,
         tenant: scene.tenant.id,
         endpoint: endpoint.id,

@@ -13,7 +13,7 @@ use super::scene::{Scene, event_of_type};
 use crate::events::{EventFilter, Publish, Published, Unmatched};
 use crate::idempotency::{FirstAnswer, KeySpace, KeyUse, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
-use crate::{SharedStore, View};
+use crate::{Edited, SharedStore, View};
 use model::calls::Ordering;
 use model::clock::Timestamp;
 use model::ids::{EndpointId, EventId};
@@ -129,7 +129,7 @@ pub(super) async fn an_event_that_no_endpoint_wants_is_stored_with_the_reasons(s
 
 pub(super) async fn an_event_for_a_deleted_tenant_is_refused(scene: Scene) {
     let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
-    assert!(deleted.expect("deletes"));
+    assert_eq!(deleted.expect("deletes"), Edited::Done);
     let published = scene.store.publish(scene.event("ord_1")).await.expect("answers");
     assert_eq!(published, Published::UnknownTenant);
 }
@@ -278,7 +278,7 @@ pub(super) async fn what_was_left_of_an_event_for_many_endpoints_is_gone_on_with
     let (event, _) = accepted(&scene.store.publish(scene.event("ord_1")).await.expect("publishes"));
     // A store that closes does no more than the part that is under way.
     let store = std::sync::Arc::clone(&scene.store);
-    let store = scene.backend.reopen_after_crash(store, scene.surroundings.clone()).await;
+    let store = scene.backend.reopen_after_crash(store, scene.env.clone()).await;
     let given = given_to(&store, scene.view(), event).await;
     assert!(given.len() < MANY, "the rest is left: {}", given.len());
     // An endpoint asks for what it missed before the rest is written.
@@ -324,7 +324,7 @@ pub(super) async fn those_that_get_events_in_order_are_given_them_with_the_commi
 pub(super) async fn events_of_a_batch_are_numbered_in_their_order_and_fail_alone(scene: Scene) {
     let other = scene.add_tenant("other").await;
     let deleted = scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await;
-    assert!(deleted.expect("deletes"));
+    assert_eq!(deleted.expect("deletes"), Edited::Done);
     let mut batch: Vec<_> = (1..=5).map(|n| scene.event(&format!("ord_{n}"))).collect();
     batch.insert(2, event_of_type(&scene.project, other.id, "order.paid", "lost"));
     let published = scene.store.publish_all(batch).await;

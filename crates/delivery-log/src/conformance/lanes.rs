@@ -72,7 +72,7 @@ pub(super) async fn released_deliveries_can_be_claimed_by_the_next_owner(scene: 
             under_way: 0,
             at: scene.now(),
         },
-        scene.surroundings.entropy.as_ref(),
+        scene.env.entropy.as_ref(),
     );
     Arc::make_mut(&mut finished).health = Some(health.clone());
     scene.store.finish(finished).await.expect("finishes");
@@ -94,8 +94,8 @@ pub(super) async fn what_a_dead_process_had_in_hand_is_logged_as_interrupted_and
     let lane = scene.take_lane().await;
     let in_hand = scene.claim(lane.epoch, 10).await;
     let later = scene.finished(&in_hand[0], 200, DeliveryStatus::Delivered);
-    let Scene { backend, store, surroundings, .. } = &scene;
-    let store = backend.reopen_after_crash(store.clone(), surroundings.clone()).await;
+    let Scene { backend, store, env, .. } = &scene;
+    let store = backend.reopen_after_crash(store.clone(), env.clone()).await;
     let scene = Scene { store, ..scene };
     let attempts = scene.attempts(id).await;
     assert_eq!((attempts.len(), attempts[0].error_class), (1, ErrorClass::Interrupted));

@@ -8,14 +8,14 @@ use model::quarantine::{QuarantineState, QuarantinedEvent};
 use model::schema::Fault;
 
 use super::scene::Scene;
+use crate::Edited;
 use crate::idempotency::Performed;
 use crate::quarantine::{QuarantineKept, Quarantined};
-use crate::surroundings::next_id;
 
 /// Keeps an event in quarantine.
 async fn keep(scene: &Scene, subject: &str) -> Quarantined {
     let new = Quarantined {
-        id: next_id!(QuarantineId, scene.surroundings),
+        id: scene.env.new_id::<QuarantineId>(),
         project: scene.project.id,
         tenant: scene.tenant.id,
         event: QuarantinedEvent {
@@ -50,9 +50,9 @@ pub(super) async fn an_event_in_quarantine_is_read_back_and_listed_by_its_state(
     let second = keep(&scene, "ord_2").await;
     assert_eq!(stands(&scene, first.id).await.as_ref(), Some(&first));
     let dropped = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None).await;
-    assert!(matches!(dropped, Ok(Performed::First(true))));
+    assert!(matches!(dropped, Ok(Performed::First(Edited::Done))));
     let again = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None).await;
-    assert!(matches!(again, Ok(Performed::First(false))), "it waits no longer");
+    assert!(matches!(again, Ok(Performed::First(Edited::Outdated))), "it waits no longer");
     for (state, expected) in [
         (None, vec![second.id, first.id]),
         (Some(QuarantineState::Held), vec![first.id]),
@@ -70,18 +70,18 @@ pub(super) async fn a_release_keeps_others_away_until_it_came_to_something(scene
     let view = scene.view();
     let kept = keep(&scene, "ord_1").await;
     let begin = async || scene.store.begin_release(view, kept.id).await.expect("answers");
-    assert!(begin().await);
+    assert_eq!(begin().await, Edited::Done);
     let dropped = scene.store.drop_quarantined(view, kept.id, scene.now(), None).await;
-    assert!(matches!(dropped, Ok(Performed::First(false))), "it is being published");
+    assert!(matches!(dropped, Ok(Performed::First(Edited::Outdated))), "it is being published");
     // It did not fit this time either.
     scene.store.end_release(view, kept.id, None, scene.now(), None).await.expect("ends");
     assert_eq!(stands(&scene, kept.id).await.expect("is there").state, QuarantineState::Held);
-    assert!(begin().await);
-    let event = next_id!(EventId, scene.surroundings);
+    assert_eq!(begin().await, Edited::Done);
+    let event = scene.env.new_id::<EventId>();
     scene.store.end_release(view, kept.id, Some(event), scene.now(), None).await.expect("ends");
     let released = stands(&scene, kept.id).await.expect("is there");
     assert_eq!((released.state, released.became), (QuarantineState::Released, Some(event)));
-    assert!(!begin().await, "it waits no longer");
+    assert_eq!(begin().await, Edited::Outdated, "it waits no longer");
 }
 
 pub(super) async fn what_was_in_quarantine_for_longer_than_events_are_kept_is_forgotten(scene: Scene) {

@@ -27,9 +27,8 @@ use crate::hand_off::{Fate, HandOff, ReadyDelivery, Reservation};
 use crate::idempotency::Performed;
 use crate::lanes::{ClaimDue, Cursor, Epoch, TakenLane};
 use crate::page::{Order, PageRequest};
-use crate::surroundings::next_id;
 use crate::tenants::{Created, Tenant};
-use crate::{SharedStore, Surroundings, View};
+use crate::{Edited, Env, SharedStore, View};
 
 /// An open store with a project, a tenant `acme`, and an endpoint that wants
 /// everything.
@@ -39,7 +38,7 @@ pub struct Scene {
     /// The clock of the store.
     pub clock: Arc<ManualClock>,
     /// Clock and randomness.
-    pub surroundings: Surroundings,
+    pub env: Env,
     /// The open store.
     pub store: SharedStore,
     /// The project.
@@ -56,17 +55,17 @@ impl Scene {
     /// Sets the scene.
     pub async fn open(backend: Arc<dyn Backend>) -> Self {
         let clock = Arc::new(ManualClock::new(START));
-        let surroundings = Surroundings::new(clock.clone(), Arc::new(SeededEntropy::new(1)));
-        let store = backend.open(surroundings.clone()).await;
+        let env = Env::new(clock.clone(), Arc::new(SeededEntropy::new(1)));
+        let store = backend.open(env.clone()).await;
         let name = ProjectName::parse("shop").expect("a name");
         let project = store.ensure_project(&name).await.expect("a project");
-        let tenant = new_tenant(&surroundings, &project, "acme");
+        let tenant = new_tenant(&env, &project, "acme");
         let created = store.create_tenant(&tenant, None).await.expect("a tenant");
         assert!(matches!(created, Performed::First(Created::New)));
-        let new = new_endpoint(&surroundings, &tenant);
+        let new = new_endpoint(&env, &tenant);
         let endpoint = new.endpoint.clone();
         store.create_endpoint(&new, 50, None).await.expect("an endpoint");
-        Self { backend, clock, surroundings, store, project, tenant, endpoint }
+        Self { backend, clock, env, store, project, tenant, endpoint }
     }
 
     /// Everything of the project.
@@ -76,7 +75,7 @@ impl Scene {
 
     /// The present time.
     pub fn now(&self) -> Timestamp {
-        self.surroundings.now()
+        self.env.now()
     }
 
     /// Lets time pass, in seconds.
@@ -86,14 +85,14 @@ impl Scene {
 
     /// Adds a tenant.
     pub async fn add_tenant(&self, handle: &str) -> Tenant {
-        let tenant = new_tenant(&self.surroundings, &self.project, handle);
+        let tenant = new_tenant(&self.env, &self.project, handle);
         self.store.create_tenant(&tenant, None).await.expect("a tenant");
         tenant
     }
 
     /// Adds an endpoint that wants everything, changed a little.
     pub async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
-        let mut new = new_endpoint(&self.surroundings, tenant);
+        let mut new = new_endpoint(&self.env, tenant);
         change(&mut new.endpoint);
         self.store.create_endpoint(&new, 1_000, None).await.expect("an endpoint");
         new.endpoint
@@ -107,7 +106,7 @@ impl Scene {
         change(&mut after);
         self.clock.advance(Duration::from_millis(1));
         after.updated_at = self.now();
-        assert!(self.store.update_endpoint(&after, expected).await.expect("updates"));
+        assert_eq!(self.store.update_endpoint(&after, expected).await.expect("updates"), Edited::Done);
     }
 
     /// Enables, pauses or disables the endpoint.
@@ -145,7 +144,7 @@ impl Scene {
 
     /// A process that has just joined.
     pub async fn new_process(&self) -> ProcessId {
-        let process = next_id!(ProcessId, self.surroundings);
+        let process = self.env.new_id::<ProcessId>();
         self.store.join(process).await.expect("joins");
         process
     }
@@ -184,7 +183,7 @@ impl Scene {
             endpoint: ready.endpoint,
             epoch: ready.epoch,
             attempt: Attempt {
-                id: next_id!(AttemptId, self.surroundings),
+                id: self.env.new_id::<AttemptId>(),
                 delivery: ready.id,
                 number: ready.attempts + 1,
                 trigger: ready.trigger,
@@ -230,10 +229,10 @@ impl Scene {
     }
 }
 
-fn new_tenant(surroundings: &Surroundings, project: &Project, handle: &str) -> Tenant {
-    let now = surroundings.now();
+fn new_tenant(env: &Env, project: &Project, handle: &str) -> Tenant {
+    let now = env.now();
     Tenant {
-        id: next_id!(TenantId, surroundings),
+        id: env.new_id::<TenantId>(),
         project: project.id,
         handle: TenantHandle::parse(handle).expect("a handle"),
         name: format!("Customer {handle}"),
@@ -245,11 +244,11 @@ fn new_tenant(surroundings: &Surroundings, project: &Project, handle: &str) -> T
     }
 }
 
-fn new_endpoint(surroundings: &Surroundings, tenant: &Tenant) -> SecretEndpoint {
-    let now = surroundings.now();
+fn new_endpoint(env: &Env, tenant: &Tenant) -> SecretEndpoint {
+    let now = env.now();
     SecretEndpoint {
         endpoint: Endpoint {
-            id: next_id!(EndpointId, surroundings),
+            id: env.new_id::<EndpointId>(),
             project: tenant.project,
             tenant: tenant.id,
             url: "https://example.com/hook".parse().expect("a URL"),
@@ -268,7 +267,7 @@ fn new_endpoint(surroundings: &Surroundings, tenant: &Tenant) -> SecretEndpoint 
             updated_at: now,
         },
         secrets: vec![ActiveSecret {
-            secret: SigningSecret::generate(surroundings.entropy.as_ref()),
+            secret: SigningSecret::generate(env.entropy.as_ref()),
             expires_at: None,
         }],
     }

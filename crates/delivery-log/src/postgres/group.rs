@@ -215,7 +215,7 @@ impl<'a> Writing<'a> {
                 self.refreshed |= why == Why::Unknown;
             }
             Why::RepeatedKey => {
-                let now = self.shared.surroundings.now();
+                let now = self.shared.env.now();
                 self.known = repeated(self.link, self.publishes, now).await?;
                 self.read_on = Some(self.link.number());
             }
@@ -401,7 +401,7 @@ fn is_without_partition(error: &sqlx::Error) -> bool {
 }
 
 async fn make_partitions(link: &mut Link, shared: &Shared) -> sqlx::Result<()> {
-    link.ask(async |connection| partitions::make(connection, shared.surroundings.now()).await).await
+    link.ask(async |connection| partitions::make(connection, shared.env.now()).await).await
 }
 
 async fn repeated(

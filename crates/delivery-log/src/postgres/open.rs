@@ -16,7 +16,7 @@ use super::hosts::Hosts;
 use super::link::Link;
 use super::machines::Machines;
 use super::{Extra, OLDEST_POSTGRES, PostgresStore, Shared, announce, claims, partitions, writer};
-use crate::Surroundings;
+use crate::Env;
 use crate::durability::Durability;
 use crate::migrations::{migrator, steps};
 
@@ -136,7 +136,7 @@ impl From<sqlx::Error> for OpenError {
 ///
 /// Steps take only locks that are had at once or not at all: they wait two
 /// seconds for one, and fail rather than hold up others.
-pub async fn migrate(options: Options, surroundings: Surroundings) -> Result<(), OpenError> {
+pub async fn migrate(options: Options, env: Env) -> Result<(), OpenError> {
     let (hosts, mut connection) = Hosts::find(&options.url).await?;
     let patient =
         hosts.options(|options| options.options([("lock_timeout", "2s"), ("statement_timeout", "0")]));
@@ -144,8 +144,8 @@ pub async fn migrate(options: Options, surroundings: Surroundings) -> Result<(),
     drop_unfinished_index(&one).await?;
     MIGRATIONS.run(&one).await.map_err(migration_error)?;
     one.close().await;
-    partitions::make(&mut connection, surroundings.now()).await?;
-    open_vault(&mut connection, &options.master_key, &surroundings).await?;
+    partitions::make(&mut connection, env.now()).await?;
+    open_vault(&mut connection, &options.master_key, &env).await?;
     Ok(())
 }
 
@@ -177,14 +177,14 @@ fn migration_error(error: MigrateError) -> OpenError {
 
 impl PostgresStore {
     /// Opens a database that is up to date.
-    pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
+    pub async fn open(options: Options, env: Env) -> Result<Self, OpenError> {
         let (hosts, mut connection) = Hosts::find(&options.url).await?;
         check_schema(&mut connection).await?;
-        let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
+        let vault = open_vault(&mut connection, &options.master_key, &env).await?;
         let machines = Arc::new(Machines::new(&mut connection, options.durability).await?);
         let (outbox, news) = announce::outbox();
         let extra = Extra { local: Default::default() };
-        let shared = Arc::new(Shared::new(surroundings, vault, options.public_url, extra));
+        let shared = Arc::new(Shared::new(env, vault, options.public_url, extra));
         shared.refresh_snapshot(&mut connection).await?;
         sqlx::Connection::close(connection).await?;
         let pool = |most| hosts.pool(PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE));
@@ -273,9 +273,9 @@ async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
 async fn open_vault(
     connection: &mut PgConnection,
     master: &MasterKey,
-    surroundings: &Surroundings,
+    env: &Env,
 ) -> Result<Vault, OpenError> {
-    let key = Vault::new_data_key(master, surroundings.entropy.as_ref());
+    let key = Vault::new_data_key(master, env.entropy.as_ref());
     sqlx::query(
         "WITH alone AS (SELECT pg_advisory_xact_lock(hashtext('posthorn data keys'))) \
          INSERT INTO data_keys (id, wrapped, created_at) SELECT $1, $2, $3 FROM alone \
@@ -283,7 +283,7 @@ async fn open_vault(
     )
     .bind(key.id)
     .bind(&key.wrapped)
-    .bind(surroundings.now().as_micros())
+    .bind(env.now().as_micros())
     .execute(&mut *connection)
     .await?;
     let rows = sqlx::query("SELECT id, wrapped FROM data_keys ORDER BY number").fetch_all(connection).await?;

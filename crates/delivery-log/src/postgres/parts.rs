@@ -39,7 +39,7 @@ pub(super) async fn write(
         let version = shared.configuration.version_in_history();
         let deliveries = fan_out.next_part(shared);
         let wake = ToWake::of(deliveries.iter());
-        let arguments = arguments(fan_out, &version, &deliveries, &wake, shared.surroundings.now())?;
+        let arguments = arguments(fan_out, &version, &deliveries, &wake, shared.env.now())?;
         let sql = statement(fan_out.ends());
         let (is_moved, is_newest): (bool, bool) = link
             .ask(async |connection| sqlx::query_as_with(sql, arguments).fetch_one(connection).await)

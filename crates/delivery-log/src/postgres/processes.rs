@@ -12,7 +12,6 @@ use model::retry::NextReason;
 use super::rows::{coded, count, uuid};
 use super::{Shared, timeline};
 use crate::lanes::{Beat, LEASE};
-use crate::surroundings::next_id;
 
 /// So many deliveries are logged as interrupted in one statement.
 const STEP: usize = 1_000;
@@ -93,7 +92,7 @@ pub(super) async fn take_over_some(
     }
     // From the first lane on there is no way back, also after a failover.
     leave(connection, ProcessId(dead)).await?;
-    let now = shared.surroundings.now();
+    let now = shared.env.now();
     let mut interrupted = 0;
     let mut endpoints = Vec::with_capacity(lanes.len());
     for lane in &lanes {
@@ -131,7 +130,7 @@ async fn interrupt(
     for rows in in_hand.chunks(STEP) {
         let (mut ids, mut deliveries, mut numbers, mut triggers) = (vec![], vec![], vec![], vec![]);
         for row in rows {
-            ids.push(next_id!(AttemptId, shared.surroundings).0);
+            ids.push(shared.env.new_id::<AttemptId>().0);
             deliveries.push(uuid(row, "id")?);
             numbers.push(count(row, "attempts")? as i32);
             triggers.push(coded(row, "trigger", Trigger::from_code)?.code() as i16);

@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         publishes: &'a [&'a Publish],
         known: HashMap<usize, Published>,
     ) -> Self {
-        let now = shared.surroundings.now();
+        let now = shared.env.now();
         let mut plan = Self {
             version: shared.configuration.version_in_history(),
             now,

@@ -19,7 +19,7 @@ const HOUSEKEEPER: i64 = 0x706f_7374_686f_726e;
 /// What waits for endpoints that are deleted is canceled; what has waited
 /// since before `since` for endpoints that are not enabled is given up.
 pub(super) async fn settle_held(store: &PostgresStore, since: Timestamp, limit: u32) -> Result<u64> {
-    let now = store.shared.surroundings.now();
+    let now = store.shared.env.now();
     store
         .transact(move |connection| {
             async move {

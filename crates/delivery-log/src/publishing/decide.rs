@@ -18,12 +18,11 @@ use crate::events::{Publish, Published};
 use crate::hand_off::{Fate, ReadyDelivery};
 use crate::lanes::Epoch;
 use crate::shared::Shared;
-use crate::surroundings::next_id;
 
 /// The event that a publish becomes.
 pub(crate) fn new_event<E>(publish: &Publish, sequence: u64, now: Timestamp, shared: &Shared<E>) -> Event {
     Event {
-        id: next_id!(EventId, shared.surroundings),
+        id: shared.env.new_id::<EventId>(),
         project: publish.project,
         tenant: publish.tenant,
         event_type: publish.event_type.clone(),
@@ -83,7 +82,7 @@ impl NewDelivery {
     /// With a place in its lane, if this process can give it one.
     pub(crate) fn new<E>(contents: Contents<'_>, target: &Target, shared: &Shared<E>) -> Self {
         let Contents { data, older, trigger, at } = contents;
-        let id = next_id!(DeliveryId, shared.surroundings);
+        let id = shared.env.new_id::<DeliveryId>();
         let mut new = Self::in_store(id, trigger, at, target, shared);
         new.data = target.version.and_then(|version| older.get(version)).cloned();
         // A test goes through the store, where it stands before all that is

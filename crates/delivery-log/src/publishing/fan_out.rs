@@ -82,7 +82,7 @@ impl<K> FanOut<K> {
     /// The deliveries of the next part. An endpoint that was deleted meanwhile
     /// has none.
     pub(crate) fn next_part<E>(&self, shared: &Shared<E>) -> Vec<NewDelivery> {
-        let now = shared.surroundings.now();
+        let now = shared.env.now();
         let late = |late: &LateTarget| {
             let live = shared.configuration.endpoint(late.endpoint)?;
             Some(NewDelivery::late(self.event.id, now, &Target { live, version: late.version }, shared))

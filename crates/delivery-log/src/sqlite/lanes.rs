@@ -23,7 +23,6 @@ use super::{Shared, SqliteStore, columns, store_error};
 use crate::Result;
 use crate::hand_off::ReadyDelivery;
 use crate::lanes::{Beat, ClaimDue, ClaimedDeliveries, Cursor, Epoch, LOOKED_AT, Lanes, Reviewed, TakenLane};
-use crate::surroundings::next_id;
 
 #[async_trait]
 impl Lanes for SqliteStore {
@@ -35,7 +34,7 @@ impl Lanes for SqliteStore {
     }
 
     async fn beat(&self, _: ProcessId) -> Result<Beat> {
-        Ok(Beat::Alive { store_clock: self.shared.surroundings.now() })
+        Ok(Beat::Alive { store_clock: self.shared.env.now() })
     }
 
     async fn leave(&self, _: ProcessId) -> Result<()> {
@@ -281,7 +280,7 @@ async fn mark_claimed(
 /// An interrupted attempt costs no try. It is logged for everything that
 /// was in hand, because nobody can know any more what had been sent.
 pub(super) async fn take_over_all(connection: &mut SqliteConnection, shared: &Shared) -> sqlx::Result<u64> {
-    let now = shared.surroundings.now();
+    let now = shared.env.now();
     let in_hand = sqlx::query(
         "SELECT d.id, d.attempts, d.trigger FROM lanes l CROSS JOIN deliveries d \
          ON d.endpoint = l.endpoint AND d.claimed IS NOT NULL AND d.due_at IS NOT NULL WHERE l.owner IS NOT NULL",
@@ -317,7 +316,7 @@ fn interrupted(row: &SqliteRow, now: Timestamp, shared: &Shared) -> sqlx::Result
     let attempts: u32 = row.try_get("attempts")?;
     let trigger: i64 = row.try_get("trigger")?;
     Ok(Attempt {
-        id: next_id!(AttemptId, shared.surroundings),
+        id: shared.env.new_id::<AttemptId>(),
         delivery: DeliveryId(uuid(row, "id")?),
         number: attempts + 1,
         trigger: Trigger::from_code(trigger).ok_or_else(|| broken("trigger", trigger))?,

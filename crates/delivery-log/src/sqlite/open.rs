@@ -16,7 +16,7 @@ use model::vault::{MasterKey, Vault, VaultError, WrappedKey};
 
 use super::identity::Identity;
 use super::{Extra, OLDEST_SQLITE, Shared, SqliteStore, lanes, writer};
-use crate::Surroundings;
+use crate::Env;
 use crate::migrations::{migrator, steps};
 
 /// The schema, step by step.
@@ -104,19 +104,19 @@ pub enum OpenError {
 
 impl SqliteStore {
     /// Opens the store, and makes it if it is not there.
-    pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
+    pub async fn open(options: Options, env: Env) -> Result<Self, OpenError> {
         let lock = match options.ownership {
             Ownership::Server => lock_patiently(&options.path).await?,
             Ownership::Beside => lock(&options.path)?,
         };
         let path = options.path.clone();
-        Self::open_locked(options, surroundings, lock).await.map_err(|error| match error {
+        Self::open_locked(options, env, lock).await.map_err(|error| match error {
             Trouble::Open(error) => error,
             Trouble::Database(source) => OpenError::Database { path, source },
         })
     }
 
-    async fn open_locked(options: Options, surroundings: Surroundings, lock: Lock) -> Result<Self, Trouble> {
+    async fn open_locked(options: Options, env: Env, lock: Lock) -> Result<Self, Trouble> {
         let setup = SqlitePoolOptions::new().max_connections(1);
         let setup = setup.connect_with(connect_options(&options.path)).await?;
         check_version(&setup).await?;
@@ -131,9 +131,9 @@ impl SqliteStore {
             lock.file.unlock().map_err(|source| OpenError::File { path: options.path.clone(), source })?;
         }
         let mut connection = setup.acquire().await?.detach();
-        let vault = open_vault(&mut connection, &options.master_key, &surroundings).await?;
+        let vault = open_vault(&mut connection, &options.master_key, &env).await?;
         let extra = Extra { next_event: AtomicI64::new(next_event(&mut connection).await?) };
-        let shared = Arc::new(Shared::new(surroundings, vault, options.public_url, extra));
+        let shared = Arc::new(Shared::new(env, vault, options.public_url, extra));
         if options.ownership == Ownership::Server {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
             let interrupted = lanes::take_over_all(&mut connection, &shared).await?;
@@ -288,7 +288,7 @@ async fn next_event(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
 async fn open_vault(
     connection: &mut SqliteConnection,
     master: &MasterKey,
-    surroundings: &Surroundings,
+    env: &Env,
 ) -> Result<Vault, Trouble> {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let rows =
@@ -298,11 +298,11 @@ async fn open_vault(
         keys.push(WrappedKey { id: row.try_get(0)?, wrapped: row.try_get(1)? });
     }
     if keys.is_empty() {
-        let key = Vault::new_data_key(master, surroundings.entropy.as_ref());
+        let key = Vault::new_data_key(master, env.entropy.as_ref());
         sqlx::query("INSERT INTO data_keys (id, wrapped, created_at) VALUES (?, ?, ?)")
             .bind(key.id)
             .bind(&key.wrapped)
-            .bind(surroundings.now().as_micros())
+            .bind(env.now().as_micros())
             .execute(&mut *connection)
             .await?;
         keys.push(key);

@@ -37,7 +37,7 @@ pub(super) async fn write(
     effects: &mut Effects,
 ) -> sqlx::Result<bool> {
     shared.refresh_to(connection, version, "").await?;
-    let now = shared.surroundings.now();
+    let now = shared.env.now();
     let (from, to) = (fan_out.written as i64, fan_out.written_then() as i64);
     let move_on = if fan_out.ends() {
         sqlx::query("DELETE FROM fan_outs WHERE event = ? AND written = ?").bind(fan_out.key).bind(from)

@@ -46,7 +46,7 @@ pub(super) async fn publish(
     effects: &mut Effects,
 ) -> sqlx::Result<Vec<Published>> {
     shared.refresh_to(connection, version, "").await?;
-    let now = shared.surroundings.now();
+    let now = shared.env.now();
     let mut results: Vec<Option<Published>> = vec![None; publishes.len()];
     find_repeated(connection, publishes, now, &mut results).await?;
 

@@ -15,7 +15,7 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// What waits for endpoints that are deleted is canceled; what has waited
 /// since before `since` for endpoints that are not enabled is given up.
 pub(super) async fn settle_held(store: &SqliteStore, since: Timestamp, limit: u32) -> Result<u64> {
-    let now = store.shared.surroundings.now();
+    let now = store.shared.env.now();
     store
         .edit(move |connection| {
             async move {

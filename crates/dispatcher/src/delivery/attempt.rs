@@ -13,7 +13,6 @@ use model::clock::Timestamp;
 use model::endpoint::Endpoint;
 use model::failure::{Outcome, judge, parse_retry_after};
 use model::health::Ended;
-use model::ids::AttemptId;
 use model::retry::RetryPolicy;
 use model::scenario::{HEAD_START, Scenario};
 
@@ -42,14 +41,14 @@ pub(crate) async fn attempt(context: &Context, ready: &ReadyDelivery, live: &Liv
     if Scenario::is_sent_last(&ready.event) {
         tokio::time::sleep(HEAD_START).await;
     }
-    let entropy = context.surroundings.entropy.as_ref();
-    let started_at = context.surroundings.now();
+    let entropy = context.env.entropy.as_ref();
+    let started_at = context.env.now();
     let body = Bytes::from(ready.form.render(&ready.event, &ready.data));
     let request = Request::new(context, ready, live, started_at, &body);
     let timeout = live.endpoint.timeout.unwrap_or(policy.timeout);
     let call = Call { endpoint: &live.endpoint, headers: request.headers, body, timeout };
     let sent = context.transport.post(call, &context.cut).await;
-    let ended_at = context.surroundings.now();
+    let ended_at = context.env.now();
     let outcome = Outcome {
         error_class: sent.error_class,
         http_status: sent.answer.as_ref().map(|answer| answer.status),
@@ -66,7 +65,7 @@ pub(crate) async fn attempt(context: &Context, ready: &ReadyDelivery, live: &Liv
         endpoint: ready.endpoint,
         epoch: ready.epoch,
         attempt: Attempt {
-            id: AttemptId::next(&context.surroundings.ids, started_at, entropy),
+            id: context.env.new_id_at(started_at),
             delivery: ready.id,
             number: ready.attempts + 1,
             trigger: ready.trigger,
@@ -84,7 +83,7 @@ pub(crate) async fn attempt(context: &Context, ready: &ReadyDelivery, live: &Liv
         verdict,
         health: None,
     };
-    let ended = ended(&finished, ready, &policy, context.surroundings.now());
+    let ended = ended(&finished, ready, &policy, context.env.now());
     log(ready, &finished);
     Made { finished, ended }
 }

@@ -114,7 +114,7 @@ fn retry_reason(ready: &ReadyDelivery) -> Option<&'static str> {
 /// W3C Trace Context: one trace for all attempts of an event.
 fn traceparent(context: &Context, ready: &ReadyDelivery) -> String {
     let mut span = [0; 8];
-    context.surroundings.entropy.fill(&mut span);
+    context.env.entropy.fill(&mut span);
     // A span id of zeros is not valid.
     format!("00-{:032x}-{:016x}-01", ready.event.id.0.as_u128(), u64::from_be_bytes(span).max(1))
 }

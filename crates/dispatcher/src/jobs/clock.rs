@@ -13,7 +13,7 @@ pub(super) struct Clock;
 
 impl Job for Clock {
     async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
-        let jump = context.clocks.look(context.surroundings.now(), Instant::now());
+        let jump = context.clocks.look(context.env.now(), Instant::now());
         let Some(jump) = jump else { return Ok(()) };
         let seconds = jump.by / 1_000_000;
         tracing::error!(

@@ -24,7 +24,7 @@ impl Job for Durability {
     /// what operators are told, so it comes as soon as it can be kept.
     async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         let Some(second) = context.store.second_machine() else { return Ok(()) };
-        let now = context.surroundings.now();
+        let now = context.env.now();
         match (self.degraded.take(), second.lacks) {
             (None, Some(lacks)) => self.degraded = Some((now, lacks)),
             (Some((since, why)), None) => {

@@ -29,7 +29,7 @@ impl Job for FanOuts {
     async fn step(&mut self, context: &Arc<Context>, stop: &CancellationToken) -> delivery_log::Result<()> {
         let unmoved_since = match self.is_started {
             false => Timestamp::FAR_FUTURE,
-            true => context.surroundings.now().minus(LEFT),
+            true => context.env.now().minus(LEFT),
         };
         // What was handed in goes on as long as the store is open.
         let going_on = context.store.go_on_with_fan_outs(unmoved_since, STEP);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use delivery_log::lanes::Beat;
 use model::clock::Timestamp;
-use model::ids::ProcessId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +63,7 @@ async fn step(context: &Arc<Context>) -> delivery_log::Result<()> {
 /// Tells operators when this host's clock and the store's drift apart: what is
 /// due by the one is late or early by the other. Nothing is lost by it.
 fn compare_clocks(context: &Context, store_clock: Timestamp) {
-    let ahead = context.surroundings.now().as_micros() - store_clock.as_micros();
+    let ahead = context.env.now().as_micros() - store_clock.as_micros();
     let before = context.metrics.clock_ahead.get();
     let seconds = ahead as f64 / 1e6;
     context.metrics.clock_ahead.set(seconds);
@@ -74,8 +73,7 @@ fn compare_clocks(context: &Context, store_clock: Timestamp) {
 }
 
 async fn join(context: &Context, asked: Instant) -> delivery_log::Result<()> {
-    let surroundings = &context.surroundings;
-    let process = ProcessId::next(&surroundings.ids, surroundings.now(), surroundings.entropy.as_ref());
+    let process = context.env.new_id();
     context.store.join(process).await?;
     context.lease.extend(process, asked);
     Ok(())

@@ -22,7 +22,7 @@ impl Job for Housekeeping {
         if context.clocks.are_in_doubt() {
             return Ok(());
         }
-        let now = context.surroundings.now();
+        let now = context.env.now();
         while !stop.is_cancelled() {
             let settled = context.store.settle_held(now.minus(MAX_HOLD), STEP).await?;
             let purged = context.store.purge(now, STEP).await?

@@ -15,7 +15,7 @@ pub(super) struct Replays;
 
 impl Job for Replays {
     async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
-        let now = context.surroundings.now();
+        let now = context.env.now();
         for id in context.store.due_replays(now, AT_ONCE).await? {
             if let Err(error) = context.store.advance_replay(id).await {
                 tracing::warn!(%error, replay.id = %id, "a part of a replay was not sent and is tried again");

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use delivery_log::catalogue::{CatalogueSaved, Pinned, pinned_to};
+use delivery_log::Edited;
+use delivery_log::catalogue::{Pinned, pinned_to};
 use delivery_log::idempotency::Performed;
 use model::catalogue::{EventTypeEntry, NOTICES, Version, VersionStatus};
 use model::clock::Timestamp;
@@ -34,7 +35,7 @@ impl Job for Retirement {
 /// Does one thing that is due; the rest at the next looks, because it may have
 /// changed meanwhile.
 async fn do_what_is_due(context: &Context) -> delivery_log::Result<()> {
-    let now = context.surroundings.now();
+    let now = context.env.now();
     let configuration = context.store.configuration();
     // Before what is read: what changes after it is not written over.
     let checked_at = configuration.version();
@@ -73,7 +74,7 @@ async fn save(
     let place = version.number as usize - 1;
     after.versions[place] = version;
     let saved = context.store.save_event_types(&[after], checked_at, None).await?;
-    Ok(matches!(saved, Performed::First(CatalogueSaved::Done)))
+    Ok(matches!(saved, Performed::First(Edited::Done)))
 }
 
 /// Operators are told first, under a key: if this process dies then, the next
@@ -190,6 +191,6 @@ async fn mail(context: &Context, pinned: &[Pinned], subject: &str, text: &str) {
             })
             .collect();
         let text = format!("{text}\n\n{}\n", list.join("\n"));
-        mailer.send(&tenant.contacts, subject, &text, context.surroundings.entropy.as_ref()).await;
+        mailer.send(&tenant.contacts, subject, &text, context.env.entropy.as_ref()).await;
     }
 }

@@ -32,7 +32,7 @@ impl Watch {
     /// Does each part whether or not another one failed, and gives the first error.
     async fn look(&mut self, context: &Arc<Context>) -> delivery_log::Result<()> {
         show_gauges(context);
-        context.lanes().forget_refusals(context.surroundings.now());
+        context.lanes().forget_refusals(context.env.now());
         let looked = match context.store.ensure_fresh(FRESH).await {
             Ok(()) => look_around(context).await,
             Err(error) => Err(error),
@@ -50,7 +50,7 @@ fn show_gauges(context: &Context) {
 }
 
 async fn look_around(context: &Arc<Context>) -> delivery_log::Result<()> {
-    let now = context.surroundings.now();
+    let now = context.env.now();
     let found = context.store.find_idle_lanes_with_work(now, LANES_AT_ONCE as u32).await;
     let idle = context.with_lanes(|lanes| {
         found.iter().flatten().for_each(|endpoint| lanes.wake(*endpoint));
@@ -84,7 +84,7 @@ impl Review {
         if !self.looks.is_multiple_of(Self::EVERY) {
             return Ok(());
         }
-        let reviewed = context.store.review_lanes(process, context.surroundings.now()).await?;
+        let reviewed = context.store.review_lanes(process, context.env.now()).await?;
         let unknown = context.with_lanes(|lanes| lanes.review(&reviewed));
         let before = std::mem::take(&mut self.unknown);
         let mut lost = Vec::new();

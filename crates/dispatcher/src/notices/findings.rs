@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use delivery_log::Edited;
 use delivery_log::configuration::LiveEndpoint;
 use model::clock::Timestamp;
 use model::endpoint::Endpoint;
@@ -63,7 +64,7 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
     let Some(mailer) = &context.mailer else { return };
     let tenant = context.store.configuration().tenant_by_id(live.endpoint.tenant);
     if let Some(tenant) = tenant {
-        mailer.send(&tenant.contacts, subject, text, context.surroundings.entropy.as_ref()).await;
+        mailer.send(&tenant.contacts, subject, text, context.env.entropy.as_ref()).await;
     }
 }
 
@@ -71,8 +72,8 @@ async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
     match until_taken(Some(&context.cut), || context.store.disable_endpoint(&live.endpoint, reason)).await {
         // Somebody has changed it meanwhile: what it answered before says nothing.
-        Ok(false) => return,
-        Ok(true) => tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
+        Ok(Edited::Outdated) => return,
+        Ok(Edited::Done) => tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),
         Err(error) => return tracing::warn!(%error, endpoint.id = %id, "an endpoint was not disabled"),
     }
     let details = json!({ "url": live.endpoint.url.as_str(), "reason": reason });

@@ -54,7 +54,13 @@ impl Mailer {
         }
     }
 
-    async fn send_one(&self, to: &str, subject: &str, text: &str, id: u128) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn send_one(
+        &self,
+        to: &str,
+        subject: &str,
+        text: &str,
+        id: u128,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let to = to.parse::<Mailbox>()?;
         let mail = Message::builder()
             .from(self.from.clone())

@@ -58,7 +58,7 @@ pub(crate) async fn publish(
     let key_use = key.and_then(|key| IdempotencyKey::parse(key).ok()).map(|key| KeyUse {
         fingerprint: [0; 32],
         key: SpacedKey::new(KeySpace::Notices, &key),
-        expires_at: context.surroundings.now().plus(KEPT),
+        expires_at: context.env.now().plus(KEPT),
     });
     let event = Publish {
         project,

@@ -7,7 +7,7 @@ use model::ids::{KeyId, TenantId};
 use model::names::check_text;
 
 use super::present;
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     incoming.expect_no_if_match()?;
     let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let key = build(&api, &caller, text.parse()?).await?;
-    let token = ApiToken::generate(api.surroundings.entropy.as_ref());
+    let token = ApiToken::generate(api.env.entropy.as_ref());
     let answer = KeyWithSecret { key: present(&api, &key), secret: token.reveal().to_owned() };
     let location = format!("/v1/api-keys/{}", key.id);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
@@ -80,7 +80,7 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
         allowed_networks.clone_from(&own.allowed_networks);
     }
     let key = ApiKey {
-        id: new_id!(KeyId, api),
+        id: api.env.new_id::<KeyId>(),
         project: own.project,
         name: wanted.name,
         scopes,

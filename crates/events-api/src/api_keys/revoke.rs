@@ -9,7 +9,7 @@ use crate::auth::Credentials;
 use crate::incoming::Incoming;
 use crate::openapi::parameters::{Expected, OfKey};
 use crate::outgoing;
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 
 /// Ends a key at once.
 #[utoipa::path(delete, path = "/v1/api-keys/{key}", tag = "API keys", operation_id = "apiKeys.revoke",
@@ -27,8 +27,6 @@ pub(crate) async fn handle(
     let key = api.store.find_key(caller.view(), id).await?.ok_or_else(missing)?;
     caller.check_within(&key)?;
     incoming.check_if_match(key.updated_at)?;
-    if !api.store.revoke_key(caller.view(), id, key.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.revoke_key(caller.view(), id, key.updated_at).await?)?;
     Ok(outgoing::nothing())
 }

@@ -11,7 +11,7 @@ use crate::endpoints::rotate_secret::overlap;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
 use crate::openapi::parameters::{Expected, OfKey, Repeatable};
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 
 /// Gives a key a new secret, shown this once; the old one stays good for the
 /// overlap.
@@ -39,12 +39,12 @@ pub(crate) async fn handle(
     incoming.check_if_match(expected)?;
     let wanted: RotateKey = text.parse_if_any()?;
     let overlap_until = api.now().plus(overlap(wanted.overlap_seconds)?);
-    let token = ApiToken::generate(api.surroundings.entropy.as_ref());
+    let token = ApiToken::generate(api.env.entropy.as_ref());
     let after = ApiKey { updated_at: api.change_time(expected), ..key };
     let answer = KeyWithSecret { key: present(&api, &after), secret: token.reveal().to_owned() };
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &answer)?;
     let prepared = prepared.with_etag(after.updated_at);
     let rotated =
         api.store.rotate_key(&after, expected, token.hash(), overlap_until, prepared.once()).await?;
-    prepared.settle(rotated, |done| if done { Ok(()) } else { Err(Problem::changed_meanwhile()) })
+    prepared.settle(rotated, made)
 }

@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::certificate;
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::problem::{Faults, Problem};
 use crate::tenants::{check_metadata, metadata};
 
@@ -76,7 +76,7 @@ pub(super) fn endpoint(
     let (Some(url), Some(metadata)) = (url, metadata) else { return Err(faults.into()) };
     faults.finish()?;
     Ok(Endpoint {
-        id: new_id!(EndpointId, api),
+        id: api.env.new_id::<EndpointId>(),
         project: tenant.project,
         tenant: tenant.id,
         url,

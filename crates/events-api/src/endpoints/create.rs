@@ -81,6 +81,6 @@ pub(super) fn choose_secret(api: &Api, given: Option<&str>) -> Result<SigningSec
         Some(text) => {
             SigningSecret::parse(text).map_err(|error| Problem::invalid("/secret", "invalid_value", error))
         }
-        None => Ok(SigningSecret::generate(api.surroundings.entropy.as_ref())),
+        None => Ok(SigningSecret::generate(api.env.entropy.as_ref())),
     }
 }

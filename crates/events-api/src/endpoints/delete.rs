@@ -10,7 +10,7 @@ use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
 use crate::openapi::parameters::{Expected, InTenant, OfEndpoint};
 use crate::outgoing;
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 
 /// Removes an endpoint; what waited for it is canceled.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/endpoints/{endpoint}", tag = "Endpoints", operation_id = "endpoints.delete",
@@ -38,8 +38,6 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, Problem> {
     let endpoint = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
-    if !api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at).await?)?;
     Ok(outgoing::nothing())
 }

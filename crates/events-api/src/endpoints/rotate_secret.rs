@@ -17,7 +17,7 @@ use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
 use crate::openapi::parameters::{Expected, InTenant, OfEndpoint, Repeatable};
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 
 /// So many secrets may sign at once; the header grows with each.
 const MAX_ACTIVE: usize = 4;
@@ -52,7 +52,7 @@ pub(crate) async fn handle(
     let prepared = Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 200, None, &shown)?;
     let replaced =
         api.store.replace_secrets(&after.endpoint, &after.secrets, expected, prepared.once()).await?;
-    prepared.settle(replaced, |done| if done { Ok(()) } else { Err(Problem::changed_meanwhile()) })
+    prepared.settle(replaced, made)
 }
 
 /// An overlap that is not too long.

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::openapi::parameters::{Expected, InTenant, OfEndpoint};
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 use crate::{outgoing, patch};
 
 /// Changes an endpoint. A header is removed with the value null.
@@ -73,9 +73,7 @@ pub(crate) async fn change(
         ..wanted
     };
     keep_where_they_belong(&before, &after, &given)?;
-    if !api.store.update_endpoint(&after, before.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.update_endpoint(&after, before.updated_at).await?)?;
     Ok(outgoing::one(&present(api, tenant, &after), after.updated_at))
 }
 

@@ -12,7 +12,7 @@ use model::quarantine::{QuarantineState, QuarantinedEvent};
 
 use super::accept::Taken;
 use super::validate::Findings;
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
@@ -29,7 +29,7 @@ pub(super) async fn keep(
 ) -> Result<Taken, Problem> {
     let now = api.now();
     let held = Quarantined {
-        id: new_id!(QuarantineId, api),
+        id: api.env.new_id::<QuarantineId>(),
         project: publish.project,
         tenant: publish.tenant,
         event: QuarantinedEvent {

@@ -11,7 +11,7 @@ use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::openapi::parameters::Expected;
 use crate::outgoing;
-use crate::problem::{Code, Faults, Problem};
+use crate::problem::{Code, Faults, Problem, made};
 
 /// Changes the settings of the project.
 #[utoipa::path(patch, path = "/v1/project", tag = "Project", operation_id = "project.update",
@@ -37,9 +37,7 @@ pub(crate) async fn handle(
     let change: ProjectChange = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let expected = before.updated_at;
     let after = changed(before, change, &api)?;
-    if !api.store.update_project(&after, expected).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.update_project(&after, expected).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }
 

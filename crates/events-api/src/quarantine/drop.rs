@@ -1,6 +1,7 @@
 //! `POST /v1/quarantine/{id}/drop`
 
 use actix_web::{HttpResponse, web};
+use delivery_log::Edited;
 use delivery_log::idempotency::Performed;
 use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
@@ -38,7 +39,7 @@ pub(crate) async fn handle(
     let body = present(&api, &caller, &after);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
     let dropped = api.store.drop_quarantined(caller.view(), after.id, now, prepared.once()).await?;
-    if let Performed::First(false) = dropped {
+    if let Performed::First(Edited::Outdated) = dropped {
         return Err(ended(&find(&api, &caller, &path).await?));
     }
     prepared.settle(dropped, |_| Ok(()))

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{PublishRequest, ReleaseRequest};
+use delivery_log::Edited;
 use delivery_log::idempotency::Performed;
 use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
@@ -43,7 +44,7 @@ pub(crate) async fn handle(
     incoming.check_if_match(before.updated_at)?;
     let request = request(&api, &before, wanted)?;
     // From here on nobody drops it. If this process dies, it can be released again.
-    if !api.store.begin_release(caller.view(), before.id).await? {
+    if api.store.begin_release(caller.view(), before.id).await? == Edited::Outdated {
         return Err(ended(&find(&api, &caller, &path).await?));
     }
     // Released twice at the same moment, it is one event all the same.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use actix_web::{HttpResponse, web};
 use api_types::{ReplayPlan, ReplayWish};
-use delivery_log::replays::Counted;
+use delivery_log::replays::{Counted, ReplayCreated};
 use model::access::Scope;
 use model::endpoint::{Endpoint, EndpointStatus};
 use model::ids::{EndpointId, ReplayId};
@@ -14,7 +14,7 @@ use model::replay::{
 };
 
 use super::present;
-use crate::api::{Api, new_id};
+use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::deliveries::http_status;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -67,7 +67,10 @@ pub(crate) async fn handle(
     let about = (&incoming, &caller, Some(endpoint.tenant));
     let prepared = Prepared::new(&api, about, &text, 202, location, &present(&replay))?;
     let created = api.store.create_replay(&replay, prepared.once()).await?;
-    prepared.settle(created, |created| if created { Ok(()) } else { Err(not_enabled()) })
+    prepared.settle(created, |created| match created {
+        ReplayCreated::Done => Ok(()),
+        ReplayCreated::EndpointNotEnabled => Err(not_enabled()),
+    })
 }
 
 fn not_enabled() -> Problem {
@@ -124,7 +127,7 @@ fn build(api: &Api, wanted: &ReplayWish, endpoint: &Endpoint) -> Result<Replay, 
     faults.finish()?;
     let now = api.now();
     Ok(Replay {
-        id: new_id!(ReplayId, api),
+        id: api.env.new_id::<ReplayId>(),
         project: endpoint.project,
         tenant: endpoint.tenant,
         endpoint: endpoint.id,

@@ -8,7 +8,7 @@ use crate::auth::Credentials;
 use crate::incoming::Incoming;
 use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 
 /// Removes a tenant with its endpoints and keys; what waited is canceled.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.delete",
@@ -24,8 +24,6 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::TenantsWrite).await?;
     let tenant = api.tenant(&caller, &path).await?;
     incoming.check_if_match(tenant.updated_at)?;
-    if !api.store.delete_tenant(caller.view(), tenant.id, tenant.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.delete_tenant(caller.view(), tenant.id, tenant.updated_at).await?)?;
     Ok(outgoing::nothing())
 }

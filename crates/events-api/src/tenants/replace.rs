@@ -12,7 +12,7 @@ use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, made};
 
 /// Makes a tenant, or replaces what is known of it.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.replace",
@@ -50,9 +50,7 @@ pub(crate) async fn handle(
         updated_at: api.change_time(before.updated_at),
         ..wanted
     };
-    if !api.store.update_tenant(&after, before.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.update_tenant(&after, before.updated_at).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }
 

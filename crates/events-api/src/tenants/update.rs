@@ -10,7 +10,7 @@ use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::openapi::parameters::{Expected, InTenant};
-use crate::problem::Problem;
+use crate::problem::{Problem, made};
 use crate::{outgoing, patch};
 
 /// Changes what is known of a tenant.
@@ -43,8 +43,6 @@ pub(crate) async fn handle(
         updated_at: api.change_time(before.updated_at),
         ..wanted
     };
-    if !api.store.update_tenant(&after, before.updated_at).await? {
-        return Err(Problem::changed_meanwhile());
-    }
+    made(api.store.update_tenant(&after, before.updated_at).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

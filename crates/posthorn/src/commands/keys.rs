@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use delivery_log::sqlite::Ownership;
-use delivery_log::{SharedStore, View};
+use delivery_log::{Edited, SharedStore, View};
 use model::access::{ApiKey, ApiToken, Scopes};
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::{ProjectName, TenantHandle};
@@ -68,7 +68,7 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
             path.display()
         );
     }
-    let store = store::open(settings, String::new(), &system::surroundings(), Ownership::Beside).await?;
+    let store = store::open(settings, String::new(), &system::env(), Ownership::Beside).await?;
     match command {
         KeysCommand::Create(args) => print(create(&store, &args).await?.reveal())?,
         KeysCommand::List { json } => list(&store, json).await?,
@@ -81,15 +81,15 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
 /// Makes a key, and the project if there is none.
 pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow::Result<ApiToken> {
     anyhow::ensure!(!args.scopes.is_empty(), "name at least one scope; * is everything");
-    let surroundings = system::surroundings();
+    let env = system::env();
     let project = store.ensure_project(&args.project).await?;
     let tenant = match &args.tenant {
         Some(handle) => Some(tenant(store, project.id, handle).await?),
         None => None,
     };
-    let (now, entropy) = (surroundings.now(), surroundings.entropy.as_ref());
+    let (now, entropy) = (env.now(), env.entropy.as_ref());
     let key = ApiKey {
-        id: KeyId::next(&surroundings.ids, now, entropy),
+        id: env.new_id(),
         project: project.id,
         name: args.name.clone(),
         scopes: args.scopes,
@@ -140,6 +140,7 @@ async fn list(store: &SharedStore, json: bool) -> anyhow::Result<()> {
 }
 
 async fn revoke(store: &SharedStore, key: KeyId) -> anyhow::Result<()> {
-    anyhow::ensure!(store.revoke_any_key(key).await?, "there is no key {key}, or it was revoked before");
+    let revoked = store.revoke_any_key(key).await? == Edited::Done;
+    anyhow::ensure!(revoked, "there is no key {key}, or it was revoked before");
     print(&format!("revoked {key}"))
 }

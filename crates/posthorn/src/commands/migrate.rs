@@ -16,6 +16,6 @@ pub(crate) struct MigrateArgs {
 
 /// Brings the database up to date.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    store::migrate(settings, &system::surroundings()).await?;
+    store::migrate(settings, &system::env()).await?;
     print(&format!("the database {} is up to date", settings.database()?))
 }

@@ -130,7 +130,7 @@ pub(super) async fn advance(
     shared: &Shared,
     id: ReplayId,
 ) -> sqlx::Result<Option<EndpointId>> {
-    let now = shared.surroundings.now();
+    let now = shared.env.now();
     let row = sqlx::query(statements::LOCK_DUE_REPLAY)
         .bind(id.0)
         .bind(now.as_micros())

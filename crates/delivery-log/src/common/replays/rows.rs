@@ -13,6 +13,7 @@ use super::super::deliveries::status_of_endpoint;
 use super::super::rows::{self, coded, count, json, time, to_json, uuid};
 use super::super::{Connection, Db, Row, statements};
 use crate::View;
+use crate::replays::ReplayCreated;
 
 /// Reads a replay, without what has become of its deliveries.
 pub(super) fn replay(row: &Row) -> sqlx::Result<Replay> {
@@ -49,10 +50,10 @@ pub(super) fn visible(view: View) -> QueryBuilder<Db> {
     sql
 }
 
-/// Adds a replay, unless its endpoint is not enabled. Tells whether it did.
-pub(super) async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::Result<bool> {
+/// Adds a replay, unless its endpoint is not enabled.
+pub(super) async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::Result<ReplayCreated> {
     if status_of_endpoint(connection, new.endpoint).await? != Some(EndpointStatus::Enabled) {
-        return Ok(false);
+        return Ok(ReplayCreated::EndpointNotEnabled);
     }
     sqlx::query(
         "INSERT INTO replays (id, project, tenant, endpoint, mode, filter, rate, max, reason, state, all_sent, \
@@ -87,7 +88,7 @@ pub(super) async fn insert(connection: &mut Connection, new: &Replay) -> sqlx::R
         .execute(connection)
         .await?;
     }
-    Ok(true)
+    Ok(ReplayCreated::Done)
 }
 
 /// What has become of the deliveries of a replay.
