@@ -1,15 +1,11 @@
 //! Hostile URLs and names: not one connection to this machine is made.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::settings;
+use crate::common::settings;
 use serde_json::{Value, json};
 use testkit::{NameServer, Program, until};
 use tokio::net::TcpListener;

@@ -1,14 +1,10 @@
 //! What a receiver, a name server or a token server says is heard right.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::{Value, json};
 use testkit::{
     Api, Authority, Behaviour, Http2, Http2Receiver, Identity, NameServer, Named, Program, Receiver, Secured,

@@ -5,14 +5,10 @@
 //! `scripts/test` installs the generators: Python packages in `.venv`, and what
 //! `clients/package.json` names.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Behaviour, NameServer, Program, Receiver};

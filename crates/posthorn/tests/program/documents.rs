@@ -1,15 +1,11 @@
 //! What the README, the guides and the examples say works: their commands and
 //! snippets are run as they stand, but for the names that only a reader knows.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{Behaviour, NameServer, Program, Receiver, until};

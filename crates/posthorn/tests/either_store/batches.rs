@@ -1,12 +1,8 @@
 //! The order of a batch is the order of its events.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::start;
+use crate::common::start;
 use model::entropy::{Entropy as _, SeededEntropy};
 use serde_json::{Value, json};
 use testkit::{Api, Behaviour, Receiver};

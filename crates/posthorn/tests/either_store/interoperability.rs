@@ -1,13 +1,9 @@
 //! The official Standard Webhooks libraries verify real deliveries: the Rust
 //! one here, the Python one in the receiver of `examples/`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::process::Stdio;
 
-use common::start;
+use crate::common::start;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use testkit::{Api, Behaviour, Received, Receiver};

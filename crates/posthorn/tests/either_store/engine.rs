@@ -1,16 +1,12 @@
 //! How endpoints are called: policies, breakers, limits, order, filters and what
 //! goes out.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{settings, start, verify};
+use crate::common::{settings, start, verify};
 use serde_json::{Value, json};
 use testkit::{Api, Behaviour, MailServer, Program, Received, Receiver, until};
 

@@ -1,14 +1,10 @@
 //! Schemas as large products have them: 100 types of 20 to 60 KB each, whose
 //! definitions are shared, nested and within themselves, in three versions.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use common::start;
+use crate::common::start;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,12 +1,8 @@
 //! What a newcomer does and sees: every refusal says what to do next.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::process::{Output, Stdio};
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::json;
 use tempfile::TempDir;
 use testkit::Program;

@@ -1,14 +1,10 @@
 //! Many past deliveries of an endpoint are sent again, once each.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::start;
+use crate::common::start;
 use serde_json::{Value, json};
 use testkit::{Api, Behaviour, Program, Receiver, until};
 

@@ -1,12 +1,8 @@
 //! Connections that are slow, silent or many cost nobody else anything.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testkit::{Api, Behaviour, Program, Receiver, until};

@@ -1,12 +1,8 @@
 //! What a caller says is heard right: bodies, queries, conditions.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::io::Write as _;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::{Value, json};
 use testkit::{Answer, Api, Behaviour, Program, Receiver, until};
 

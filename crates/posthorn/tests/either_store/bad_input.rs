@@ -1,10 +1,6 @@
 //! Bad input gets a clear problem, and nothing is stored.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
-use common::start;
+use crate::common::start;
 use serde_json::{Value, json};
 use testkit::{Api, Program};
 

@@ -1,14 +1,10 @@
 //! The main job: publish, sign, deliver, retry, log, replay.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{received_body, start, verify};
+use crate::common::{received_body, start, verify};
 use serde_json::{Value, json};
 use testkit::{Behaviour, Receiver, until};
 
@@ -396,7 +392,7 @@ async fn a_change_that_was_overtaken_is_refused() {
 #[tokio::test]
 async fn what_is_under_way_at_shutdown_is_finished_or_given_back() {
     let mut program =
-        testkit::Program::start(common::settings().with("POSTHORN_SHUTDOWN_GRACE_SECONDS", "1")).await;
+        testkit::Program::start(crate::common::settings().with("POSTHORN_SHUTDOWN_GRACE_SECONDS", "1")).await;
     let api = program.api();
     let receiver = Receiver::start(|request| match request.header("posthorn-attempt") {
         "1" => Behaviour::Hang,

@@ -1,13 +1,9 @@
 //! Versions that never break a customer: the story of an event type, and all
 //! that can go wrong on its way.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::{Value, json};
 use testkit::{Api, Behaviour, Clock, MailServer, Program, Received, Receiver, until};
 

@@ -1,13 +1,9 @@
 //! Callers that do not trust one another: what one of them may do says nothing
 //! about the others, and no key gives more than it has.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::start;
+use crate::common::start;
 use serde_json::{Value, json};
 use testkit::{Answer, Api, Behaviour, Program, Receiver};
 
@@ -328,7 +324,8 @@ async fn every_changing_route_heeds_if_match() {
 #[tokio::test]
 async fn a_tenant_has_no_more_endpoints_than_the_operator_allows() {
     let program =
-        testkit::Program::start(common::settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "3")).await;
+        testkit::Program::start(crate::common::settings().with("POSTHORN_MAX_ENDPOINTS_PER_TENANT", "3"))
+            .await;
     let api = program.api();
     api.create_tenant("acme").await;
     api.create_tenant("beta").await;

@@ -1,13 +1,9 @@
 //! A bad endpoint costs nobody else.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use common::{settings, start};
+use crate::common::{settings, start};
 use serde_json::json;
 use testkit::{Api, Behaviour, NameServer, Program, Receiver, until};
 

@@ -1,9 +1,5 @@
 //! The first command of the README, and what is generated from the code.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
-
-mod common;
-
 use std::process::Stdio;
 
 use tokio::process::Command;

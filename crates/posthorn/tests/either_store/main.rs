@@ -1,0 +1,19 @@
+//! What the program does for its users, on the store that `POSTHORN_TEST_STORE`
+//! names: `scripts/test` runs every `either_store*` on both.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should end where it is")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod api_description;
+mod bad_endpoints;
+mod bad_input;
+mod batches;
+mod catalogue;
+mod connections;
+mod engine;
+mod interoperability;
+mod main_job;
+mod replays;
+mod trust;
