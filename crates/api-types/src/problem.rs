@@ -62,20 +62,20 @@ impl Code {
     /// The kind, for people.
     pub fn title(self) -> &'static str {
         match self {
-            Self::MalformedRequest => "The request is not well-formed",
-            Self::Unauthenticated => "Authentication is needed",
-            Self::Forbidden => "This key may not do that",
-            Self::NotFound => "There is no such thing",
-            Self::MethodNotAllowed => "This URL does not take this method",
-            Self::Timeout => "The request took too long to arrive",
-            Self::Conflict => "The request does not fit the present state",
-            Self::PreconditionFailed => "It was changed meanwhile",
-            Self::PayloadTooLarge => "The request is too large",
-            Self::UnsupportedMediaType => "The body must be JSON",
-            Self::InvalidRequest => "Something in the request is not valid",
-            Self::IdempotencyMismatch => "This idempotency key was used for another request",
-            Self::Internal => "Something went wrong in Posthorn",
-            Self::Unavailable => "Posthorn cannot do that now",
+            Self::MalformedRequest => "Malformed request",
+            Self::Unauthenticated => "Authentication required",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Timeout => "Request timeout",
+            Self::Conflict => "Conflict",
+            Self::PreconditionFailed => "Precondition failed",
+            Self::PayloadTooLarge => "Payload too large",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::InvalidRequest => "Invalid request",
+            Self::IdempotencyMismatch => "Idempotency key reused",
+            Self::Internal => "Internal error",
+            Self::Unavailable => "Service unavailable",
         }
     }
 }

@@ -77,9 +77,9 @@ pub struct PostgresStore {
     outbox: announce::Outbox,
     writer: writer::WriterHandle,
     claims: HandIn<claims::Claim>,
-    /// For signs of life, which must not wait behind anything else.
+    /// for heartbeats, which must not wait behind anything else.
     pulse: tokio::sync::Mutex<link::Link>,
-    /// How the connections are that write, claim and give signs of life.
+    /// How the connections are that write, claim and write heartbeats.
     troubles: [link::Trouble; 3],
     shared: Arc<Shared>,
     /// How often lanes with work were looked for.
@@ -125,7 +125,7 @@ impl PostgresStore {
             async move {
                 let result = in_transaction(connection, change).await?;
                 if let Err(error) = shared.refresh_snapshot(connection).await {
-                    tracing::warn!(%error, "the configuration was not read anew after a change");
+                    tracing::warn!(%error, "cannot reload the configuration after a change");
                 }
                 Ok(result)
             }
@@ -145,7 +145,7 @@ impl PostgresStore {
             .await
     }
 
-    /// Runs `change` in a transaction, on the connection for signs of life.
+    /// Runs `change` in a transaction, on the connection for heartbeats.
     async fn pulse<T, F>(&self, change: F) -> Result<T>
     where
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
@@ -153,7 +153,7 @@ impl PostgresStore {
     {
         let mut link = self.pulse.lock().await;
         let done = link.ask_briefly(async |connection| in_transaction(connection, change).await).await;
-        done.map_err(store_error("give a sign of life"))
+        done.map_err(store_error("write the heartbeat"))
     }
 
     /// Runs `work` on a connection, which is dropped if the answer does not

@@ -21,7 +21,7 @@ use model::vault::MasterKey;
 use sqlx::{Connection as _, PgConnection};
 use testkit::Postgres;
 
-/// An hour without a sign of life.
+/// An hour without a heartbeat.
 const AN_HOUR_LATER: &str = "UPDATE processes SET beat_at = beat_at - interval '1 hour'; \
     UPDATE server_timeline SET seen_at = seen_at - interval '1 hour'";
 

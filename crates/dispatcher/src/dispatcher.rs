@@ -63,7 +63,7 @@ impl Dispatcher {
         let tasks = &context.tasks;
         tasks.close();
         if tokio::time::timeout(context.settings.shutdown_grace, tasks.wait()).await.is_err() {
-            tracing::info!("calls that are still under way are cut and will be made again");
+            tracing::info!("calls still in flight are cut and will be retried");
             context.cut.cancel();
             if tokio::time::timeout(context.settings.shutdown_grace, tasks.wait()).await.is_err() {
                 tracing::warn!(
@@ -74,7 +74,7 @@ impl Dispatcher {
         let lanes = context.lanes().take_all();
         for some in lanes.chunks(LANES_AT_ONCE) {
             if let Err(error) = context.store.release_lanes(some).await {
-                tracing::warn!(%error, "lanes were not given back");
+                tracing::warn!(%error, "cannot release lanes");
             }
         }
         stop_beating.cancel();

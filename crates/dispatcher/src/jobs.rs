@@ -81,7 +81,7 @@ impl Jobs<'_> {
                 if (needs == Needs::Nothing || context.lease.is_valid())
                     && let Err(error) = job.step(&context, &stop).await
                 {
-                    tracing::warn!(%error, job = name, "a job failed and will be tried again");
+                    tracing::warn!(%error, job = name, "a periodic job failed and will be retried");
                 }
                 goes_on = rest(&stop, every).await;
             }

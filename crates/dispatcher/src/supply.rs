@@ -94,7 +94,7 @@ pub(crate) async fn release(context: Arc<Context>, idle: Vec<(EndpointId, Epoch)
     for some in idle.chunks(LANES_AT_ONCE) {
         let released = until_taken(Some(&context.cut), async || {
             let released = context.store.release_lanes(some).await;
-            released.inspect_err(|error| tracing::warn!(%error, "lanes were not given back yet"))
+            released.inspect_err(|error| tracing::warn!(%error, "cannot release lanes yet"))
         });
         // What never is given back, the review finds again.
         let _ = released.await;

@@ -135,7 +135,7 @@ impl Cluster {
         usize::from(owned[1] > owned[0])
     }
 
-    /// Waits until so many processes have a sign of life, by the database.
+    /// Waits until so many processes have a heartbeat, by the database.
     async fn known_processes(&self, count: usize) {
         until("as many processes as there should be", || async {
             (self.database.sql(&self.name, "SELECT count(*) FROM processes") == count.to_string())

@@ -184,7 +184,7 @@ async fn a_server_that_gives_too_few_connections_leaves_the_program_not_ready() 
     api.create_tenant("acme").await;
     api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
 
-    // Enough to publish, and not to claim and to give signs of life as well.
+    // Enough to publish, and not to claim and to write heartbeats as well.
     server.sql("postgres", "ALTER ROLE few CONNECTION LIMIT 2");
     program.crash_and_restart().await;
     let api = program.api();

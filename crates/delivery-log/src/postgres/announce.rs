@@ -95,7 +95,7 @@ impl Everywhere {
 
     fn announce(&self, endpoint: EndpointId, news: News) {
         if !self.local.owns(endpoint) && self.outbox.try_send(news).is_err() {
-            tracing::debug!("too much to announce: the rest will be found");
+            tracing::debug!("too much to announce; polling will find the rest");
         }
     }
 }
@@ -161,7 +161,7 @@ pub(super) async fn send(database: PgPool, mut news: Inbox) {
         let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text);
         let sent = within(notify.execute(&database)).await;
         if let Err(error) = sent {
-            tracing::debug!(%error, "a notification was not sent: its work will be found");
+            tracing::debug!(%error, "a notification was not sent; polling will find its work");
         }
         tokio::time::sleep(PAUSE).await;
     }

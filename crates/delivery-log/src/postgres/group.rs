@@ -423,7 +423,7 @@ async fn settle(link: &mut Link, finished: &[&Finished], answer: &Answer) -> Vec
         finish::settle(connection, finished, &answer.advanced, answer.logged.as_deref()).await
     });
     settled.await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "late attempts were not told apart");
+        tracing::warn!(%error, "cannot tell late attempts apart");
         vec![Recorded::Advanced; finished.len()]
     })
 }

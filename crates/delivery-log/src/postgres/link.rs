@@ -15,7 +15,7 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// How long an answer may take. The server gives up a little earlier
 /// (`statement_timeout`), so that it does not go on unheard.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long the answer to a sign of life may take.
+/// How long the answer to a heartbeat may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// How often it is tried whether a connection can be made again.
@@ -117,7 +117,7 @@ impl Link {
         self.ask_within(ANSWER, work).await
     }
 
-    /// The same for a sign of life, which is of no use when it is late.
+    /// The same for a heartbeat, which is of no use when it is late.
     pub(super) async fn ask_briefly<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,

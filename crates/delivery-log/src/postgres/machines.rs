@@ -93,7 +93,7 @@ impl Machines {
             std::mem::replace(&mut *known.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
         match (before.lacks, now.lacks) {
             (None, Some(lacks)) => tracing::error!("nothing is acknowledged any more: {lacks}"),
-            (Some(_), None) => tracing::warn!("a second machine is there again, and events are acknowledged"),
+            (Some(_), None) => tracing::warn!("a second machine is available again; events are acknowledged"),
             _ => {}
         }
     }

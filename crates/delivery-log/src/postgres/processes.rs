@@ -49,7 +49,7 @@ pub(super) async fn beat(connection: &mut PgConnection, process: ProcessId) -> s
 }
 
 /// Lanes that it still owns are taken over at once: it is as if it had not given
-/// a sign of life for ever.
+/// a heartbeat for ever.
 pub(super) async fn leave(connection: &mut PgConnection, process: ProcessId) -> sqlx::Result<()> {
     sqlx::query("UPDATE processes SET beat_at = '-infinity' WHERE id = $1")
         .bind(process.0)

@@ -139,7 +139,7 @@ impl SqliteStore {
             let interrupted = lanes::take_over_all(&mut connection, &shared).await?;
             sqlx::query("COMMIT").execute(&mut connection).await?;
             if interrupted > 0 {
-                tracing::info!(interrupted, "deliveries that the last process had in hand are due again");
+                tracing::info!(interrupted, "deliveries that the last process had claimed are due again");
             }
         }
         shared.refresh_through(&mut connection).await?;

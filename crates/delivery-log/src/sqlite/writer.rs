@@ -284,7 +284,7 @@ impl Writer {
                 if committed.is_ok()
                     && let Err(error) = self.shared.refresh_through(&mut self.connection).await
                 {
-                    tracing::warn!(%error, "the configuration was not read anew after a change");
+                    tracing::warn!(%error, "cannot reload the configuration after a change");
                 }
                 answer(committed.map_err(store_error("commit a change")));
             }

@@ -24,7 +24,7 @@ impl Job for Clock {
         context.metrics.clock_jumps.inc();
         // Not again: what was made up for already would be made up for twice.
         if let Err(error) = context.store.make_up_for_jump(jump.before, jump.by).await {
-            tracing::error!(%error, "what waits was not given its time again");
+            tracing::error!(%error, "cannot reschedule what waits after a clock jump");
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Job for FanOuts {
         let Some(events) = stop.run_until_cancelled(going_on).await.transpose()? else { return Ok(()) };
         self.is_started |= events < u64::from(STEP);
         if events > 0 {
-            tracing::info!(events, "continued events for many endpoints that were left unfinished");
+            tracing::info!(events, "resumed the fan-out of events that were left unfinished");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The sign of life, by which other processes know whose lanes are whose.
+//! The heartbeat, by which other processes know whose lanes are whose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
         let pause = match step(&context).await {
             Ok(()) => BEAT,
             Err(error) => {
-                tracing::warn!(%error, "no sign of life could be given");
+                tracing::warn!(%error, "heartbeat failed");
                 AGAIN
             }
         };
@@ -68,7 +68,7 @@ fn compare_clocks(context: &Context, store_clock: Timestamp) {
     let seconds = ahead as f64 / 1e6;
     context.metrics.clock_ahead.set(seconds);
     if seconds.abs() >= CLOCKS_APART && before.abs() < CLOCKS_APART {
-        tracing::warn!(seconds, "this host's clock is ahead of the database's by so much");
+        tracing::warn!(seconds, "this host's clock is ahead of the database's");
     }
 }
 

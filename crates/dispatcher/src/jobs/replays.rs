@@ -18,7 +18,7 @@ impl Job for Replays {
         let now = context.env.now();
         for id in context.store.due_replays(now, AT_ONCE).await? {
             if let Err(error) = context.store.advance_replay(id).await {
-                tracing::warn!(%error, replay.id = %id, "a part of a replay was not sent and is tried again");
+                tracing::warn!(%error, replay.id = %id, "a part of a replay failed and will be retried");
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Looks whether other processes have stopped to give signs of life, and takes
+//! Looks whether other processes have stopped their heartbeats, and takes
 //! over what they had. Beside the beat, because taking over much takes a while.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ impl Job for TakeOver {
             0 => {}
             interrupted => tracing::info!(
                 interrupted,
-                "deliveries that a process without sign of life had in hand are due"
+                "took over the deliveries of a process whose heartbeat stopped"
             ),
         }
         Ok(())

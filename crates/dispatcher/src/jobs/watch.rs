@@ -95,7 +95,7 @@ impl Review {
             }
         }
         if !lost.is_empty() {
-            tracing::warn!(lanes = lost.len(), "lanes that were taken without an answer are given back");
+            tracing::warn!(lanes = lost.len(), "releasing lanes that were taken without an answer");
             release(Arc::clone(context), lost).await;
         }
         Ok(())

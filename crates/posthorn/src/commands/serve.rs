@@ -38,7 +38,7 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> anyhow::Result
     };
     print(&format!("posthorn {does} (operators: http://{})", platform.admin_address()))?;
     let signal = asked_to_end.wait().await;
-    tracing::info!(signal, "shutting down: finishing or giving back what is under way");
+    tracing::info!(signal, "shutting down: finishing or releasing calls in flight");
     platform.shut_down().await;
     tracing::info!("done");
     Ok(())
