@@ -10,6 +10,7 @@ mod keys;
 mod meta;
 mod page;
 mod policies;
+mod portal;
 mod problem;
 mod projects;
 mod replays;
@@ -32,6 +33,10 @@ pub use keys::{Key, KeyRequest, KeyWithSecret, RotateKey};
 pub use meta::Meta;
 pub use page::Page;
 pub use policies::{RetryPolicies, RetryPolicy, RetryPolicyRequest};
+pub use portal::{
+    EndedPortalSessions, ExchangedPortalCode, OpenedPortalSession, PortalCode, PortalSession,
+    PortalSessionRequest, PortalTheme,
+};
 pub use problem::{Code as ProblemCode, FieldError, Problem};
 pub use projects::{Project, ProjectChange};
 pub use replays::{Replay, ReplayFilter, ReplayPlan, ReplayWish};

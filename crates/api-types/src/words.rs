@@ -110,6 +110,7 @@ described! {
     ApplyAction = crate::words::StepAction;
     AttemptTrigger = model::attempt::Trigger;
     BreakerState = crate::words::Breaker;
+    ColorScheme = model::portal::ColorScheme;
     DeliveryFailure = model::delivery::Failure;
     DeliveryStatus = model::delivery::VisibleStatus;
     EndpointStatus = model::endpoint::EndpointStatus;

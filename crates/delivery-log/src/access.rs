@@ -47,6 +47,15 @@ pub struct KeyTokens {
     pub previous: Option<(TokenHash, Timestamp)>,
 }
 
+/// What becomes of the portal sessions that a key opened, when the key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionsOfKey {
+    /// They go on until they end by themselves.
+    GoOn,
+    /// They end with it.
+    End,
+}
+
 /// Projects and API keys.
 #[async_trait]
 pub trait Access: Send + Sync {
@@ -86,8 +95,14 @@ pub trait Access: Send + Sync {
     ) -> Result<Performed<Edited>>;
 
     /// Ends a key at once, if `expected` is still its last change.
-    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<Edited>;
+    async fn revoke_key(
+        &self,
+        view: View,
+        id: KeyId,
+        expected: Timestamp,
+        sessions: SessionsOfKey,
+    ) -> Result<Edited>;
 
     /// Ends a key of whatever project, for the operator of the deployment.
-    async fn revoke_any_key(&self, id: KeyId) -> Result<Edited>;
+    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey) -> Result<Edited>;
 }

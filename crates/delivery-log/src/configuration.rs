@@ -6,6 +6,8 @@
 //! it looked last. Publishing compares versions within its transaction, so a
 //! new endpoint misses no event, whoever made it.
 
+mod sessions;
+
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, RwLock};
@@ -18,17 +20,20 @@ use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
 use model::event_type::EventType;
-use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
+use model::ids::{EndpointId, KeyId, PortalSessionId, ProjectId, TenantId};
 use model::names::TenantHandle;
 use model::operations::is_reserved;
+use model::portal::PortalSession;
 use model::retry::RetryPolicy;
 use model::signature::Signer;
 
+use self::sessions::Sessions;
 use crate::Result;
 use crate::access::{KeyTokens, Project};
 use crate::durability::SecondMachine;
 use crate::endpoints::SecretEndpoint;
 use crate::hand_off::HandOff;
+use crate::portal::SessionTokens;
 use crate::tenants::Tenant;
 
 /// An endpoint, ready to be called.
@@ -69,6 +74,15 @@ pub struct KnownKey {
     pub tokens: KeyTokens,
 }
 
+/// A portal session as it is kept in memory.
+#[derive(Debug, Clone)]
+pub struct KnownSession {
+    /// The session.
+    pub session: PortalSession,
+    /// What it is opened by.
+    pub tokens: SessionTokens,
+}
+
 /// A row that changed: as it is now, or gone.
 #[derive(Debug)]
 pub enum Change {
@@ -90,6 +104,10 @@ pub enum Change {
     Key(Box<KnownKey>),
     /// A key that was revoked.
     NoKey(KeyId),
+    /// A portal session.
+    Session(Box<KnownSession>),
+    /// A portal session that has ended.
+    NoSession(PortalSessionId),
 }
 
 /// Which state of the configuration something is about.
@@ -124,6 +142,7 @@ struct State {
     event_types: HashMap<ProjectId, BTreeMap<EventType, Arc<EventTypeEntry>>>,
     keys: HashMap<KeyId, Arc<KnownKey>>,
     tokens: HashMap<TokenHash, KeyId>,
+    sessions: Sessions,
 }
 
 /// The configuration in memory, as of one version.
@@ -277,6 +296,16 @@ impl Configuration {
             || known.tokens.previous.is_some_and(|(previous, end)| previous == *token && now < end);
         good.then(|| Arc::clone(known))
     }
+
+    /// The portal session that answers to this token now.
+    pub fn session_by_token(&self, token: &TokenHash, now: Timestamp) -> Option<Arc<KnownSession>> {
+        self.read().sessions.by_token(token).filter(|known| known.session.is_current(now))
+    }
+
+    /// A portal session that has not ended or run out.
+    pub fn session(&self, id: PortalSessionId, now: Timestamp) -> Option<Arc<KnownSession>> {
+        self.read().sessions.get(id).filter(|known| known.session.is_current(now))
+    }
 }
 
 impl State {
@@ -340,6 +369,8 @@ impl State {
                 self.forget_tokens(id);
                 self.keys.remove(&id);
             }
+            Change::Session(known) => self.sessions.insert(*known),
+            Change::NoSession(id) => self.sessions.remove(id),
         }
     }
 

@@ -10,6 +10,7 @@ mod deliveries;
 mod engine;
 mod events;
 mod lanes;
+mod portal;
 mod quarantine;
 mod replays;
 mod scene;
@@ -109,6 +110,12 @@ sentences! {
         idle_lanes_with_due_work_are_found,
         a_test_call_can_be_claimed_alone_while_all_else_is_held,
         a_process_that_gave_everything_back_leaves_nothing_to_take_over;
+    portal:
+        a_portal_session_answers_to_its_token_until_it_runs_out,
+        a_code_is_exchanged_once_and_in_time,
+        portal_sessions_end_one_by_one_with_their_tenant_or_their_key,
+        sessions_outlive_their_key_unless_they_are_to_end,
+        a_tenant_has_a_bounded_number_of_portal_sessions_and_old_ones_are_forgotten;
     replays:
         what_a_replay_would_send_is_counted_before_it_is_made,
         a_paused_replay_sends_nothing_and_a_canceled_one_withdraws_what_waits,

@@ -28,6 +28,7 @@ pub mod lanes;
 mod migrations;
 pub mod page;
 pub mod policies;
+pub mod portal;
 pub mod postgres;
 pub mod publishing;
 pub mod quarantine;
@@ -60,6 +61,7 @@ pub trait Store:
     + deliveries::Deliveries
     + lanes::Lanes
     + policies::Policies
+    + portal::Portal
     + replays::Replays
     + catalogue::Catalogue
     + quarantine::Quarantine
@@ -75,10 +77,10 @@ impl<T> Store for T where
         + deliveries::Deliveries
         + lanes::Lanes
         + policies::Policies
+        + portal::Portal
         + replays::Replays
         + catalogue::Catalogue
         + quarantine::Quarantine
-        + replays::Replays
         + configuration::Configured
 {
 }

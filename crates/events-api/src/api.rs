@@ -57,6 +57,8 @@ pub struct Settings {
     pub workers: usize,
     /// How many connections callers may have, all together.
     pub max_connections: usize,
+    /// Where the outside reaches this API, for links to the portal.
+    pub public_url: String,
     /// How many connections operators may have.
     pub max_operator_connections: usize,
     /// The program that answers questions about schemas, when it is run with
@@ -77,6 +79,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    /// Where the outside reaches this API, without a slash at the end.
+    pub(crate) fn public_url(&self) -> &str {
+        self.settings.public_url.trim_end_matches('/')
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.env.now()
     }

@@ -9,9 +9,10 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use delivery_log::View;
-use delivery_log::configuration::KnownKey;
+use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
-use model::access::{ApiKey, ApiToken, Scope, hash_token};
+use model::access::{ApiKey, Scope, TokenKind, hash_token};
+use model::ids::PortalSessionId;
 use url::form_urlencoded;
 
 use crate::api::Api;
@@ -54,9 +55,12 @@ pub(crate) fn client_address(request: &HttpRequest, api: &Api) -> Option<IpAddr>
     Some(client_address::of(peer, request.headers(), &api.settings.trusted_proxies))
 }
 
-/// A caller whose key is good and has the scope that was asked for.
-pub(crate) struct Caller {
-    key: Arc<KnownKey>,
+/// A caller who is known and has the scope that was asked for.
+pub(crate) enum Caller {
+    /// With an API key.
+    Key(Arc<KnownKey>),
+    /// With a portal session.
+    Session(Arc<KnownSession>),
 }
 
 impl Credentials {
@@ -78,40 +82,68 @@ impl Credentials {
     }
 
     async fn identify(&self) -> Result<Caller, Problem> {
-        let refuse = |detail: &str| Problem::new(Code::Unauthenticated, detail);
         let Some(token) = &self.token else {
             return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));
         };
-        if !token.starts_with(ApiToken::PREFIX) {
-            return Err(refuse("an API key begins with phk_"));
-        }
-        self.api.store.ensure_fresh(FRESH).await?;
-        let (hash, now) = (hash_token(token), self.api.now());
-        let known = || self.api.store.configuration().key(&hash, now);
-        let key = match known() {
-            Some(key) => key,
-            // It may have been made this very moment, by another process. Looking
-            // for it is shared by all who ask, so that guessing costs the database nothing.
-            None => {
-                tokio::time::sleep(LOOK_AGAIN).await;
-                self.api.store.ensure_fresh(LOOK_AGAIN).await?;
-                known().ok_or_else(|| refuse("this API key is not known, or was revoked"))?
-            }
+        let caller = if token.starts_with(TokenKind::ApiKey.prefix()) {
+            Caller::Key(self.key(token).await?)
+        } else if token.starts_with(TokenKind::Portal.prefix()) {
+            Caller::Session(self.session(token).await?)
+        } else {
+            return Err(refuse("an API key begins with phk_, the token of a portal session with pht_"));
         };
+        // What it is answered is its own.
+        self.request.extensions_mut().insert(Holder::of(&caller));
+        Ok(caller)
+    }
+
+    async fn key(&self, token: &str) -> Result<Arc<KnownKey>, Problem> {
+        let (hash, now) = (hash_token(token), self.api.now());
+        let known = self.api.known(|configuration| configuration.key(&hash, now)).await?;
+        let key = known.ok_or_else(|| refuse("this API key is not known, or was revoked"))?;
         if !key.key.is_current(now) {
             return Err(refuse("this API key has expired"));
         }
         if !self.address.is_some_and(|address| key.key.allows_network(address)) {
             return Err(refuse("this API key may not be used from this address"));
         }
-        let caller = Caller { key };
-        // What it is answered is its own.
-        self.request.extensions_mut().insert(Holder::of(&caller));
-        Ok(caller)
+        Ok(key)
+    }
+
+    async fn session(&self, token: &str) -> Result<Arc<KnownSession>, Problem> {
+        let (hash, now) = (hash_token(token), self.api.now());
+        let known = self.api.known(|configuration| configuration.session_by_token(&hash, now)).await?;
+        known.ok_or_else(|| refuse("this portal session is not known, or has ended; open the portal again"))
     }
 }
 
-fn refuse_unknown_parameters(request: &HttpRequest) -> Result<(), Problem> {
+impl Api {
+    /// What a token or an id that a caller sent stands for. It may have been made
+    /// this very moment, by another process. Looking for it is shared by all who
+    /// ask, so that guessing costs the database nothing.
+    async fn known<T>(&self, find: impl Fn(&Configuration) -> Option<T>) -> Result<Option<T>, Problem> {
+        self.store.ensure_fresh(FRESH).await?;
+        if let Some(found) = find(self.store.configuration()) {
+            return Ok(Some(found));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        self.store.ensure_fresh(LOOK_AGAIN).await?;
+        Ok(find(self.store.configuration()))
+    }
+
+    /// A portal session that has not ended or run out.
+    pub(crate) async fn session(&self, id: PortalSessionId) -> Result<Option<Arc<KnownSession>>, Problem> {
+        let now = self.now();
+        self.known(|configuration| configuration.session(id, now)).await
+    }
+}
+
+fn refuse(detail: &str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+/// Checks that the query of a request has no parameters but those of its route.
+pub(crate) fn refuse_unknown_parameters(request: &HttpRequest) -> Result<(), Problem> {
     if request.query_string().is_empty() {
         return Ok(());
     }
@@ -137,31 +169,52 @@ impl Caller {
 
     /// Whether the caller has a scope.
     pub(crate) fn may(&self, scope: Scope) -> bool {
-        self.key().scopes.allow(scope)
+        match self {
+            Self::Key(known) => known.key.scopes.allow(scope),
+            Self::Session(known) => known.session.scopes.allow(scope),
+        }
     }
 
     /// Whose things the caller may see.
     pub(crate) fn view(&self) -> View {
-        View { project: self.key().project, tenant: self.key().tenant }
+        match self {
+            Self::Key(known) => View { project: known.key.project, tenant: known.key.tenant },
+            Self::Session(known) => {
+                View { project: known.session.project, tenant: Some(known.session.tenant) }
+            }
+        }
     }
 
     /// On whose behalf it uses idempotency keys.
     pub(crate) fn principal(&self) -> Principal {
-        self.key().tenant.map_or(Principal::Project, Principal::Tenant)
+        self.view().tenant.map_or(Principal::Project, Principal::Tenant)
+    }
+
+    /// The id of the key or session.
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Key(known) => known.key.id.to_string(),
+            Self::Session(known) => known.session.id.to_string(),
+        }
     }
 
     /// Checks that the caller may make, change or end a key: it is no more
     /// than the caller's own.
     pub(crate) fn check_within(&self, key: &ApiKey) -> Result<(), Problem> {
-        key.check_within(self.key()).map_err(|exceeds| {
+        key.check_within(self.key()?).map_err(|exceeds| {
             let detail =
                 format!("an API key can manage only keys with no more access than its own: {exceeds}");
             Problem::new(Code::Forbidden, detail)
         })
     }
 
-    /// The caller's key.
-    pub(crate) fn key(&self) -> &ApiKey {
-        &self.key.key
+    /// The caller's key, for what a portal session cannot do.
+    pub(crate) fn key(&self) -> Result<&ApiKey, Problem> {
+        match self {
+            Self::Key(known) => Ok(&known.key),
+            Self::Session(_) => {
+                Err(Problem::new(Code::Forbidden, "a portal session makes no API keys and no other sessions"))
+            }
+        }
     }
 }

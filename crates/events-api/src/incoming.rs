@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::Api;
-use crate::auth::Caller;
+use crate::auth::{Caller, refuse_unknown_parameters};
 use crate::connections::Connection;
 use crate::memory::{Holder, SMALL, Share};
 use crate::preconditions;
@@ -55,6 +55,16 @@ impl Incoming {
     /// Reads the body as text. Nothing beyond `limit` bytes is read. What it
     /// takes is the caller's until the request is answered.
     pub(crate) async fn text(&mut self, api: &Api, caller: &Caller, limit: usize) -> Result<Text, Problem> {
+        self.read(api, Some(Holder::of(caller)), limit).await
+    }
+
+    /// Reads the body of a request that needs no key: a small one.
+    pub(crate) async fn text_of_anybody(&mut self, api: &Api, limit: usize) -> Result<Text, Problem> {
+        self.read(api, None, limit.min(SMALL)).await
+    }
+
+    /// What it takes beyond a small body, it takes for `holder`.
+    async fn read(&mut self, api: &Api, holder: Option<Holder>, limit: usize) -> Result<Text, Problem> {
         let too_large = || {
             let detail = format!("the body is longer than {limit} bytes");
             Problem::new(Code::PayloadTooLarge, detail)
@@ -75,8 +85,9 @@ impl Incoming {
                     return Err(too_large());
                 }
                 let more = (body.len() + chunk.len()).max(SMALL) - body.len().max(SMALL);
-                if more > 0 {
-                    let holder = Holder::of(caller);
+                if more > 0
+                    && let Some(holder) = holder
+                {
                     match &mut share {
                         None => share = Some(api.memory.take(holder, more)?),
                         Some(share) => Share::grow(share, more)?,
@@ -171,14 +182,8 @@ impl Incoming {
     ) -> Result<Option<KeyUse>, Problem> {
         let (method, path) = (self.request.method().as_str(), self.request.uri().path());
         let name = |tenant: Option<TenantId>| tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
-        let fingerprint = fingerprint(&[
-            method,
-            path,
-            &text.0,
-            &caller.key().id.to_string(),
-            &name(caller.view().tenant),
-            &name(tenant),
-        ]);
+        let fingerprint =
+            fingerprint(&[method, path, &text.0, &caller.id(), &name(caller.view().tenant), &name(tenant)]);
         let space = KeySpace::Requests(caller.principal());
         let key_use = |key| KeyUse {
             key: SpacedKey::new(space, &key),
@@ -197,6 +202,11 @@ impl Incoming {
     /// Whether the caller takes it that the thing is there already.
     pub(crate) fn check_if_none_match(&self, updated_at: Timestamp) -> Result<(), Problem> {
         preconditions::check_if_none_match(&self.request, updated_at)
+    }
+
+    /// Checks that the query has no parameters but those of the route.
+    pub(crate) fn refuse_parameters(&self) -> Result<(), Problem> {
+        refuse_unknown_parameters(&self.request)
     }
 
     /// The query of the URL.

@@ -30,6 +30,7 @@ mod operational_endpoints;
 mod outgoing;
 mod page;
 mod patch;
+mod portal_sessions;
 mod preconditions;
 mod problem;
 mod project;

@@ -16,8 +16,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints, project,
-    quarantine, replays, retry_policies, tenants,
+    api_keys, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints,
+    portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
 /// What a reader should know before the first call, in Markdown.
@@ -100,6 +100,12 @@ const ABOUT: &str = include_str!("openapi/about.md");
         api_keys::get::handle,
         api_keys::revoke::handle,
         api_keys::rotate::handle,
+        portal_sessions::list::handle,
+        portal_sessions::create::handle,
+        portal_sessions::get::handle,
+        portal_sessions::end::handle,
+        portal_sessions::end_all::handle,
+        portal_sessions::exchange::handle,
         operational_endpoints::list,
         operational_endpoints::create,
         operational_endpoints::get,
@@ -122,6 +128,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         (name = "Retry policies", description = "When failed deliveries are tried again."),
         (name = "Project", description = "Settings of the project that the key belongs to."),
         (name = "API keys", description = "Who may do what."),
+        (name = "Portal sessions", description = "What your product opens for its customers."),
         (name = "Operational endpoints", description = "Webhooks about the platform itself, for operators."),
         (name = "Deployment", description = "What receivers and firewalls want to know."),
     ),
@@ -134,8 +141,10 @@ struct Everywhere;
 
 impl Modify for Everywhere {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer =
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: phk_…")).build();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key: phk_…; or the token of a portal session: pht_…"))
+            .build();
         let components = document.components.get_or_insert_with(Default::default);
         components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
     }

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, web};
 use crate::problem::{Code, Problem};
 use crate::{
     api_keys, catalogue, deliveries, docs, endpoints, event_types, events, health, meta, openapi,
-    operational_endpoints, project, quarantine, replays, retry_policies, tenants,
+    operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
 /// Every URL of the public listener.
@@ -114,6 +114,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/health").get(endpoints::health::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/reset").post(endpoints::reset::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/test").post(endpoints::test::handle))
+                .service(
+                    at("/tenants/{tenant}/portal-sessions")
+                        .get(portal_sessions::list::handle)
+                        .post(portal_sessions::create::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/portal-sessions/end-all").post(portal_sessions::end_all::handle),
+                )
+                .service(
+                    at("/tenants/{tenant}/portal-sessions/{session}")
+                        .get(portal_sessions::get::handle)
+                        .delete(portal_sessions::end::handle),
+                )
+                .service(at("/portal-sessions/{session}/exchange").post(portal_sessions::exchange::handle))
                 .service(at("/deliveries").get(deliveries::list::handle))
                 .service(at("/deliveries/{delivery}").get(deliveries::get::handle))
                 .service(at("/deliveries/{delivery}/attempts").get(deliveries::list_attempts::handle))

@@ -80,6 +80,11 @@ impl Scopes {
         self.0 & !others.0 == 0
     }
 
+    /// What both allow.
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
     /// Whether nothing is allowed.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -105,6 +110,12 @@ impl Scopes {
     }
 }
 
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        scopes.into_iter().fold(Self::default(), |set, scope| Self(set.0 | 1 << scope as u8))
+    }
+}
+
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names().join(" "))
@@ -124,20 +135,39 @@ impl FromStr for Scopes {
 /// bits, so nothing slower is needed to keep it from being guessed.
 pub type TokenHash = [u8; 32];
 
-/// The secret text of an API key, shown once.
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An API key.
+    ApiKey,
+    /// A portal session.
+    Portal,
+    /// What a page exchanges for the token of its portal session, once.
+    PortalCode,
+}
+
+impl TokenKind {
+    /// What a token of this kind begins with, so that people and scanners know it.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::ApiKey => "phk_",
+            Self::Portal => "pht_",
+            Self::PortalCode => "phc_",
+        }
+    }
+}
+
+/// A secret text that opens something, shown once.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ApiToken(zeroize::Zeroizing<String>);
+pub struct Token(zeroize::Zeroizing<String>);
 
-impl ApiToken {
-    /// What every API key begins with.
-    pub const PREFIX: &'static str = "phk_";
-
+impl Token {
     /// A new token.
-    pub fn generate(entropy: &dyn Entropy) -> Self {
+    pub fn generate(kind: TokenKind, entropy: &dyn Entropy) -> Self {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice());
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(zeroize::Zeroizing::new(format!("{}{hex}", Self::PREFIX)))
+        Self(zeroize::Zeroizing::new(format!("{}{hex}", kind.prefix())))
     }
 
     /// The text, for the one who may see it.
@@ -151,9 +181,9 @@ impl ApiToken {
     }
 }
 
-impl fmt::Debug for ApiToken {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiToken(…)")
+        f.write_str("Token(…)")
     }
 }
 
@@ -295,9 +325,9 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_hash_and_never_shows_in_logs() {
-        let token = ApiToken::generate(&SeededEntropy::new(1));
+        let token = Token::generate(TokenKind::ApiKey, &SeededEntropy::new(1));
         assert_eq!(token.reveal().len(), 68);
         assert_eq!(hash_token(token.reveal()), token.hash());
-        assert_eq!(format!("{token:?}"), "ApiToken(…)");
+        assert_eq!(format!("{token:?}"), "Token(…)");
     }
 }

@@ -162,6 +162,10 @@ id!(
     KeyId, "key"
 );
 id!(
+    /// A portal session: a customer's, in the portal or in a product's own page.
+    PortalSessionId, "ses"
+);
+id!(
     /// A running process of Posthorn, as the owner of lanes.
     ProcessId, "prc"
 );

@@ -29,6 +29,7 @@ pub mod json;
 pub mod names;
 pub mod operations;
 pub mod payload;
+pub mod portal;
 pub mod project;
 pub mod quarantine;
 pub mod rate;

@@ -65,7 +65,7 @@ impl Platform {
             targets.own.push(address);
             targets.own_url = public_url.parse().ok();
         }
-        let store = store::open(settings, public_url, &env, Ownership::Server).await?;
+        let store = store::open(settings, public_url.clone(), &env, Ownership::Server).await?;
         standbys::register(&registry, store.clone())?;
         let dispatcher = match role {
             Role::All | Role::Dispatcher => {
@@ -90,6 +90,7 @@ impl Platform {
         };
         let api = events_api::Settings {
             targets,
+            public_url: public_url.clone(),
             egress_addresses: settings.egress_addresses.clone(),
             max_data_bytes: settings.max_data_bytes,
             others_ready,

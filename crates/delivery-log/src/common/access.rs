@@ -13,10 +13,11 @@ use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, count, json, parsed, time, time_option, to_json, uuid};
-use super::{Connection, Db, Row, Store, filter, store_error};
-use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project};
+use super::{Connection, Db, Row, Store, filter, portal, store_error};
+use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, SessionsOfKey};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
+use crate::portal::EndSessions;
 use crate::{Edited, Result, View};
 
 pub(crate) fn project(row: &Row) -> sqlx::Result<Project> {
@@ -159,6 +160,7 @@ async fn revoke(
     connection: &mut Connection,
     known: Option<(View, Timestamp)>,
     id: KeyId,
+    sessions: SessionsOfKey,
     now: Timestamp,
 ) -> sqlx::Result<Edited> {
     let version = next_version(connection).await?;
@@ -172,7 +174,11 @@ async fn revoke(
             sql.push(" AND tenant = ").push_bind(tenant.0);
         }
     }
-    Ok(Edited::of_rows(sql.build().execute(connection).await?.rows_affected()))
+    let revoked = Edited::of_rows(sql.build().execute(&mut *connection).await?.rows_affected());
+    if (revoked, sessions) == (Edited::Done, SessionsOfKey::End) {
+        portal::end(connection, known.map(|(view, _)| view), EndSessions::OpenedBy(id), now).await?;
+    }
+    Ok(revoked)
 }
 
 #[async_trait]
@@ -299,13 +305,20 @@ impl Access for Store {
         .await
     }
 
-    async fn revoke_key(&self, view: View, id: KeyId, expected: Timestamp) -> Result<Edited> {
+    async fn revoke_key(
+        &self,
+        view: View,
+        id: KeyId,
+        expected: Timestamp,
+        sessions: SessionsOfKey,
+    ) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| revoke(connection, Some((view, expected)), id, now).boxed()).await
+        self.edit(move |connection| revoke(connection, Some((view, expected)), id, sessions, now).boxed())
+            .await
     }
 
-    async fn revoke_any_key(&self, id: KeyId) -> Result<Edited> {
+    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| revoke(connection, None, id, now).boxed()).await
+        self.edit(move |connection| revoke(connection, None, id, sessions, now).boxed()).await
     }
 }

@@ -12,7 +12,8 @@ use model::names::TenantHandle;
 
 use super::rows::{parsed, time_option, uuid};
 use super::{
-    Connection, Row, Shared, Store, access, catalogue, endpoints, policies, statements, store_error, tenants,
+    Connection, Row, Shared, Store, access, catalogue, endpoints, policies, portal, statements, store_error,
+    tenants,
 };
 use crate::Result;
 use crate::configuration::{Change, Configuration, Configured, KnownKey};
@@ -99,6 +100,14 @@ impl Shared {
                     Change::Key(Box::new(KnownKey { key: access::key(&row)?, tokens: access::tokens(&row)? }))
                 }
                 Some(_) => Change::NoKey(KeyId(uuid(&row, "id")?)),
+            });
+        }
+        for row in changed(connection, "SELECT * FROM portal_sessions WHERE version > $1", known).await? {
+            let known = portal::known_session(&row)?;
+            let ended = time_option(&row, "ended_at")?.is_some() || !known.session.is_current(self.env.now());
+            changes.push(match ended {
+                true => Change::NoSession(known.session.id),
+                false => Change::Session(Box::new(known)),
             });
         }
         Ok(changes)

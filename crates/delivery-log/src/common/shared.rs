@@ -30,6 +30,7 @@ pub(super) mod filter;
 pub(super) mod idempotency;
 pub(super) mod lane_rows;
 pub(super) mod policies;
+pub(super) mod portal;
 pub(super) mod quarantine;
 pub(super) mod replays;
 pub(super) mod rows;

@@ -110,6 +110,7 @@ async fn delete(
     for sql in [
         "UPDATE endpoints SET deleted_at = $1, version = $2 WHERE tenant = $3 AND deleted_at IS NULL",
         "UPDATE api_keys SET revoked_at = $1, version = $2 WHERE tenant = $3 AND revoked_at IS NULL",
+        "UPDATE portal_sessions SET ended_at = $1, version = $2 WHERE tenant = $3 AND ended_at IS NULL",
     ] {
         sqlx::query(sql).bind(now.as_micros()).bind(version).bind(id.0).execute(&mut *connection).await?;
     }

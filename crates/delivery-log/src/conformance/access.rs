@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::access::{ApiKey, ApiToken, Scopes};
+use model::access::{ApiKey, Scopes, Token, TokenKind};
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
 use model::ids::{KeyId, TenantId};
@@ -14,11 +14,11 @@ use secrecy::ExposeSecret as _;
 use super::scene::{Scene, event_of_type};
 use crate::Edited;
 use crate::View;
-use crate::access::Project;
+use crate::access::{Project, SessionsOfKey};
 use crate::idempotency::{KeptAnswer, KeySpace, KeyUse, Once, Performed, Principal, SpacedKey};
 use crate::tenants::{Created, Tenant};
 
-fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, ApiToken) {
+pub(super) fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, Token) {
     let key = ApiKey {
         id: scene.env.new_id::<KeyId>(),
         project: scene.project.id,
@@ -30,7 +30,7 @@ fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, ApiToken) {
         created_at: scene.now(),
         updated_at: scene.now(),
     };
-    (key, ApiToken::generate(scene.env.entropy.as_ref()))
+    (key, Token::generate(TokenKind::ApiKey, scene.env.entropy.as_ref()))
 }
 
 pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
@@ -48,15 +48,27 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     assert_eq!(scene.store.find_key(scene.view(), key.id).await.expect("reads"), Some(key.clone()));
     let earlier = scene.now().minus(Duration::from_secs(1));
     assert_eq!(
-        scene.store.revoke_key(scene.view(), key.id, earlier).await.expect("was changed since"),
+        scene
+            .store
+            .revoke_key(scene.view(), key.id, earlier, SessionsOfKey::GoOn)
+            .await
+            .expect("was changed since"),
         Edited::Outdated
     );
     assert_eq!(
-        scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("revokes"),
+        scene
+            .store
+            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn)
+            .await
+            .expect("revokes"),
         Edited::Done
     );
     assert_eq!(
-        scene.store.revoke_key(scene.view(), key.id, key.updated_at).await.expect("is gone"),
+        scene
+            .store
+            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn)
+            .await
+            .expect("is gone"),
         Edited::Outdated
     );
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
@@ -66,17 +78,17 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
 pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scene: Scene) {
     let (key, old) = new_key(&scene, None);
     scene.store.create_key(&key, old.hash(), None).await.expect("creates");
-    let new = ApiToken::generate(scene.env.entropy.as_ref());
+    let new = Token::generate(TokenKind::ApiKey, scene.env.entropy.as_ref());
     let until = scene.now().plus(Duration::from_secs(60));
     let after = ApiKey { updated_at: scene.now().plus(Duration::from_secs(1)), ..key.clone() };
     let rotated = scene.store.rotate_key(&after, key.updated_at, new.hash(), until, None).await;
     assert!(matches!(rotated, Ok(Performed::First(Edited::Done))));
     // Of two at the same moment, one wins.
-    let late = ApiToken::generate(scene.env.entropy.as_ref());
+    let late = Token::generate(TokenKind::ApiKey, scene.env.entropy.as_ref());
     let rotated = scene.store.rotate_key(&after, key.updated_at, late.hash(), until, None).await;
     assert!(matches!(rotated, Ok(Performed::First(Edited::Outdated))));
     assert!(scene.store.configuration().key(&late.hash(), scene.now()).is_none());
-    let known = |token: &ApiToken| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
+    let known = |token: &Token| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
     assert!(known(&old) && known(&new));
     scene.advance(60);
     assert!(!known(&old) && known(&new));
@@ -206,8 +218,12 @@ pub(super) async fn the_operator_sees_and_revokes_the_keys_of_all_projects(scene
     scene.store.create_key(&key, token.hash(), None).await.expect("creates");
     let all = scene.store.list_all_keys().await.expect("lists");
     assert_eq!(all, [(scene.project.name.clone(), key.clone())]);
-    assert_eq!(scene.store.revoke_any_key(key.id).await.expect("revokes"), Edited::Done);
-    assert_eq!(scene.store.revoke_any_key(key.id).await.expect("answers"), Edited::Outdated, "it is gone");
+    assert_eq!(scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.expect("revokes"), Edited::Done);
+    assert_eq!(
+        scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.expect("answers"),
+        Edited::Outdated,
+        "it is gone"
+    );
     assert_eq!(scene.store.list_all_keys().await.expect("lists"), []);
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
 }

@@ -35,7 +35,9 @@ pub(super) async fn note(connection: &mut PgConnection) -> sqlx::Result<()> {
         // Another process was a moment earlier.
         return Ok(());
     }
-    tracing::warn!("the database is on a new timeline after a failover or a restore; heartbeat deadlines start over");
+    tracing::warn!(
+        "the database is on a new timeline after a failover or a restore; heartbeat deadlines start over"
+    );
     // By a clock that was ahead, the dead would live on for as long.
     sqlx::query("UPDATE processes SET beat_at = clock_timestamp() WHERE beat_at > clock_timestamp()")
         .execute(connection)

@@ -15,10 +15,9 @@ impl Job for TakeOver {
     async fn step(&mut self, context: &Arc<Context>, _: &CancellationToken) -> delivery_log::Result<()> {
         match context.store.take_over_dead().await? {
             0 => {}
-            interrupted => tracing::info!(
-                interrupted,
-                "took over the deliveries of a process whose heartbeat stopped"
-            ),
+            interrupted => {
+                tracing::info!(interrupted, "took over the deliveries of a process whose heartbeat stopped")
+            }
         }
         Ok(())
     }

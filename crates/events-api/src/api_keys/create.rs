@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{KeyRequest, KeyWithSecret};
-use model::access::{ApiKey, ApiToken, Scope, Scopes};
+use model::access::{ApiKey, Scope, Scopes, Token, TokenKind};
 use model::ids::{KeyId, TenantId};
 use model::names::check_text;
 
@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     incoming.expect_no_if_match()?;
     let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
     let key = build(&api, &caller, text.parse()?).await?;
-    let token = ApiToken::generate(api.env.entropy.as_ref());
+    let token = Token::generate(TokenKind::ApiKey, api.env.entropy.as_ref());
     let answer = KeyWithSecret { key: present(&api, &key), secret: token.reveal().to_owned() };
     let location = format!("/v1/api-keys/{}", key.id);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
@@ -45,7 +45,7 @@ pub(crate) async fn handle(
 }
 
 async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey, Problem> {
-    let (own, now) = (caller.key(), api.now());
+    let (own, now) = (caller.key()?, api.now());
     let mut faults = Faults::default();
     faults.check("/name", check_text(&wanted.name, MAX_NAME));
     let scopes = faults.check("/scopes", Scopes::from_names(wanted.scopes.iter().map(String::as_str)));

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use api_types::{KeyWithSecret, RotateKey};
-use model::access::{ApiKey, ApiToken, Scope};
+use model::access::{ApiKey, Scope, Token, TokenKind};
 
 use super::{missing, parse_id, present};
 use crate::api::Api;
@@ -39,7 +39,7 @@ pub(crate) async fn handle(
     incoming.check_if_match(expected)?;
     let wanted: RotateKey = text.parse_if_any()?;
     let overlap_until = api.now().plus(overlap(wanted.overlap_seconds)?);
-    let token = ApiToken::generate(api.env.entropy.as_ref());
+    let token = Token::generate(TokenKind::ApiKey, api.env.entropy.as_ref());
     let after = ApiKey { updated_at: api.change_time(expected), ..key };
     let answer = KeyWithSecret { key: present(&api, &after), secret: token.reveal().to_owned() };
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &answer)?;

@@ -86,12 +86,17 @@ fn describe(operation: &mut Object) {
     let one_line = whole.replace("\n\n", " ").replace('\n', " ");
     let first = one_line.split_once(". ").map_or(one_line.as_str(), |(first, _)| first);
     operation.insert("summary".to_owned(), first.replace('`', "").trim_end_matches('.').into());
-    let scopes = operation.remove("security").and_then(|all| all[0]["api_key"].as_array().cloned());
-    let scopes = scopes.unwrap_or_default();
+    let security = operation.remove("security");
+    let is_open = security.as_ref().is_some_and(|all| all[0] == json!({}));
+    let scopes = security.and_then(|all| all[0]["api_key"].as_array().cloned()).unwrap_or_default();
     let names: Vec<String> = scopes.iter().map(|scope| scope.to_string().replace('"', "`")).collect();
     // OpenAPI lets scopes stand beside OAuth alone.
     operation.insert("x-scopes".to_owned(), scopes.into());
+    if is_open {
+        operation.insert("security".to_owned(), json!([]));
+    }
     let needs = match names.as_slice() {
+        [] if is_open => "Needs no key.".to_owned(),
         [] => "Any key may ask.".to_owned(),
         [one] => format!("Needs the scope {one}."),
         many => format!("Needs the scopes {}.", many.join(" and ")),

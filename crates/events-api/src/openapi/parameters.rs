@@ -53,6 +53,22 @@ pub(crate) struct OfKey {
     key: String,
 }
 
+/// A portal session in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfSession {
+    /// The session: `ses_…`.
+    session: String,
+}
+
+/// What ends with an API key.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WithSessions {
+    /// `true`: the portal sessions that the key opened end with it.
+    end_sessions: Option<bool>,
+}
+
 /// An event in quarantine in the path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

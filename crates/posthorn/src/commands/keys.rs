@@ -2,9 +2,10 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use delivery_log::access::SessionsOfKey;
 use delivery_log::sqlite::Ownership;
 use delivery_log::{Edited, SharedStore, View};
-use model::access::{ApiKey, ApiToken, Scopes};
+use model::access::{ApiKey, Scopes, Token, TokenKind};
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::{ProjectName, TenantHandle};
 
@@ -37,6 +38,9 @@ pub(crate) enum KeysCommand {
     Revoke {
         /// Its id: key_…
         key: KeyId,
+        /// End the portal sessions that it opened, too
+        #[arg(long)]
+        end_sessions: bool,
     },
 }
 
@@ -72,14 +76,14 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
     match command {
         KeysCommand::Create(args) => print(create(&store, &args).await?.reveal())?,
         KeysCommand::List { json } => list(&store, json).await?,
-        KeysCommand::Revoke { key } => revoke(&store, key).await?,
+        KeysCommand::Revoke { key, end_sessions } => revoke(&store, key, end_sessions).await?,
     }
     store.close().await;
     Ok(())
 }
 
 /// Makes a key, and the project if there is none.
-pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow::Result<ApiToken> {
+pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow::Result<Token> {
     anyhow::ensure!(!args.scopes.is_empty(), "name at least one scope; * is everything");
     let env = system::env();
     let project = store.ensure_project(&args.project).await?;
@@ -99,7 +103,7 @@ pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow:
         created_at: now,
         updated_at: now,
     };
-    let token = ApiToken::generate(entropy);
+    let token = Token::generate(TokenKind::ApiKey, entropy);
     store.create_key(&key, token.hash(), None).await?;
     Ok(token)
 }
@@ -139,8 +143,9 @@ async fn list(store: &SharedStore, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn revoke(store: &SharedStore, key: KeyId) -> anyhow::Result<()> {
-    let revoked = store.revoke_any_key(key).await? == Edited::Done;
+async fn revoke(store: &SharedStore, key: KeyId, end_sessions: bool) -> anyhow::Result<()> {
+    let sessions = if end_sessions { SessionsOfKey::End } else { SessionsOfKey::GoOn };
+    let revoked = store.revoke_any_key(key, sessions).await? == Edited::Done;
     anyhow::ensure!(revoked, "there is no key {key}, or it was revoked before");
     print(&format!("revoked {key}"))
 }

@@ -15,5 +15,6 @@ mod connections;
 mod engine;
 mod interoperability;
 mod main_job;
+mod portal;
 mod replays;
 mod trust;

@@ -1,0 +1,214 @@
+//! Portal sessions.
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use sqlx::{QueryBuilder, Row as _};
+
+use model::access::{Scopes, TokenHash};
+use model::clock::Timestamp;
+use model::ids::{KeyId, PortalSessionId, ProjectId, TenantId};
+use model::portal::{MAX_SESSIONS, PortalSession};
+
+use super::configuration::next_version;
+use super::idempotency::Outcome;
+use super::rows::{broken, json, parsed, time, to_json, uuid};
+use super::{Connection, Db, Row, Store, filter, store_error};
+use crate::configuration::KnownSession;
+use crate::idempotency::{Once, Performed};
+use crate::page::{Page, PageRequest};
+use crate::portal::{EndSessions, Portal, SessionOpened, SessionTokens};
+use crate::{Edited, Result, View};
+
+fn session(row: &Row) -> sqlx::Result<PortalSession> {
+    Ok(PortalSession {
+        id: PortalSessionId(uuid(row, "id")?),
+        project: ProjectId(uuid(row, "project")?),
+        tenant: TenantId(uuid(row, "tenant")?),
+        opened_by: KeyId(uuid(row, "opened_by")?),
+        scopes: parsed(row, "scopes", str::parse::<Scopes>)?,
+        origins: json(row, "origins")?,
+        theme: json(row, "theme")?,
+        locale: row.try_get("locale")?,
+        page: row.try_get("page")?,
+        created_at: time(row, "created_at")?,
+        expires_at: time(row, "expires_at")?,
+    })
+}
+
+/// A session with its tokens, as it is kept in memory.
+pub(crate) fn known_session(row: &Row) -> sqlx::Result<KnownSession> {
+    let hash = |column| -> sqlx::Result<Option<TokenHash>> {
+        let bytes: Option<&[u8]> = row.try_get(column)?;
+        bytes.map(|bytes| bytes.try_into().map_err(|error| broken(column, error))).transpose()
+    };
+    let token = hash("token")?.ok_or_else(|| broken("token", "is missing"))?;
+    let tokens = SessionTokens {
+        token,
+        code: hash("code")?,
+        code_until: time(row, "code_until")?,
+        page_token: hash("page_token")?,
+    };
+    Ok(KnownSession { session: session(row)?, tokens })
+}
+
+async fn open(
+    connection: &mut Connection,
+    new: &PortalSession,
+    tokens: SessionTokens,
+) -> sqlx::Result<SessionOpened> {
+    // The version first: whoever has it is alone until the commit, and none of
+    // two that come at once is counted by neither.
+    let version = next_version(connection).await?;
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM portal_sessions WHERE tenant = $1 AND ended_at IS NULL AND expires_at > $2",
+    )
+    .bind(new.tenant.0)
+    .bind(new.created_at.as_micros())
+    .fetch_one(&mut *connection)
+    .await?;
+    if open >= i64::from(MAX_SESSIONS) {
+        return Ok(SessionOpened::TooMany);
+    }
+    sqlx::query(
+        "INSERT INTO portal_sessions (id, project, tenant, opened_by, scopes, origins, theme, locale, page, \
+         token, code, code_until, created_at, expires_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(new.id.0)
+    .bind(new.project.0)
+    .bind(new.tenant.0)
+    .bind(new.opened_by.0)
+    .bind(new.scopes.to_string())
+    .bind(to_json(&new.origins))
+    .bind(to_json(&new.theme))
+    .bind(&new.locale)
+    .bind(&new.page)
+    .bind(tokens.token.as_slice())
+    .bind(tokens.code.as_ref().map(TokenHash::as_slice))
+    .bind(tokens.code_until.as_micros())
+    .bind(new.created_at.as_micros())
+    .bind(new.expires_at.as_micros())
+    .bind(version)
+    .execute(connection)
+    .await?;
+    Ok(SessionOpened::Done)
+}
+
+/// Ends sessions; gives how many. Without a view, they may be of any project.
+pub(crate) async fn end(
+    connection: &mut Connection,
+    view: Option<View>,
+    which: EndSessions,
+    now: Timestamp,
+) -> sqlx::Result<u64> {
+    let version = next_version(connection).await?;
+    let mut sql = QueryBuilder::<Db>::new("UPDATE portal_sessions SET ended_at = ");
+    sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
+    sql.push(" WHERE ended_at IS NULL AND expires_at > ").push_bind(now.as_micros());
+    if let Some(view) = view {
+        sql.push(" AND project = ").push_bind(view.project.0);
+        if let Some(own) = view.tenant {
+            sql.push(" AND tenant = ").push_bind(own.0);
+        }
+    }
+    match which {
+        EndSessions::One(tenant, id) => {
+            sql.push(" AND tenant = ").push_bind(tenant.0).push(" AND id = ").push_bind(id.0)
+        }
+        EndSessions::OfTenant(tenant) => sql.push(" AND tenant = ").push_bind(tenant.0),
+        EndSessions::OpenedBy(key) => sql.push(" AND opened_by = ").push_bind(key.0),
+    };
+    Ok(sql.build().execute(connection).await?.rows_affected())
+}
+
+#[async_trait]
+impl Portal for Store {
+    async fn open_portal_session(
+        &self,
+        new: &PortalSession,
+        tokens: SessionTokens,
+        once: Option<Once>,
+    ) -> Result<Performed<SessionOpened>> {
+        let new = new.clone();
+        self.edit_once(new.project, once, move |connection| {
+            async move {
+                Ok(match open(connection, &new, tokens).await? {
+                    SessionOpened::Done => Outcome::Done(SessionOpened::Done),
+                    refused => Outcome::Refused(refused),
+                })
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn list_portal_sessions(
+        &self,
+        view: View,
+        tenant: TenantId,
+        page: PageRequest,
+    ) -> Result<Page<PortalSession>> {
+        let mut sql = QueryBuilder::new("SELECT * FROM portal_sessions WHERE ended_at IS NULL AND tenant = ");
+        sql.push_bind(tenant.0).push(" AND project = ").push_bind(view.project.0);
+        sql.push(" AND expires_at > ").push_bind(self.shared.env.now().as_micros());
+        if let Some(own) = view.tenant {
+            sql.push(" AND tenant = ").push_bind(own.0);
+        }
+        filter::page(&mut sql, "id", page);
+        let failed = || store_error("list portal sessions");
+        let rows = sql.build().fetch_all(&self.readers).await.map_err(failed())?;
+        let read = rows.iter().map(session).collect::<sqlx::Result<_>>().map_err(failed())?;
+        Ok(Page::from_overfull(read, page.limit, |session: &PortalSession| session.id.0))
+    }
+
+    async fn end_portal_sessions(&self, view: View, which: EndSessions) -> Result<u64> {
+        let now = self.shared.env.now();
+        self.edit(move |connection| end(connection, Some(view), which, now).boxed()).await
+    }
+
+    async fn exchange_portal_code(
+        &self,
+        id: PortalSessionId,
+        code: TokenHash,
+        page_token: TokenHash,
+    ) -> Result<Edited> {
+        let now = self.shared.env.now();
+        self.edit(move |connection| {
+            async move {
+                let version = next_version(connection).await?;
+                let done = sqlx::query(
+                    "UPDATE portal_sessions SET code = NULL, page_token = $1, version = $2 \
+                     WHERE id = $3 AND code = $4 AND code_until > $5 AND expires_at > $5 AND ended_at IS NULL",
+                )
+                .bind(page_token.as_slice())
+                .bind(version)
+                .bind(id.0)
+                .bind(code.as_slice())
+                .bind(now.as_micros())
+                .execute(connection)
+                .await?;
+                Ok(Edited::of_rows(done.rows_affected()))
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn forget_portal_sessions(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.edit(move |connection| {
+            async move {
+                let done = sqlx::query(
+                    "DELETE FROM portal_sessions WHERE id IN \
+                     (SELECT id FROM portal_sessions WHERE expires_at < $1 LIMIT $2)",
+                )
+                .bind(before.as_micros())
+                .bind(i64::from(limit))
+                .execute(connection)
+                .await?;
+                Ok(done.rows_affected())
+            }
+            .boxed()
+        })
+        .await
+    }
+}
