@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod api_description;
 mod bad_endpoints;
 mod bad_input;
