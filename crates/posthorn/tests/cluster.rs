@@ -324,3 +324,31 @@ async fn a_lane_that_was_taken_without_an_answer_is_given_back() {
     pair.api.api().publish("acme", "order.paid", "ord_1").await;
     pair.receiver.wait_for(1).await;
 }
+
+#[tokio::test]
+async fn a_portal_session_is_opened_and_revoked_in_one_process_and_so_in_all() {
+    let url = Postgres::shared().new_database();
+    let one = Program::start_first(settings().on(&url, "api")).await;
+    let other = Program::start_beside(settings().on(&url, "api"), one.api().key()).await;
+    let (one, other_api) = (one.api(), other.api());
+    one.create_tenant("acme").await;
+    let opened = one.post("/v1/tenants/acme/portal-sessions", json!({})).await;
+    opened.expect(201);
+    // Known at once: whoever is not known here is looked for.
+    let code = opened.text("/url").split_once("#code=").unwrap().1.to_owned();
+    let exchange = format!("/v1/portal-sessions/{}/exchange", opened.text("/id"));
+    let exchanged = other_api.post(&exchange, json!({ "code": code })).await;
+    exchanged.expect(200);
+    one.post(&exchange, json!({ "code": code })).await.problem(401, "unauthenticated");
+    let sessions = [opened.text("/token"), exchanged.text("/token")].map(|token| other.api_with(&token));
+    for session in &sessions {
+        session.get("/v1/deliveries").await.expect(200);
+    }
+    one.post("/v1/tenants/acme/portal-sessions/end-all", json!({})).await.expect(200);
+    for session in &sessions {
+        until("the session has ended there, too", || async {
+            (session.get("/v1/deliveries").await.status == 401).then_some(())
+        })
+        .await;
+    }
+}

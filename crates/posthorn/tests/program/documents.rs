@@ -205,14 +205,14 @@ async fn the_commands_of_the_guides_work() {
     // Keys are made in the folder of the server's data.
     desk.knows("posthorn keys", format!("cd {} && posthorn keys", program.folder().display()));
     let mut count = 0;
-    for guide in ["catalogue", "endpoints", "log", "operating", "publishing", "receiving"] {
+    for guide in ["catalogue", "endpoints", "log", "operating", "portal", "publishing", "receiving"] {
         // In one terminal, one after the other: a later one uses what an earlier one found.
         let all = blocks(&format!("docs/guides/{guide}.md"), "sh");
         let printed = desk.run(&all.concat()).await;
         assert!(!printed.contains("urn:posthorn:problem"), "{guide}: {printed}");
         count += all.len();
     }
-    assert_eq!(count, 14, "blocks of commands");
+    assert_eq!(count, 17, "blocks of commands");
 }
 
 #[tokio::test]
