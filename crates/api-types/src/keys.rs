@@ -53,6 +53,16 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// Networks that it may be used from; empty for anywhere.
     pub allowed_networks: Vec<String>,
+    /// The key that made it; none if that was the command line.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// When it was used last, to the half minute.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
+    /// From which address that was.
+    #[serde(default)]
+    pub last_used_from: Option<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use model::access::{ApiKey, TokenHash};
+use model::access::{ApiKey, LastUse, TokenHash};
 use model::clock::Timestamp;
 use model::ids::{KeyId, ProjectId};
 use model::names::ProjectName;
@@ -77,8 +77,17 @@ pub trait Access: Send + Sync {
     /// A key, with the project's view or that of a tenant it is bound to.
     async fn find_key(&self, view: View, id: KeyId) -> Result<Option<ApiKey>>;
 
-    /// The keys of a project.
-    async fn list_keys(&self, view: View, page: PageRequest) -> Result<Page<ApiKey>>;
+    /// The keys of a project; those alone that were not used since a time and are
+    /// older, if one is given.
+    async fn list_keys(
+        &self,
+        view: View,
+        unused_since: Option<Timestamp>,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>>;
+
+    /// Writes when and from where keys were used, unless a later use is known.
+    async fn note_key_uses(&self, uses: &[(KeyId, LastUse)]) -> Result<()>;
 
     /// The keys of the whole deployment with their projects, for its operator.
     async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>>;

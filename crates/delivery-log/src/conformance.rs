@@ -70,6 +70,7 @@ sentences! {
         a_repeated_creation_gets_the_first_answer,
         a_project_keeps_its_settings_and_changes_once,
         the_operator_sees_and_revokes_the_keys_of_all_projects,
+        the_last_use_of_a_key_is_kept_and_those_not_used_are_found,
         tenants_are_listed_and_change_once,
         secrets_are_replaced_once,
         an_endpoint_is_disabled_with_its_reason_unless_it_was_changed,

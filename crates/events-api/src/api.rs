@@ -13,6 +13,7 @@ use model::operations;
 
 use crate::auth::Caller;
 use crate::catalogue::reasoning::Turn;
+use crate::key_uses::KeyUses;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -76,6 +77,8 @@ pub(crate) struct Api {
     pub(crate) catalogue_turn: Turn,
     /// What requests and answers hold in memory.
     pub(crate) memory: Memory,
+    /// The last uses of keys that are not written yet.
+    pub(crate) key_uses: KeyUses,
 }
 
 impl Api {

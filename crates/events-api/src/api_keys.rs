@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::problem::Problem;
 
 fn present(api: &Api, key: &ApiKey) -> api_types::Key {
+    let last_use = api.key_uses.last(key);
     let tenant = key.tenant.and_then(|tenant| api.store.configuration().tenant_by_id(tenant));
     api_types::Key {
         id: key.id.to_string(),
@@ -21,6 +22,9 @@ fn present(api: &Api, key: &ApiKey) -> api_types::Key {
         tenant: tenant.map(|tenant| tenant.handle.to_string()),
         expires_at: key.expires_at,
         allowed_networks: key.allowed_networks.iter().map(ToString::to_string).collect(),
+        created_by: key.created_by.map(|maker| maker.to_string()),
+        last_used_at: last_use.map(|one| one.at),
+        last_used_from: last_use.map(|one| one.from.to_string()),
         created_at: key.created_at,
         updated_at: key.updated_at,
     }

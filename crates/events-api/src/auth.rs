@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use delivery_log::View;
 use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
-use model::access::{ApiKey, Scope, TokenKind, hash_token};
+use model::access::{ApiKey, Scope, TokenKind, hash_token, is_whole};
 use model::ids::PortalSessionId;
 use url::form_urlencoded;
 
@@ -98,19 +98,21 @@ impl Credentials {
     }
 
     async fn key(&self, token: &str) -> Result<Arc<KnownKey>, Problem> {
+        check_form(TokenKind::ApiKey, token)?;
         let (hash, now) = (hash_token(token), self.api.now());
         let known = self.api.known(|configuration| configuration.key(&hash, now)).await?;
         let key = known.ok_or_else(|| refuse("this API key is not known, or was revoked"))?;
         if !key.key.is_current(now) {
             return Err(refuse("this API key has expired"));
         }
-        if !self.address.is_some_and(|address| key.key.allows_network(address)) {
-            return Err(refuse("this API key may not be used from this address"));
-        }
+        let allowed = self.address.filter(|address| key.key.allows_network(*address));
+        let from = allowed.ok_or_else(|| refuse("this API key may not be used from this address"))?;
+        self.api.key_uses.note(key.key.id, now, from);
         Ok(key)
     }
 
     async fn session(&self, token: &str) -> Result<Arc<KnownSession>, Problem> {
+        check_form(TokenKind::Portal, token)?;
         let (hash, now) = (hash_token(token), self.api.now());
         let known = self.api.known(|configuration| configuration.session_by_token(&hash, now)).await?;
         known.ok_or_else(|| refuse("this portal session is not known, or has ended; open the portal again"))
@@ -135,6 +137,14 @@ impl Api {
     pub(crate) async fn session(&self, id: PortalSessionId) -> Result<Option<Arc<KnownSession>>, Problem> {
         let now = self.now();
         self.known(|configuration| configuration.session(id, now)).await
+    }
+}
+
+/// What is mistyped or cut off is told so at once.
+fn check_form(kind: TokenKind, token: &str) -> Result<(), Problem> {
+    match is_whole(kind, token) {
+        true => Ok(()),
+        false => Err(refuse("the token is not whole: it was cut off or mistyped; copy it again")),
     }
 }
 

@@ -21,6 +21,7 @@ mod event_types;
 mod events;
 mod health;
 mod incoming;
+mod key_uses;
 mod memory;
 mod meta;
 mod metrics;

@@ -14,10 +14,12 @@ use actix_web::{App, web};
 use delivery_log::{Env, SharedStore};
 use prometheus::Registry;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Settings};
 use crate::catalogue::reasoning::Turn;
 use crate::connections::{Connections, GuardedStream, too_many};
+use crate::key_uses::{self, KeyUses};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::{admin, request_context, routes};
@@ -32,6 +34,10 @@ const DISCONNECT: Duration = Duration::from_secs(5);
 pub struct Servers {
     public: Option<Running>,
     admin: Running,
+    /// Ends what goes on beside the requests.
+    stop: CancellationToken,
+    /// Writes when keys were used.
+    uses: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -71,7 +77,10 @@ pub fn start(
         metrics: Metrics::new(registry)?,
         catalogue_turn: Turn::default(),
         memory: Memory::default(),
+        key_uses: KeyUses::default(),
     });
+    let stop = CancellationToken::new();
+    let uses = tokio::spawn(key_uses::keep_written(api.clone(), stop.clone()));
     let registry = web::Data::new(registry.clone());
     let operators = api.clone();
     let answer = move |config: &mut web::ServiceConfig| {
@@ -88,7 +97,7 @@ pub fn start(
     let admin = run(admin, 1, of_operators, move |config: &mut web::ServiceConfig| {
         config.app_data(operators.clone()).app_data(registry.clone()).configure(admin::routes);
     })?;
-    Ok(Servers { public, admin })
+    Ok(Servers { public, admin, stop, uses })
 }
 
 /// Answers on a listener. `HttpServer` has no hand on its streams, so it is put
@@ -172,5 +181,8 @@ impl Servers {
                 tracing::warn!(%error, "a listener ended with an error");
             }
         }
+        self.stop.cancel();
+        // The task ends by itself; a panic in it was logged where it happened.
+        let _ = self.uses.await;
     }
 }

@@ -167,7 +167,8 @@ impl Token {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice());
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(zeroize::Zeroizing::new(format!("{}{hex}", kind.prefix())))
+        let token = zeroize::Zeroizing::new(format!("{}{hex}", kind.prefix()));
+        Self(zeroize::Zeroizing::new(format!("{}{}", *token, checksum(&token))))
     }
 
     /// The text, for the one who may see it.
@@ -187,9 +188,40 @@ impl fmt::Debug for Token {
     }
 }
 
+/// What the last characters of a token are: the beginning of the SHA-256 of those
+/// before, in hexadecimal digits.
+fn checksum(text: &str) -> String {
+    hash_token(text)[..CHECKSUM / 2].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How many characters of a token are its checksum.
+const CHECKSUM: usize = 8;
+/// How many random digits a token has.
+const DIGITS: usize = 64;
+
+/// Whether a text has the form of a token, with its checksum: whoever finds one can
+/// tell it from other texts without asking anybody. Those that were made before
+/// there were checksums have none.
+pub fn is_whole(kind: TokenKind, text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(kind.prefix()) else { return false };
+    let plain = rest.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+    let checked =
+        || text.split_at_checked(text.len() - CHECKSUM).is_some_and(|(own, sum)| checksum(own) == sum);
+    plain && (rest.len() == DIGITS || (rest.len() == DIGITS + CHECKSUM && checked()))
+}
+
 /// The hash by which a store knows the token.
 pub fn hash_token(token: &str) -> TokenHash {
     Sha256::digest(token.as_bytes()).into()
+}
+
+/// The last use of an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastUse {
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub from: IpAddr,
 }
 
 /// An API key.
@@ -209,6 +241,10 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// Where it may be used from; empty for anywhere.
     pub allowed_networks: Vec<IpNet>,
+    /// The key that made it; none if that was the command line.
+    pub created_by: Option<KeyId>,
+    /// When and from where it was used last, as far as that is written.
+    pub last_use: Option<LastUse>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -292,6 +328,8 @@ mod tests {
             tenant: Some(TenantId(uuid::Uuid::from_u128(3))),
             expires_at: Some(Timestamp::from_secs(1_000)),
             allowed_networks: vec![net("10.0.0.0/8"), net("2001:db8::/32")],
+            created_by: None,
+            last_use: None,
             created_at: Timestamp::from_secs(0),
             updated_at: Timestamp::from_secs(0),
         };
@@ -324,9 +362,30 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_told_from_other_texts_by_its_form_and_checksum() {
+        for kind in [TokenKind::ApiKey, TokenKind::Portal, TokenKind::PortalCode] {
+            let token = Token::generate(kind, &SeededEntropy::new(1));
+            assert!(is_whole(kind, token.reveal()));
+            let (most, last) = token.reveal().split_at(token.reveal().len() - 1);
+            let other = if last == "0" { "1" } else { "0" };
+            for broken in [most.to_owned(), format!("{most}{other}"), token.reveal().replacen("ph", "qh", 1)]
+            {
+                assert!(!is_whole(kind, &broken), "{broken}");
+            }
+        }
+        // As they were before.
+        assert!(is_whole(TokenKind::ApiKey, &format!("phk_{}", "0".repeat(64))));
+        for broken in
+            ["", "phk_", "phk_00", &format!("phk_{}", "z".repeat(64)), &format!("phk_{}é", "0".repeat(62))]
+        {
+            assert!(!is_whole(TokenKind::ApiKey, broken), "{broken}");
+        }
+    }
+
+    #[test]
     fn a_token_is_known_by_its_hash_and_never_shows_in_logs() {
         let token = Token::generate(TokenKind::ApiKey, &SeededEntropy::new(1));
-        assert_eq!(token.reveal().len(), 68);
+        assert_eq!(token.reveal().len(), 4 + DIGITS + CHECKSUM);
         assert_eq!(hash_token(token.reveal()), token.hash());
         assert_eq!(format!("{token:?}"), "Token(…)");
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
-use model::access::{ApiKey, Scopes, TokenHash};
+use model::access::{ApiKey, LastUse, Scopes, TokenHash};
 use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
@@ -44,9 +44,16 @@ pub(crate) fn key(row: &Row) -> sqlx::Result<ApiKey> {
         tenant: tenant.map(TenantId),
         expires_at: time_option(row, "expires_at")?,
         allowed_networks: json(row, "allowed_networks")?,
+        created_by: row.try_get::<Option<uuid::Uuid>, _>("created_by")?.map(KeyId),
+        last_use: last_use(row)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
+}
+
+fn last_use(row: &Row) -> sqlx::Result<Option<LastUse>> {
+    let Some(at) = time_option(row, "last_used_at")? else { return Ok(None) };
+    Ok(Some(LastUse { at, from: parsed(row, "last_used_from", str::parse)? }))
 }
 
 pub(crate) fn tokens(row: &Row) -> sqlx::Result<KeyTokens> {
@@ -128,7 +135,7 @@ async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash)
     let version = next_version(connection).await?;
     sqlx::query(
         "INSERT INTO api_keys (id, project, name, scopes, tenant, expires_at, allowed_networks, token, \
-         created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         created_at, updated_at, version, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(key.id.0)
     .bind(key.project.0)
@@ -141,6 +148,7 @@ async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash)
     .bind(key.created_at.as_micros())
     .bind(key.updated_at.as_micros())
     .bind(version)
+    .bind(key.created_by.map(|maker| maker.0))
     .execute(connection)
     .await
     .map(|_| ())
@@ -154,6 +162,25 @@ fn visible_keys(view: View) -> QueryBuilder<Db> {
         sql.push(" AND tenant = ").push_bind(tenant.0);
     }
     sql
+}
+
+/// So many uses of keys are written in one transaction.
+const USES_AT_ONCE: usize = 100;
+
+/// It is no change of the configuration: nobody else has to know at once.
+async fn note_uses(connection: &mut Connection, uses: &[(KeyId, LastUse)]) -> sqlx::Result<()> {
+    for (key, LastUse { at, from }) in uses {
+        sqlx::query(
+            "UPDATE api_keys SET last_used_at = $1, last_used_from = $2 \
+             WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < $1)",
+        )
+        .bind(at.as_micros())
+        .bind(from.to_string())
+        .bind(key.0)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn revoke(
@@ -254,8 +281,16 @@ impl Access for Store {
         row.as_ref().map(key).transpose().map_err(store_error("read a key"))
     }
 
-    async fn list_keys(&self, view: View, page: PageRequest) -> Result<Page<ApiKey>> {
+    async fn list_keys(
+        &self,
+        view: View,
+        unused_since: Option<Timestamp>,
+        page: PageRequest,
+    ) -> Result<Page<ApiKey>> {
         let mut sql = visible_keys(view);
+        if let Some(since) = unused_since {
+            sql.push(" AND coalesce(last_used_at, created_at) < ").push_bind(since.as_micros());
+        }
         filter::page(&mut sql, "id", page);
         let rows = sql.build().fetch_all(&self.readers).await.map_err(store_error("list keys"))?;
         let keys = rows.iter().map(key).collect::<sqlx::Result<_>>().map_err(store_error("read keys"))?;
@@ -270,6 +305,14 @@ impl Access for Store {
             .map(|row| Ok((parsed(row, "project_name", ProjectName::parse)?, key(row)?)))
             .collect::<sqlx::Result<_>>()
             .map_err(store_error("read keys"))
+    }
+
+    async fn note_key_uses(&self, uses: &[(KeyId, LastUse)]) -> Result<()> {
+        for some in uses.chunks(USES_AT_ONCE) {
+            let some = some.to_vec();
+            self.edit(move |connection| async move { note_uses(connection, &some).await }.boxed()).await?;
+        }
+        Ok(())
     }
 
     async fn rotate_key(

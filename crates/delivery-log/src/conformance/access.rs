@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::access::{ApiKey, Scopes, Token, TokenKind};
+use model::access::{ApiKey, LastUse, Scopes, Token, TokenKind};
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
 use model::ids::{KeyId, TenantId};
@@ -27,6 +27,8 @@ pub(super) fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, Token)
         tenant: tenant.map(|tenant| tenant.id),
         expires_at: None,
         allowed_networks: vec!["10.0.0.0/8".parse().expect("a network")],
+        created_by: None,
+        last_use: None,
         created_at: scene.now(),
         updated_at: scene.now(),
     };
@@ -72,7 +74,7 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
         Edited::Outdated
     );
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
-    assert_eq!(scene.store.list_keys(scene.view(), Default::default()).await.expect("lists").rows, []);
+    assert_eq!(scene.store.list_keys(scene.view(), None, Default::default()).await.expect("lists").rows, []);
 }
 
 pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scene: Scene) {
@@ -211,6 +213,36 @@ pub(super) async fn a_project_keeps_its_settings_and_changes_once(scene: Scene) 
     assert_eq!(scene.store.find_project(after.id).await.expect("reads"), Some(after.clone()));
     let known = scene.store.configuration().project(after.id).expect("is known");
     assert_eq!(known.retention_days, 7);
+}
+
+pub(super) async fn the_last_use_of_a_key_is_kept_and_those_not_used_are_found(scene: Scene) {
+    let maker: KeyId = scene.env.new_id();
+    let (used, used_token) = new_key(&scene, None);
+    let used = ApiKey { created_by: Some(maker), ..used };
+    let (unused, unused_token) = new_key(&scene, None);
+    scene.store.create_key(&used, used_token.hash(), None).await.expect("creates");
+    scene.store.create_key(&unused, unused_token.hash(), None).await.expect("creates");
+    let version = scene.store.configuration().version();
+    let use_at = |seconds: u64, from: &str| LastUse {
+        at: scene.now().plus(Duration::from_secs(seconds)),
+        from: from.parse().expect("an address"),
+    };
+    let (first, later) = (use_at(1, "192.0.2.1"), use_at(2, "2001:db8::1"));
+    for one in [later, first] {
+        scene.store.note_key_uses(&[(used.id, one)]).await.expect("writes");
+    }
+    let found = scene.store.find_key(scene.view(), used.id).await.expect("reads").expect("is there");
+    assert_eq!(found, ApiKey { last_use: Some(later), ..used.clone() }, "the later one stands");
+    let unused_since = async |seconds| {
+        let since = scene.now().plus(Duration::from_secs(seconds));
+        let page = scene.store.list_keys(scene.view(), Some(since), Default::default()).await;
+        page.expect("lists").rows.iter().map(|key| key.id).collect::<Vec<_>>()
+    };
+    assert_eq!(unused_since(0).await, [], "none is older");
+    assert_eq!(unused_since(2).await, [unused.id]);
+    assert_eq!(unused_since(3).await, [unused.id, used.id]);
+    scene.store.refresh().await.expect("refreshes");
+    assert_eq!(scene.store.configuration().version(), version, "a use changes no configuration");
 }
 
 pub(super) async fn the_operator_sees_and_revokes_the_keys_of_all_projects(scene: Scene) {

@@ -87,6 +87,8 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
         tenant,
         expires_at,
         allowed_networks,
+        created_by: Some(own.id),
+        last_use: None,
         created_at: now,
         updated_at: now,
     };

@@ -61,6 +61,16 @@ pub(crate) struct OfSession {
     session: String,
 }
 
+/// A filter of API keys.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Unused {
+    /// Those that were made before this time and not used since. Uses by other
+    /// processes are known after half a minute.
+    #[param(format = DateTime)]
+    unused_since: Option<String>,
+}
+
 /// What ends with an API key.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

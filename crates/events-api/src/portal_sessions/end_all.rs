@@ -7,7 +7,8 @@ use model::access::Scope;
 
 use crate::api::Api;
 use crate::auth::Credentials;
-use crate::openapi::parameters::InTenant;
+use crate::incoming::Incoming;
+use crate::openapi::parameters::{Expected, InTenant};
 use crate::outgoing;
 use crate::problem::Problem;
 
@@ -15,14 +16,16 @@ use crate::problem::Problem;
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/portal-sessions/end-all", tag = "Portal sessions",
     operation_id = "portalSessions.endAll",
     security(("api_key" = ["portal:write"])),
-    params(InTenant),
+    params(InTenant, Expected),
     responses((status = 200, description = "How many have ended.", body = EndedPortalSessions)))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
     path: web::Path<String>,
+    incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::PortalWrite).await?;
+    incoming.expect_no_if_match()?;
     let tenant = api.tenant(&caller, &path).await?;
     let ended = api.store.end_portal_sessions(caller.view(), EndSessions::OfTenant(tenant.id)).await?;
     Ok(outgoing::plain(&EndedPortalSessions { ended }))

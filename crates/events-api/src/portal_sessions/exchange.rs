@@ -8,7 +8,7 @@ use model::access::{Token, TokenKind, hash_token};
 use super::{names, theme};
 use crate::api::Api;
 use crate::incoming::Incoming;
-use crate::openapi::parameters::OfSession;
+use crate::openapi::parameters::{Expected, OfSession};
 use crate::outgoing;
 use crate::problem::{Code, Problem};
 
@@ -20,7 +20,7 @@ const LIMIT: usize = 1_024;
 #[utoipa::path(post, path = "/v1/portal-sessions/{session}/exchange", tag = "Portal sessions",
     operation_id = "portalSessions.exchange",
     security(()),
-    params(OfSession),
+    params(OfSession, Expected),
     request_body = PortalCode,
     responses((status = 200, description = "The token, and how the page looks.", body = ExchangedPortalCode)))]
 pub(crate) async fn handle(
@@ -29,6 +29,7 @@ pub(crate) async fn handle(
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
     incoming.refuse_parameters()?;
+    incoming.expect_no_if_match()?;
     let wanted: PortalCode = incoming.text_of_anybody(&api, LIMIT).await?.parse()?;
     let code = hash_token(&wanted.code);
     // Whoever guesses is refused from memory, and is not told what was wrong.

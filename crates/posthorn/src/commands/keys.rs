@@ -100,6 +100,8 @@ pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow:
         tenant,
         expires_at: None,
         allowed_networks: Vec::new(),
+        created_by: None,
+        last_use: None,
         created_at: now,
         updated_at: now,
     };

@@ -15,6 +15,7 @@ mod catalogue;
 mod connections;
 mod engine;
 mod interoperability;
+mod keys;
 mod main_job;
 mod portal;
 mod replays;

@@ -227,6 +227,7 @@ async fn changing_routes(api: &Api) -> Vec<(&'static str, String, Value)> {
     let held = api.post("/v1/events", held).await.text("/id");
     let wanted = json!({ "mode": "all", "filter": { "endpoint": endpoint }, "rate_per_second": 1 });
     let replay = api.post("/v1/replays", wanted.clone()).await.text("/id");
+    let session = api.post("/v1/tenants/acme/portal-sessions", json!({})).await.text("/id");
     let at = format!("/v1/tenants/acme/endpoints/{endpoint}");
     let new_event = json!({ "tenant": "acme", "type": "a.b", "subject": "s", "data": {} });
     vec![
@@ -271,6 +272,10 @@ async fn changing_routes(api: &Api) -> Vec<(&'static str, String, Value)> {
         ("POST", "/v1/api-keys".into(), json!({ "name": "n", "scopes": ["events:read"] })),
         ("DELETE", format!("/v1/api-keys/{key}"), json!({})),
         ("POST", format!("/v1/api-keys/{key}/rotate"), json!({})),
+        ("POST", "/v1/tenants/acme/portal-sessions".into(), json!({})),
+        ("POST", "/v1/tenants/acme/portal-sessions/end-all".into(), json!({})),
+        ("DELETE", format!("/v1/tenants/acme/portal-sessions/{session}"), json!({})),
+        ("POST", format!("/v1/portal-sessions/{session}/exchange"), json!({ "code": "x" })),
     ]
 }
 
