@@ -19,6 +19,6 @@ CREATE TABLE portal_sessions (
     version    BIGINT NOT NULL
 );
 CREATE INDEX portal_sessions_by_version ON portal_sessions (version);
-CREATE INDEX portal_sessions_of_tenant ON portal_sessions (tenant, id);
+CREATE INDEX portal_sessions_of_tenant ON portal_sessions (tenant, expires_at);
 CREATE INDEX portal_sessions_by_key ON portal_sessions (opened_by) WHERE ended_at IS NULL;
 CREATE INDEX portal_sessions_by_end ON portal_sessions (expires_at);

@@ -1,5 +1,7 @@
 //! Portal sessions.
 
+use std::fmt;
+
 use model::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,7 +55,7 @@ pub struct PortalTheme {
 }
 
 /// A portal session that was opened. Its link and token are shown this once.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct OpenedPortalSession {
     /// Its id: `ses_…`.
     pub id: String,
@@ -104,7 +106,7 @@ pub struct EndedPortalSessions {
 }
 
 /// The code of a portal session's link.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PortalCode {
     /// What follows `#code=`.
@@ -112,7 +114,7 @@ pub struct PortalCode {
 }
 
 /// What a page needs for its portal session.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct ExchangedPortalCode {
     /// `pht_…`, for the header `Authorization: Bearer`.
     pub token: String,
@@ -132,4 +134,25 @@ pub struct ExchangedPortalCode {
     pub locale: Option<String>,
     /// The page to begin with.
     pub page: Option<String>,
+}
+
+impl fmt::Debug for OpenedPortalSession {
+    /// Without what opens the session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedPortalSession").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PortalCode {
+    /// Without what opens the session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortalCode").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ExchangedPortalCode {
+    /// Without what opens the session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangedPortalCode").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
 }

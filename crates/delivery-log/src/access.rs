@@ -112,6 +112,7 @@ pub trait Access: Send + Sync {
         sessions: SessionsOfKey,
     ) -> Result<Edited>;
 
-    /// Ends a key of whatever project, for the operator of the deployment.
+    /// Ends a key of whatever project, for the operator of the deployment; or the
+    /// sessions alone of one that was revoked before.
     async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey) -> Result<Edited>;
 }

@@ -116,6 +116,8 @@ sentences! {
         a_code_is_exchanged_once_and_in_time,
         portal_sessions_end_one_by_one_with_their_tenant_or_their_key,
         sessions_outlive_their_key_unless_they_are_to_end,
+        no_session_is_opened_by_a_revoked_key_or_for_a_deleted_tenant,
+        what_ends_no_session_changes_no_configuration,
         a_tenant_has_a_bounded_number_of_portal_sessions_and_old_ones_are_forgotten;
     replays:
         what_a_replay_would_send_is_counted_before_it_is_made,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::clock::Timestamp;
 use model::delivery::Delivery;
-use model::ids::{EventId, TenantId};
+use model::ids::{EventId, PortalSessionId, TenantId};
 use model::names::IdempotencyKey;
 
 /// How long a key is kept.
@@ -25,6 +25,8 @@ pub enum Principal {
     Project,
     /// Callers that are bound to a tenant.
     Tenant(TenantId),
+    /// Whoever has a portal session.
+    Session(PortalSessionId),
 }
 
 /// The name space of a key: the same text in another space is another key.
@@ -53,6 +55,7 @@ impl SpacedKey {
         let principal = |principal| match principal {
             Principal::Project => "project".to_owned(),
             Principal::Tenant(tenant) => tenant.to_string(),
+            Principal::Session(session) => session.to_string(),
         };
         let space = match space {
             // As they were kept before there were spaces.

@@ -31,6 +31,8 @@ pub enum SessionOpened {
     Done,
     /// The tenant has as many as it may have.
     TooMany,
+    /// The key that opens it was revoked, or the tenant deleted, meanwhile.
+    Gone,
 }
 
 /// Whose sessions end.

@@ -19,6 +19,8 @@ pub(crate) struct Shared<E> {
     pub(crate) vault: Vault,
     pub(crate) configuration: Configuration,
     pub(crate) freshness: Freshness,
+    /// Held by whoever looks whether the configuration has changed.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     pub(crate) hand_off: Connected,
     /// Where the deployment is reached, for thin payloads.
     pub(crate) public_url: String,
@@ -32,6 +34,7 @@ impl<E> Shared<E> {
             vault,
             configuration: Configuration::default(),
             freshness: Freshness::default(),
+            looking: tokio::sync::Mutex::default(),
             hand_off: Connected::default(),
             public_url,
             extra,

@@ -114,7 +114,12 @@ impl Credentials {
     async fn session(&self, token: &str) -> Result<Arc<KnownSession>, Problem> {
         check_form(TokenKind::Portal, token)?;
         let (hash, now) = (hash_token(token), self.api.now());
-        let known = self.api.known(|configuration| configuration.session_by_token(&hash, now)).await?;
+        let known = self.api.known(|configuration| {
+            // One that began while its tenant was deleted sees nothing.
+            let known = configuration.session_by_token(&hash, now)?;
+            configuration.tenant_by_id(known.session.tenant).map(|_| known)
+        });
+        let known = known.await?;
         known.ok_or_else(|| refuse("this portal session is not known, or has ended; open the portal again"))
     }
 }
@@ -133,10 +138,15 @@ impl Api {
         Ok(find(self.store.configuration()))
     }
 
-    /// A portal session that has not ended or run out.
-    pub(crate) async fn session(&self, id: PortalSessionId) -> Result<Option<Arc<KnownSession>>, Problem> {
+    /// A portal session that has not ended or run out, and is one that the caller may
+    /// know of: one that is not takes the same time as one that is not there.
+    pub(crate) async fn session(
+        &self,
+        id: PortalSessionId,
+        is_known: impl Fn(&KnownSession) -> bool,
+    ) -> Result<Option<Arc<KnownSession>>, Problem> {
         let now = self.now();
-        self.known(|configuration| configuration.session(id, now)).await
+        self.known(|configuration| configuration.session(id, now).filter(|known| is_known(known))).await
     }
 }
 
@@ -197,7 +207,10 @@ impl Caller {
 
     /// On whose behalf it uses idempotency keys.
     pub(crate) fn principal(&self) -> Principal {
-        self.view().tenant.map_or(Principal::Project, Principal::Tenant)
+        match self {
+            Self::Key(known) => known.key.tenant.map_or(Principal::Project, Principal::Tenant),
+            Self::Session(known) => Principal::Session(known.session.id),
+        }
     }
 
     /// The id of the key or session.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use delivery_log::idempotency::Principal;
+use delivery_log::View;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::Caller;
@@ -34,10 +34,8 @@ pub(crate) enum Holder {
 impl Holder {
     /// What a caller causes, those cause together whose caller it is.
     pub(crate) fn of(caller: &Caller) -> Self {
-        match caller.principal() {
-            Principal::Project => Self::Project(caller.view().project.0),
-            Principal::Tenant(tenant) => Self::Tenant(tenant.0),
-        }
+        let View { project, tenant } = caller.view();
+        tenant.map_or(Self::Project(project.0), |tenant| Self::Tenant(tenant.0))
     }
 }
 

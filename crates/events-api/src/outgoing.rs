@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderValue, LOCATION};
 use delivery_log::idempotency::KeptAnswer;
 use model::clock::Timestamp;
 use serde::Serialize;
@@ -66,6 +66,12 @@ pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp
         response.insert_header(("idempotency-replayed", "true"));
     }
     response.body(answer.body)
+}
+
+/// An answer with a secret: nobody keeps it.
+pub(crate) fn shown_once(mut answer: HttpResponse) -> HttpResponse {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// What a key may see is for its holder alone.

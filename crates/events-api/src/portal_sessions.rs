@@ -53,6 +53,5 @@ fn missing() -> Problem {
 /// The session of a tenant that goes by the id in a path, if it has not ended.
 async fn find(api: &Api, tenant: &Tenant, id: &str) -> Result<Arc<KnownSession>, Problem> {
     let id: PortalSessionId = id.parse().map_err(|_| missing())?;
-    let known = api.session(id).await?;
-    known.filter(|known| known.session.tenant == tenant.id).ok_or_else(missing)
+    api.session(id, |known| known.session.tenant == tenant.id).await?.ok_or_else(missing)
 }

@@ -24,8 +24,14 @@ pub const CODE_LIFE: Duration = Duration::from_secs(60);
 pub const MAX_SESSIONS: u32 = 1_000;
 /// How many origins may embed a session.
 pub const MAX_ORIGINS: usize = 20;
-/// How long sessions that have ended are kept in the list.
-pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How many sessions of a tenant may be kept, those that were ended early among them.
+pub const MAX_KEPT: u32 = 5_000;
+/// How long after its time a session is kept. One that was ended early is kept until
+/// then, so that a process which was away meanwhile learns of it.
+pub const KEPT: Duration = Duration::from_secs(60 * 60);
+/// By how much the clocks of processes may differ before a session is forgotten in
+/// memory that another would still know.
+pub const CLOCKS_APART: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a session may be able to do at most: nothing that makes other keys and
 /// sessions, or belongs to the project.
@@ -128,11 +134,21 @@ pub fn check_page(text: &str) -> Result<(), InvalidText> {
     if text.len() > MAX_PAGE {
         return Err(InvalidText::TooLong { max: MAX_PAGE });
     }
-    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/_-.~?=&%:,+@".contains(&c);
-    let within = text.starts_with('/') && !text.starts_with("//");
-    // A dot may be written as %2e.
-    let climbs = text.to_ascii_lowercase().replace("%2e", ".").split(['/', '?']).any(|part| part == "..");
-    match within && text.bytes().all(plain) && !climbs {
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/_-.~".contains(&c);
+    // Whoever decodes it finds nothing but what stands there.
+    let path_is_plain = path.starts_with('/')
+        && path.bytes().all(plain)
+        && !path.contains("//")
+        && !path.split('/').any(|part| part == "." || part == "..");
+    let mut parts = query.split('%');
+    let is_text = |part: &str| part.bytes().all(|c| plain(c) || b"=&:,+@".contains(&c));
+    let is_escape = |part: &str| {
+        part.split_at_checked(2)
+            .is_some_and(|(digits, rest)| digits.bytes().all(|c| c.is_ascii_hexdigit()) && is_text(rest))
+    };
+    let query_is_plain = parts.next().is_none_or(is_text) && parts.all(is_escape);
+    match path_is_plain && query_is_plain {
         true => Ok(()),
         false => Err(InvalidText::Form("a path within the portal, such as /deliveries")),
     }
@@ -157,7 +173,15 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, NoOrigin> {
         let url: Url = text.parse().map_err(|_| NoOrigin)?;
         let is_local = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            // After the parser has decoded it. A policy of a page names it, so it is
+            // nothing but a name.
+            Some(Host::Domain(name)) => {
+                let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
+                if !name.bytes().all(plain) {
+                    return Err(NoOrigin);
+                }
+                name == "localhost" || name.ends_with(".localhost")
+            }
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => return Err(NoOrigin),
@@ -167,7 +191,7 @@ impl FromStr for Origin {
         // The text itself, perhaps with other capitals, its own port or a last slash.
         let plain = url.username().is_empty() && url.password().is_none() && url.path() == "/";
         let ends = url.query().is_none() && url.fragment().is_none() && !text.ends_with(['?', '#']);
-        let text_is_plain = text.len() <= 255 && !text.contains(['*', '\\', ' ', '\t', '\n', '\r']);
+        let text_is_plain = text.len() <= 255 && !text.contains(['\\', ' ', '\t', '\n', '\r']);
         match is_safe && plain && ends && text_is_plain {
             true => Ok(Self(origin)),
             false => Err(NoOrigin),
@@ -239,6 +263,13 @@ mod tests {
             "app.acme.example",
             "https://",
             "https://*.acme.example",
+            "https://%2a.acme.example",
+            "https://%2A",
+            "https://\u{ff0a}.acme.example",
+            "https://x.example;sandbox",
+            "https://x.example,https://evil.example",
+            "https://x'y.example",
+            "https://x\"y.example",
             "https://app.acme.example/path",
             "https://app.acme.example/?",
             "https://app.acme.example#x",
@@ -266,6 +297,12 @@ mod tests {
             "/\\evil.example",
             "/a/../../console",
             "/a/%2E./console",
+            "/%2fevil.example",
+            "/a//b",
+            "/a/./b",
+            "/x?a=%zz",
+            "/x?a=%2",
+            "/x?a=b?c",
             "/#code=1",
             "/a b",
             "/é",

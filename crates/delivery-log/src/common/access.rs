@@ -202,10 +202,12 @@ async fn revoke(
         }
     }
     let revoked = Edited::of_rows(sql.build().execute(&mut *connection).await?.rows_affected());
-    if (revoked, sessions) == (Edited::Done, SessionsOfKey::End) {
-        portal::end(connection, known.map(|(view, _)| view), EndSessions::OpenedBy(id), now).await?;
+    // The operator may end the sessions of a key that was revoked before.
+    let mut ended = 0;
+    if sessions == SessionsOfKey::End && (revoked == Edited::Done || known.is_none()) {
+        ended = portal::end(connection, known.map(|(view, _)| view), EndSessions::OpenedBy(id), now).await?;
     }
-    Ok(revoked)
+    Ok(if ended > 0 { Edited::Done } else { revoked })
 }
 
 #[async_trait]

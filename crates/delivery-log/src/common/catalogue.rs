@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 
 use model::catalogue::{EventTypeEntry, Relation, Version, VersionStatus};
 use model::clock::Timestamp;
@@ -14,9 +14,10 @@ use model::ids::{EndpointId, ProjectId};
 use model::schema::{Fault, Schema};
 
 use super::columns::int;
+use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{broken, coded, count, parsed, time, time_option, uuid};
-use super::{Connection, Row, Store, statements, store_error};
+use super::{Connection, Db, Row, Store, statements, store_error};
 use crate::catalogue::{COUNTED, Catalogue, Usage};
 use crate::idempotency::{Once, Performed};
 use crate::{Edited, Result, View};
@@ -132,12 +133,26 @@ async fn save_version(
     .map(|_| ())
 }
 
-/// The next version of the configuration, if it is at this one now.
+/// What a change of the catalogue is checked against.
+const CHECKED_AGAINST: [&str; 4] = [
+    "SELECT count(*) FROM projects WHERE version > $1",
+    "SELECT count(*) FROM tenants WHERE version > $1",
+    "SELECT count(*) FROM endpoints WHERE version > $1",
+    "SELECT count(*) FROM event_types WHERE version > $1",
+];
+
+/// The next version of the configuration, if nothing that the change was checked
+/// against has changed since this one. Keys and sessions come and go meanwhile.
 async fn version_after(connection: &mut Connection, checked_at: i64) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar("UPDATE configuration SET version = version + 1 WHERE version = $1 RETURNING version")
-        .bind(checked_at)
-        .fetch_optional(connection)
-        .await
+    let mut lock = QueryBuilder::<Db>::new("SELECT version FROM configuration");
+    lock.push(statements::FOR_UPDATE).build().fetch_one(&mut *connection).await?;
+    for sql in CHECKED_AGAINST {
+        let changed: i64 = sqlx::query_scalar(sql).bind(checked_at).fetch_one(&mut *connection).await?;
+        if changed > 0 {
+            return Ok(None);
+        }
+    }
+    next_version(connection).await.map(Some)
 }
 
 #[async_trait]

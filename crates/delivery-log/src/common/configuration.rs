@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::TenantHandle;
+use model::portal::CLOCKS_APART;
 
 use super::rows::{parsed, time_option, uuid};
 use super::{
@@ -102,9 +103,15 @@ impl Shared {
                 Some(_) => Change::NoKey(KeyId(uuid(&row, "id")?)),
             });
         }
-        for row in changed(connection, "SELECT * FROM portal_sessions WHERE version > $1", known).await? {
+        // Where nothing is known yet, nothing is to be forgotten.
+        let sessions = match known {
+            0 => "SELECT * FROM portal_sessions WHERE version > $1 AND expires_at > $2 AND ended_at IS NULL",
+            _ => "SELECT * FROM portal_sessions WHERE version > $1 AND expires_at > $2",
+        };
+        let recent = self.env.now().minus(CLOCKS_APART).as_micros();
+        for row in sqlx::query(sessions).bind(known).bind(recent).fetch_all(&mut *connection).await? {
             let known = portal::known_session(&row)?;
-            let ended = time_option(&row, "ended_at")?.is_some() || !known.session.is_current(self.env.now());
+            let ended = time_option(&row, "ended_at")?.is_some();
             changes.push(match ended {
                 true => Change::NoSession(known.session.id),
                 false => Change::Session(Box::new(known)),
@@ -136,10 +143,13 @@ impl Configured for Store {
     }
 
     async fn ensure_fresh(&self, age: Duration) -> Result<()> {
-        if self.shared.freshness.is_fresh(self.shared.env.now(), age) {
+        let is_fresh = || self.shared.freshness.is_fresh(self.shared.env.now(), age);
+        if is_fresh() {
             return Ok(());
         }
-        self.refresh().await
+        // One looks for all who wait.
+        let _turn = self.shared.looking.lock().await;
+        if is_fresh() { Ok(()) } else { self.refresh().await }
     }
 
     fn connect(&self, hand_off: Arc<dyn HandOff>) {

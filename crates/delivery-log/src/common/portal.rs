@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row as _};
 use model::access::{Scopes, TokenHash};
 use model::clock::Timestamp;
 use model::ids::{KeyId, PortalSessionId, ProjectId, TenantId};
-use model::portal::{MAX_SESSIONS, PortalSession};
+use model::portal::{MAX_KEPT, MAX_SESSIONS, PortalSession};
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
@@ -56,17 +56,30 @@ async fn open(
     new: &PortalSession,
     tokens: SessionTokens,
 ) -> sqlx::Result<SessionOpened> {
-    // The version first: whoever has it is alone until the commit, and none of
-    // two that come at once is counted by neither.
+    // The version first: whoever has it is alone until the commit. Nobody revokes the
+    // key, deletes the tenant or opens another one meanwhile.
     let version = next_version(connection).await?;
-    let open: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM portal_sessions WHERE tenant = $1 AND ended_at IS NULL AND expires_at > $2",
+    let opener: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM api_keys k JOIN tenants t ON t.id = $2 \
+         WHERE k.id = $1 AND k.revoked_at IS NULL AND t.deleted_at IS NULL",
+    )
+    .bind(new.opened_by.0)
+    .bind(new.tenant.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    if opener == 0 {
+        return Ok(SessionOpened::Gone);
+    }
+    let (kept, ended): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(ended_at) FROM (SELECT ended_at FROM portal_sessions \
+         WHERE tenant = $1 AND expires_at > $2 LIMIT $3) s",
     )
     .bind(new.tenant.0)
     .bind(new.created_at.as_micros())
+    .bind(i64::from(MAX_KEPT))
     .fetch_one(&mut *connection)
     .await?;
-    if open >= i64::from(MAX_SESSIONS) {
+    if kept >= i64::from(MAX_KEPT) || kept - ended >= i64::from(MAX_SESSIONS) {
         return Ok(SessionOpened::TooMany);
     }
     sqlx::query(
@@ -101,23 +114,32 @@ pub(crate) async fn end(
     which: EndSessions,
     now: Timestamp,
 ) -> sqlx::Result<u64> {
+    let conditions = |sql: &mut QueryBuilder<Db>| {
+        sql.push(" WHERE ended_at IS NULL AND expires_at > ").push_bind(now.as_micros());
+        if let Some(view) = view {
+            sql.push(" AND project = ").push_bind(view.project.0);
+            if let Some(own) = view.tenant {
+                sql.push(" AND tenant = ").push_bind(own.0);
+            }
+        }
+        match which {
+            EndSessions::One(tenant, id) => {
+                sql.push(" AND tenant = ").push_bind(tenant.0).push(" AND id = ").push_bind(id.0)
+            }
+            EndSessions::OfTenant(tenant) => sql.push(" AND tenant = ").push_bind(tenant.0),
+            EndSessions::OpenedBy(key) => sql.push(" AND opened_by = ").push_bind(key.0),
+        };
+    };
+    // Where there is nothing to end, the configuration does not change.
+    let mut sql = QueryBuilder::<Db>::new("SELECT id FROM portal_sessions");
+    conditions(&mut sql);
+    if sql.push(" LIMIT 1").build().fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(0);
+    }
     let version = next_version(connection).await?;
     let mut sql = QueryBuilder::<Db>::new("UPDATE portal_sessions SET ended_at = ");
     sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
-    sql.push(" WHERE ended_at IS NULL AND expires_at > ").push_bind(now.as_micros());
-    if let Some(view) = view {
-        sql.push(" AND project = ").push_bind(view.project.0);
-        if let Some(own) = view.tenant {
-            sql.push(" AND tenant = ").push_bind(own.0);
-        }
-    }
-    match which {
-        EndSessions::One(tenant, id) => {
-            sql.push(" AND tenant = ").push_bind(tenant.0).push(" AND id = ").push_bind(id.0)
-        }
-        EndSessions::OfTenant(tenant) => sql.push(" AND tenant = ").push_bind(tenant.0),
-        EndSessions::OpenedBy(key) => sql.push(" AND opened_by = ").push_bind(key.0),
-    };
+    conditions(&mut sql);
     Ok(sql.build().execute(connection).await?.rows_affected())
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use model::access::TokenHash;
 use model::clock::Timestamp;
 use model::ids::PortalSessionId;
+use model::portal::CLOCKS_APART;
 
 use super::KnownSession;
 
-/// Sessions by id and token. Those that have run out go when others come, so
-/// that there are no more than may be open at once.
+/// Sessions by id and token. Those that have run out go when others come, a day
+/// later, so that there are no more than may be opened in two days.
 #[derive(Default)]
 pub(super) struct Sessions {
     by_id: HashMap<PortalSessionId, Arc<KnownSession>>,
@@ -34,9 +35,10 @@ impl Sessions {
     pub(super) fn insert(&mut self, known: KnownSession) {
         let id = known.session.id;
         self.remove(id);
-        // What ran out before this one began has run out.
+        // Clocks may differ: what ran out long before this one began has run out.
+        let long_before = known.session.created_at.minus(CLOCKS_APART);
         while let Some((end, old)) = self.by_end.first().copied()
-            && end <= known.session.created_at
+            && end <= long_before
         {
             self.remove(old);
         }
@@ -108,7 +110,7 @@ mod tests {
         let mut sessions = Sessions::default();
         sessions.insert(known(1, 0, 100));
         sessions.insert(known(2, 0, 200));
-        sessions.insert(known(3, 100, 300));
+        sessions.insert(known(3, 100 + 24 * 3_600, 100 + 48 * 3_600));
         let there = |number: u8| sessions.by_token(&[number; 32]).is_some();
         assert_eq!([1, 2, 3].map(there), [false, true, true]);
         assert_eq!(sessions.by_id.len(), 2);

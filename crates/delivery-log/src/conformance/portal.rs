@@ -57,8 +57,11 @@ async fn try_open(scene: &Scene, tenant: TenantId, opened_by: KeyId) -> (Opened,
     (Opened { session, token, code }, answer)
 }
 
-fn opener(scene: &Scene) -> KeyId {
-    scene.env.new_id()
+/// A key that opens sessions.
+async fn opener(scene: &Scene) -> KeyId {
+    let (key, token) = new_key(scene, None);
+    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    key.id
 }
 
 /// The session that answers to a token.
@@ -73,7 +76,7 @@ async fn listed(scene: &Scene) -> Vec<PortalSessionId> {
 }
 
 pub(super) async fn a_portal_session_answers_to_its_token_until_it_runs_out(scene: Scene) {
-    let opened = open(&scene, scene.tenant.id, opener(&scene)).await;
+    let opened = open(&scene, scene.tenant.id, opener(&scene).await).await;
     assert_eq!(known(&scene, &opened.token), Some(opened.session.clone()));
     assert_eq!(listed(&scene).await, [opened.session.id]);
     scene.advance(HOUR.as_secs() - 1);
@@ -88,7 +91,7 @@ pub(super) async fn a_portal_session_answers_to_its_token_until_it_runs_out(scen
 }
 
 pub(super) async fn a_code_is_exchanged_once_and_in_time(scene: Scene) {
-    let opened = open(&scene, scene.tenant.id, opener(&scene)).await;
+    let opened = open(&scene, scene.tenant.id, opener(&scene).await).await;
     let id = opened.session.id;
     let new = || Token::generate(TokenKind::Portal, scene.env.entropy.as_ref());
     let exchange = async |code: &Token, token: &Token| {
@@ -102,7 +105,7 @@ pub(super) async fn a_code_is_exchanged_once_and_in_time(scene: Scene) {
     assert_eq!(known(&scene, &opened.token), Some(opened.session.clone()), "the opener keeps its own");
     assert_eq!((known(&scene, &second), known(&scene, &opened.code)), (None, None));
 
-    let late = open(&scene, scene.tenant.id, opener(&scene)).await;
+    let late = open(&scene, scene.tenant.id, opener(&scene).await).await;
     scene.advance(CODE_LIFE.as_secs());
     let exchanged = scene.store.exchange_portal_code(late.session.id, late.code.hash(), second.hash()).await;
     assert_eq!(exchanged.expect("answers"), Edited::Outdated, "too late");
@@ -116,7 +119,7 @@ pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_ke
     let one = open(&scene, tenant, key.id).await;
     let two = open(&scene, tenant, key.id).await;
     let elsewhere = open(&scene, other.id, key.id).await;
-    let by_another = open(&scene, tenant, opener(&scene)).await;
+    let by_another = open(&scene, tenant, opener(&scene).await).await;
     let there = |opened: &[&Opened]| -> Vec<bool> {
         opened.iter().map(|one| known(&scene, &one.token).is_some()).collect()
     };
@@ -134,7 +137,7 @@ pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_ke
     assert_eq!(revoke.await.expect("revokes"), Edited::Done);
     assert_eq!(there(&all), [false, false, false, true]);
 
-    let last = open(&scene, other.id, opener(&scene)).await;
+    let last = open(&scene, other.id, opener(&scene).await).await;
     let ended = scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await;
     assert_eq!(ended.expect("deletes"), Edited::Done);
     assert_eq!(there(&[&last, &by_another]), [false, true]);
@@ -147,15 +150,42 @@ pub(super) async fn sessions_outlive_their_key_unless_they_are_to_end(scene: Sce
     let (key, token) = new_key(&scene, None);
     scene.store.create_key(&key, token.hash(), None).await.expect("creates");
     let opened = open(&scene, scene.tenant.id, key.id).await;
-    let revoked = scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await;
-    assert_eq!(revoked.expect("revokes"), Edited::Done);
+    let revoke = async |sessions| scene.store.revoke_any_key(key.id, sessions).await.expect("answers");
+    assert_eq!(revoke(SessionsOfKey::GoOn).await, Edited::Done);
     assert!(known(&scene, &opened.token).is_some());
+    // Found out later: the key was leaked.
+    assert_eq!(revoke(SessionsOfKey::End).await, Edited::Done);
+    assert_eq!(known(&scene, &opened.token), None);
+    assert_eq!(revoke(SessionsOfKey::End).await, Edited::Outdated, "nothing is left to end");
+}
+
+pub(super) async fn no_session_is_opened_by_a_revoked_key_or_for_a_deleted_tenant(scene: Scene) {
+    let (key, token) = new_key(&scene, None);
+    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.map(|_| ()).expect("revokes");
+    let other = scene.add_tenant("other").await;
+    scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await.map(|_| ()).expect("deletes");
+    for (tenant, opened_by) in [(scene.tenant.id, key.id), (other.id, opener(&scene).await)] {
+        let (refused, answer) = try_open(&scene, tenant, opened_by).await;
+        assert_eq!(answer, SessionOpened::Gone);
+        assert_eq!(known(&scene, &refused.token), None);
+    }
+}
+
+pub(super) async fn what_ends_no_session_changes_no_configuration(scene: Scene) {
+    let version = async || {
+        scene.store.refresh().await.expect("refreshes");
+        scene.store.configuration().version()
+    };
+    let before = version().await;
+    let none = scene.store.end_portal_sessions(scene.view(), EndSessions::OfTenant(scene.tenant.id)).await;
+    assert_eq!((none.expect("answers"), version().await), (0, before));
 }
 
 pub(super) async fn a_tenant_has_a_bounded_number_of_portal_sessions_and_old_ones_are_forgotten(
     scene: Scene,
 ) {
-    let opener = opener(&scene);
+    let opener = opener(&scene).await;
     for _ in 0..MAX_SESSIONS {
         open(&scene, scene.tenant.id, opener).await;
     }

@@ -12,6 +12,7 @@ use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
 use crate::openapi::parameters::{Expected, Repeatable};
+use crate::outgoing;
 use crate::problem::{Faults, Problem};
 
 /// The longest name of a key, in bytes.
@@ -41,7 +42,7 @@ pub(crate) async fn handle(
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(key.updated_at);
     let created = api.store.create_key(&key, token.hash(), prepared.once()).await?;
-    prepared.settle(created, |()| Ok(()))
+    prepared.settle(created, |()| Ok(())).map(outgoing::shown_once)
 }
 
 async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey, Problem> {

@@ -11,6 +11,7 @@ use crate::endpoints::rotate_secret::overlap;
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::{Prepared, repeated};
 use crate::openapi::parameters::{Expected, OfKey, Repeatable};
+use crate::outgoing;
 use crate::problem::{Problem, made};
 
 /// Gives a key a new secret, shown this once; the old one stays good for the
@@ -46,5 +47,5 @@ pub(crate) async fn handle(
     let prepared = prepared.with_etag(after.updated_at);
     let rotated =
         api.store.rotate_key(&after, expected, token.hash(), overlap_until, prepared.once()).await?;
-    prepared.settle(rotated, made)
+    prepared.settle(rotated, made).map(outgoing::shown_once)
 }

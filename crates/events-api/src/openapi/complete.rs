@@ -246,6 +246,10 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
     if path.contains('{') || has_parameter(operation, "tenant") || takes_a_body {
         possible.push(ProblemCode::NotFound);
     }
+    let is_open = operation.get("security") == Some(&json!([]));
+    if is_open {
+        possible.retain(|code| !matches!(code, ProblemCode::Forbidden | ProblemCode::NotFound));
+    }
     if changes {
         possible.extend([
             ProblemCode::Timeout,

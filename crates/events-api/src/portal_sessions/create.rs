@@ -8,8 +8,8 @@ use delivery_log::portal::{SessionOpened, SessionTokens};
 use delivery_log::tenants::Tenant;
 use model::access::{Scope, Scopes, Token, TokenKind};
 use model::portal::{
-    CODE_LIFE, ColorScheme, DEFAULT_LIFE, LIVES, MAX_ORIGINS, MAX_SESSIONS, Origin, PortalSession, Theme,
-    check_locale, check_page, grantable, usual,
+    CODE_LIFE, ColorScheme, DEFAULT_LIFE, LIVES, MAX_KEPT, MAX_ORIGINS, MAX_SESSIONS, Origin, PortalSession,
+    Theme, check_locale, check_page, grantable, usual,
 };
 
 use crate::api::Api;
@@ -17,6 +17,7 @@ use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
 use crate::openapi::parameters::{Expected, InTenant, Repeatable};
+use crate::outgoing;
 use crate::problem::{Code, Faults, Problem};
 
 /// Opens the portal for a customer: a link to follow or embed, and a token for pages
@@ -27,7 +28,7 @@ use crate::problem::{Code, Faults, Problem};
     params(InTenant, Repeatable, Expected),
     request_body = PortalSessionRequest,
     responses((status = 201, description = "The session, with its link and token.", body = OpenedPortalSession),
-        (status = 409, description = "The tenant has 1000 open portal sessions; end some first.")))]
+        (status = 409, description = "The tenant has as many portal sessions as it may have, or it or the key ended meanwhile.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -58,17 +59,22 @@ pub(crate) async fn handle(
         page_token: None,
     };
     let opened = api.store.open_portal_session(&session, tokens, prepared.once()).await?;
-    prepared.settle(opened, |opened| match opened {
+    let answer = prepared.settle(opened, |opened| match opened {
         SessionOpened::Done => Ok(()),
+        SessionOpened::Gone => {
+            let detail = "the key that opens the session was revoked, or the tenant deleted, meanwhile";
+            Err(Problem::new(Code::Conflict, detail))
+        }
         SessionOpened::TooMany => {
             let detail = format!(
-                "the tenant has {MAX_SESSIONS} open portal sessions; end some first: POST \
-                 /v1/tenants/{}/portal-sessions/end-all ends all",
+                "the tenant has {MAX_SESSIONS} open portal sessions, or {MAX_KEPT} in all that are not over: end \
+                 some (POST /v1/tenants/{}/portal-sessions/end-all ends all), or let them end",
                 tenant.handle
             );
             Err(Problem::new(Code::Conflict, detail))
         }
-    })
+    });
+    answer.map(outgoing::shown_once)
 }
 
 /// A session that cannot be invalid.
@@ -95,6 +101,11 @@ fn build(
         faults.check("/page", check_page(page));
     }
     faults.finish()?;
+    if scopes.is_empty() {
+        let detail =
+            format!("this key has none of the scopes that a portal session can have: {}", grantable());
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
     if !scopes.within(opener.scopes) {
         let detail =
             "a portal session can do no more than the API key that opens it: it has scopes that yours lacks";

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use api_types::{ExchangedPortalCode, PortalCode};
 use delivery_log::Edited;
+use delivery_log::configuration::KnownSession;
 use model::access::{Token, TokenKind, hash_token};
 
 use super::{names, theme};
@@ -33,20 +34,20 @@ pub(crate) async fn handle(
     let wanted: PortalCode = incoming.text_of_anybody(&api, LIMIT).await?.parse()?;
     let code = hash_token(&wanted.code);
     // Whoever guesses is refused from memory, and is not told what was wrong.
+    let is_good =
+        |known: &KnownSession| known.tokens.code == Some(code) && api.now() < known.tokens.code_until;
     let known = match path.parse() {
-        Ok(id) => api.session(id).await?,
+        Ok(id) => api.session(id, is_good).await?,
         Err(_) => None,
     };
-    let known = known
-        .filter(|known| known.tokens.code == Some(code) && api.now() < known.tokens.code_until)
-        .ok_or_else(refused)?;
+    let known = known.ok_or_else(refused)?;
     let session = &known.session;
     let tenant = api.store.configuration().tenant_by_id(session.tenant).ok_or_else(refused)?;
     let token = Token::generate(TokenKind::Portal, api.env.entropy.as_ref());
     if api.store.exchange_portal_code(session.id, code, token.hash()).await? == Edited::Outdated {
         return Err(refused());
     }
-    Ok(outgoing::plain(&ExchangedPortalCode {
+    Ok(outgoing::shown_once(outgoing::plain(&ExchangedPortalCode {
         token: token.reveal().to_owned(),
         expires_at: session.expires_at,
         tenant: tenant.handle.to_string(),
@@ -55,7 +56,7 @@ pub(crate) async fn handle(
         branding: theme(&session.theme),
         locale: session.locale.clone(),
         page: session.page.clone(),
-    }))
+    })))
 }
 
 fn refused() -> Problem {

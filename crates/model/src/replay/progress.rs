@@ -107,6 +107,11 @@ impl Progress {
         Self { detail: Some(detail), ..Self::idle(state, false) }
     }
 
+    /// Nothing can be sent yet; it is looked again in a moment.
+    pub fn postponed() -> Self {
+        Self { wait: WATCH, ..Self::idle(ReplayState::Running, false) }
+    }
+
     /// Everything was sent, and this has become of it.
     pub fn watched(ends: Ends) -> Self {
         let waits = ends.waiting(None).total() > 0;
@@ -263,6 +268,12 @@ mod tests {
             let after = Progress::watched(ends);
             assert_eq!((after.state, after.ends, after.all_sent), (state, ends, true));
         }
+    }
+
+    #[test]
+    fn a_replay_that_is_postponed_goes_on_in_a_second_and_lets_others_go_first() {
+        let after = Progress::postponed();
+        assert_eq!((after.state, after.all_sent, after.wait), (ReplayState::Running, false, WATCH));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! gets opens their own things, and nobody else's.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Answer, Api, Behaviour, Program, Receiver};
@@ -138,7 +139,6 @@ async fn the_code_of_a_link_opens_its_session_once() {
 #[tokio::test]
 async fn a_session_is_no_more_than_the_key_that_opens_it() {
     let (program, api) = scene().await;
-    let end = "2100-01-01T00:00:00.000Z";
     let key = |scopes: Value, more: Value| {
         let mut key = json!({ "name": "opener", "scopes": scopes });
         key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -156,12 +156,17 @@ async fn a_session_is_no_more_than_the_key_that_opens_it() {
     narrow.post("/v1/tenants/beta/portal-sessions", json!({})).await.problem(404, "not_found");
     let without = program.api_with(&key(json!(["deliveries:read"]), json!({})).await);
     without.post("/v1/tenants/acme/portal-sessions", json!({})).await.problem(403, "forbidden");
-    // A session ends with its key, and lasts no longer than a day whatever that has.
-    let soon = key(json!(["*"]), json!({ "expires_at": end })).await;
-    let soon = program.api_with(&soon);
-    soon.post("/v1/tenants/acme/portal-sessions", json!({ "expires_in": 86_401 }))
-        .await
-        .problem(422, "invalid_request");
+    let opens_alone = program.api_with(&key(json!(["portal:write"]), json!({})).await);
+    let refused = opens_alone.post("/v1/tenants/acme/portal-sessions", json!({})).await;
+    refused.problem(403, "forbidden");
+    assert!(refused.text("/detail").contains("none of the scopes"), "{}", refused.json());
+    // A session ends with its key.
+    let end = (jiff::Timestamp::now() + Duration::from_secs(600)).round(jiff::Unit::Second).unwrap();
+    let end = format!("{}.000Z", end.to_string().trim_end_matches('Z'));
+    let soon = program.api_with(&key(json!(["*"]), json!({ "expires_at": end })).await);
+    assert_eq!(open(&soon, "acme", json!({})).await.text("/expires_at"), end);
+    let sooner = open(&soon, "acme", json!({ "expires_in": 60 })).await.text("/expires_at");
+    assert!(sooner < end, "{sooner}");
 }
 
 #[tokio::test]
@@ -211,6 +216,7 @@ async fn what_is_wrong_with_a_session_is_named_and_nothing_is_opened() {
     let path = "/v1/tenants/acme/portal-sessions";
     for (wrong, pointer) in [
         (json!({ "expires_in": 59 }), "/expires_in"),
+        (json!({ "expires_in": 86_401 }), "/expires_in"),
         (json!({ "expires_in": "8h" }), "/expires_in"),
         (json!({ "scopes": [] }), "/scopes"),
         (json!({ "scopes": ["events:fly"] }), "/scopes"),
@@ -244,6 +250,8 @@ async fn a_repeated_opening_gets_the_same_link_and_no_list_shows_it() {
     first.expect(201);
     assert_eq!(again.json(), first.json());
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    // What is shown once is kept by nobody on its way.
+    assert_eq!([&first, &again].map(|answer| answer.header("cache-control")), [Some("no-store"); 2]);
     let shown = format!("{}{}", api.get(path).await.json(), api.get(&location(&first)).await.json());
     for secret in [first.text("/token"), code(&first)] {
         assert!(!shown.contains(&secret), "{shown}");

@@ -149,7 +149,7 @@ pub(super) async fn advance(
         }
         (NextStep::Halt(state, detail), _) => Progress::halted(state, detail),
         // Made a moment ago by another process: this one will know it in a moment.
-        (NextStep::Send(_), None) => return Ok(None),
+        (NextStep::Send(_), None) => Progress::postponed(),
     };
     write(connection, id, &progress, now).await?;
     Ok((progress.sent > 0).then_some(stands.endpoint))
