@@ -5,6 +5,9 @@
 
 pub(crate) mod load;
 
+use std::time::Duration;
+
+use model::clock::Timestamp;
 use model::signature::{self, VerifyingSecret};
 use testkit::{Program, Received, Start};
 
@@ -32,4 +35,11 @@ pub(crate) fn verify(secret: &str, request: &Received) {
 pub(crate) fn received_body(requests: &[Received], path: &str) -> String {
     let request = requests.iter().find(|request| request.path == path).unwrap();
     String::from_utf8(request.body.clone()).unwrap()
+}
+
+/// A time of the day so far from now, by the clock that the program has.
+#[allow(clippy::disallowed_methods, reason = "a time is written for the clock of the program under test")]
+pub(crate) fn from_now(span: Duration) -> Timestamp {
+    let micros = jiff::Timestamp::now().as_microsecond();
+    Timestamp::from_micros(micros).plus(span)
 }

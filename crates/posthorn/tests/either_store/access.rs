@@ -2,11 +2,12 @@
 //! same whether the thing is somebody else's or is not there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Answer, Api, Behaviour, Program, Receiver, until};
 
-use crate::common::start;
+use crate::common::{from_now, start};
 
 /// Operations that need no key.
 const OPEN: [&str; 1] = ["portalSessions.exchange"];
@@ -164,7 +165,7 @@ async fn without_a_good_credential_every_operation_is_401_and_says_nothing_else(
     };
     let (revoked, id) = make(json!({})).await;
     scene.api.delete(&format!("/v1/api-keys/{id}")).await.expect(204);
-    let soon = jiff::Timestamp::now() + std::time::Duration::from_millis(1_500);
+    let soon = from_now(Duration::from_millis(1_500));
     let (expired, _) = make(json!({ "expires_at": soon.to_string() })).await;
     let (elsewhere, _) = make(json!({ "allowed_networks": ["192.0.2.0/24"] })).await;
     let ended = scene.api.post("/v1/tenants/beta/portal-sessions", json!({})).await.text("/token");

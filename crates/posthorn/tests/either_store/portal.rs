@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Answer, Api, Behaviour, Program, Receiver};
 
-use crate::common::start;
+use crate::common::{from_now, start};
 
 /// A server with the tenants `acme` and `beta`.
 async fn scene() -> (Program, Api) {
@@ -161,8 +161,7 @@ async fn a_session_is_no_more_than_the_key_that_opens_it() {
     refused.problem(403, "forbidden");
     assert!(refused.text("/detail").contains("none of the scopes"), "{}", refused.json());
     // A session ends with its key.
-    let end = (jiff::Timestamp::now() + Duration::from_secs(600)).round(jiff::Unit::Second).unwrap();
-    let end = format!("{}.000Z", end.to_string().trim_end_matches('Z'));
+    let end = from_now(Duration::from_secs(600)).to_string();
     let soon = program.api_with(&key(json!(["*"]), json!({ "expires_at": end })).await);
     assert_eq!(open(&soon, "acme", json!({})).await.text("/expires_at"), end);
     let sooner = open(&soon, "acme", json!({ "expires_in": 60 })).await.text("/expires_at");
