@@ -120,7 +120,9 @@ async fn no_request_that_a_fuzzer_makes_up_gets_an_answer_that_is_not_described(
     fuzz.args(["run", &format!("{}/openapi.json", api.url()), "--checks", CHECKS])
         .args(["--header", &format!("Authorization: Bearer {}", api.key())])
         .args(["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "15", "--seed", "7"])
-        .args(["--workers", "2", "--suppress-health-check", "all", "--warnings", "off", "--no-color"])
+        // One: with two, Python 3.11 mixes up the parsers of both now and then
+        // ("AST constructor recursion depth mismatch").
+        .args(["--workers", "1", "--suppress-health-check", "all", "--warnings", "off", "--no-color"])
         .current_dir(folder.path());
     let said = run(&mut fuzz).await;
     assert!(said.contains("No issues found"), "{said}");
