@@ -166,8 +166,7 @@ impl Token {
     pub fn generate(kind: TokenKind, entropy: &dyn Entropy) -> Self {
         let mut bytes = zeroize::Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice());
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let token = zeroize::Zeroizing::new(format!("{}{hex}", kind.prefix()));
+        let token = zeroize::Zeroizing::new(format!("{}{}", kind.prefix(), hex(bytes.as_slice())));
         Self(zeroize::Zeroizing::new(format!("{}{}", *token, checksum(&token))))
     }
 
@@ -191,7 +190,11 @@ impl fmt::Debug for Token {
 /// What the last characters of a token are: the beginning of the SHA-256 of those
 /// before, in hexadecimal digits.
 fn checksum(text: &str) -> String {
-    hash_token(text)[..CHECKSUM / 2].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash_token(text)[..CHECKSUM / 2])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How many characters of a token are its checksum.

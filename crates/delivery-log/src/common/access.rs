@@ -12,7 +12,7 @@ use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, count, json, parsed, time, time_option, to_json, uuid};
+use super::rows::{count, hash, hash_option, json, parsed, time, time_option, to_json, uuid};
 use super::{Connection, Db, Row, Store, filter, portal, store_error};
 use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, SessionsOfKey};
 use crate::idempotency::{Once, Performed};
@@ -57,13 +57,9 @@ fn last_use(row: &Row) -> sqlx::Result<Option<LastUse>> {
 }
 
 pub(crate) fn tokens(row: &Row) -> sqlx::Result<KeyTokens> {
-    let hash = |bytes: &[u8]| TokenHash::try_from(bytes).map_err(|error| broken("token", error));
-    let previous: Option<&[u8]> = row.try_get("previous_token")?;
+    let previous = hash_option(row, "previous_token")?;
     let until = time_option(row, "previous_until")?;
-    Ok(KeyTokens {
-        current: hash(row.try_get("token")?)?,
-        previous: previous.map(hash).transpose()?.zip(until),
-    })
+    Ok(KeyTokens { current: hash(row, "token")?, previous: previous.zip(until) })
 }
 
 async fn ensure_project(connection: &mut Connection, new: &Project) -> sqlx::Result<Project> {
@@ -156,11 +152,8 @@ async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash)
 
 /// A key with the view's rights, not revoked.
 fn visible_keys(view: View) -> QueryBuilder<Db> {
-    let mut sql = QueryBuilder::new("SELECT * FROM api_keys WHERE revoked_at IS NULL AND project = ");
-    sql.push_bind(view.project.0);
-    if let Some(tenant) = view.tenant {
-        sql.push(" AND tenant = ").push_bind(tenant.0);
-    }
+    let mut sql = QueryBuilder::new("SELECT * FROM api_keys WHERE revoked_at IS NULL AND ");
+    filter::is_seen(&mut sql, view);
     sql
 }
 
@@ -195,11 +188,8 @@ async fn revoke(
     sql.push_bind(now.as_micros()).push(", version = ").push_bind(version);
     sql.push(" WHERE revoked_at IS NULL AND id = ").push_bind(id.0);
     if let Some((view, expected)) = known {
-        sql.push(" AND project = ").push_bind(view.project.0);
-        sql.push(" AND updated_at = ").push_bind(expected.as_micros());
-        if let Some(tenant) = view.tenant {
-            sql.push(" AND tenant = ").push_bind(tenant.0);
-        }
+        sql.push(" AND updated_at = ").push_bind(expected.as_micros()).push(" AND ");
+        filter::is_seen(&mut sql, view);
     }
     let revoked = Edited::of_rows(sql.build().execute(&mut *connection).await?.rows_affected());
     // The operator may end the sessions of a key that was revoked before.

@@ -220,11 +220,8 @@ async fn update(
 }
 
 fn visible(view: View, tenant: TenantId) -> QueryBuilder<Db> {
-    let mut sql = QueryBuilder::new("SELECT * FROM endpoints WHERE deleted_at IS NULL AND project = ");
-    sql.push_bind(view.project.0).push(" AND tenant = ").push_bind(tenant.0);
-    if let Some(own) = view.tenant {
-        sql.push(" AND tenant = ").push_bind(own.0);
-    }
+    let mut sql = QueryBuilder::new("SELECT * FROM endpoints WHERE deleted_at IS NULL AND tenant = ");
+    filter::is_seen(sql.push_bind(tenant.0).push(" AND "), view);
     sql
 }
 

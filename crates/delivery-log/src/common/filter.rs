@@ -14,6 +14,14 @@ use crate::deliveries::DeliveryFilter;
 use crate::events::EventFilter;
 use crate::page::{Order, PageRequest};
 
+/// The condition that a view sees a row, in a table with a project and a tenant.
+pub(crate) fn is_seen(sql: &mut QueryBuilder<Db>, view: View) {
+    sql.push("project = ").push_bind(view.project.0);
+    if let Some(own) = view.tenant {
+        sql.push(" AND tenant = ").push_bind(own.0);
+    }
+}
+
 /// The end of a list's statement: from the cursor on, in order, and one row
 /// more than wanted, which tells whether there is a next page.
 pub(crate) fn page(sql: &mut QueryBuilder<Db>, id: &str, page: PageRequest) {

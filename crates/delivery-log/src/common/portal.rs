@@ -11,7 +11,7 @@ use model::portal::{MAX_KEPT, MAX_SESSIONS, PortalSession};
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{broken, json, parsed, time, to_json, uuid};
+use super::rows::{hash, hash_option, json, parsed, time, to_json, uuid};
 use super::{Connection, Db, Row, Store, filter, store_error};
 use crate::configuration::KnownSession;
 use crate::idempotency::{Once, Performed};
@@ -37,16 +37,11 @@ fn session(row: &Row) -> sqlx::Result<PortalSession> {
 
 /// A session with its tokens, as it is kept in memory.
 pub(crate) fn known_session(row: &Row) -> sqlx::Result<KnownSession> {
-    let hash = |column| -> sqlx::Result<Option<TokenHash>> {
-        let bytes: Option<&[u8]> = row.try_get(column)?;
-        bytes.map(|bytes| bytes.try_into().map_err(|error| broken(column, error))).transpose()
-    };
-    let token = hash("token")?.ok_or_else(|| broken("token", "is missing"))?;
     let tokens = SessionTokens {
-        token,
-        code: hash("code")?,
+        token: hash(row, "token")?,
+        code: hash_option(row, "code")?,
         code_until: time(row, "code_until")?,
-        page_token: hash("page_token")?,
+        page_token: hash_option(row, "page_token")?,
     };
     Ok(KnownSession { session: session(row)?, tokens })
 }
@@ -117,10 +112,7 @@ pub(crate) async fn end(
     let conditions = |sql: &mut QueryBuilder<Db>| {
         sql.push(" WHERE ended_at IS NULL AND expires_at > ").push_bind(now.as_micros());
         if let Some(view) = view {
-            sql.push(" AND project = ").push_bind(view.project.0);
-            if let Some(own) = view.tenant {
-                sql.push(" AND tenant = ").push_bind(own.0);
-            }
+            filter::is_seen(sql.push(" AND "), view);
         }
         match which {
             EndSessions::One(tenant, id) => {
@@ -171,11 +163,8 @@ impl Portal for Store {
         page: PageRequest,
     ) -> Result<Page<PortalSession>> {
         let mut sql = QueryBuilder::new("SELECT * FROM portal_sessions WHERE ended_at IS NULL AND tenant = ");
-        sql.push_bind(tenant.0).push(" AND project = ").push_bind(view.project.0);
-        sql.push(" AND expires_at > ").push_bind(self.shared.env.now().as_micros());
-        if let Some(own) = view.tenant {
-            sql.push(" AND tenant = ").push_bind(own.0);
-        }
+        sql.push_bind(tenant.0).push(" AND expires_at > ").push_bind(self.shared.env.now().as_micros());
+        filter::is_seen(sql.push(" AND "), view);
         filter::page(&mut sql, "id", page);
         let failed = || store_error("list portal sessions");
         let rows = sql.build().fetch_all(&self.readers).await.map_err(failed())?;

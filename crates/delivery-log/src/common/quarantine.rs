@@ -77,19 +77,13 @@ async fn set(
     let mut sql = QueryBuilder::new("UPDATE quarantine SET state = ");
     sql.push_bind(state.code()).push(", event = ").push_bind(became.map(|event| event.0));
     sql.push(", updated_at = ").push_bind(now.as_micros()).push(" WHERE id = ").push_bind(id.0);
-    sql.push(" AND project = ").push_bind(view.project.0).push(" AND ").push(condition);
-    if let Some(own) = view.tenant {
-        sql.push(" AND tenant = ").push_bind(own.0);
-    }
+    filter::is_seen(sql.push(" AND ").push(condition).push(" AND "), view);
     Ok(Edited::of_rows(sql.build().execute(connection).await?.rows_affected()))
 }
 
 fn visible(view: View) -> QueryBuilder<Db> {
-    let mut sql = QueryBuilder::new("SELECT * FROM quarantine WHERE project = ");
-    sql.push_bind(view.project.0);
-    if let Some(own) = view.tenant {
-        sql.push(" AND tenant = ").push_bind(own.0);
-    }
+    let mut sql = QueryBuilder::new("SELECT * FROM quarantine WHERE ");
+    filter::is_seen(&mut sql, view);
     sql
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use model::access::TokenHash;
 use model::attempt::{Answer, Attempt, ErrorClass, HeaderList, Phases, Trigger};
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus, Failure, HeldBy, Hold};
@@ -71,6 +72,17 @@ fn number(row: &Row, column: &'static str) -> sqlx::Result<i64> {
 /// Reads a column of small numbers that are not negative.
 pub(crate) fn count(row: &Row, column: &'static str) -> sqlx::Result<u32> {
     u32::try_from(number(row, column)?).map_err(|error| broken(column, error))
+}
+
+/// Reads a column of a token's hash.
+pub(crate) fn hash(row: &Row, column: &'static str) -> sqlx::Result<TokenHash> {
+    hash_option(row, column)?.ok_or_else(|| broken(column, "it is null"))
+}
+
+/// Reads a column of a token's hash or null.
+pub(crate) fn hash_option(row: &Row, column: &'static str) -> sqlx::Result<Option<TokenHash>> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    bytes.map(|bytes| bytes.try_into().map_err(|error| broken(column, error))).transpose()
 }
 
 /// Reads a column of HTTP statuses or null.

@@ -11,7 +11,7 @@ use model::replay::{Ends, Progress, Replay, ReplayMode, ReplayState, Waiting};
 use super::super::configuration::next_version;
 use super::super::deliveries::status_of_endpoint;
 use super::super::rows::{self, coded, count, json, time, to_json, uuid};
-use super::super::{Connection, Db, Row, statements};
+use super::super::{Connection, Db, Row, filter, statements};
 use crate::View;
 use crate::replays::ReplayCreated;
 
@@ -42,11 +42,8 @@ pub(super) fn replay(row: &Row) -> sqlx::Result<Replay> {
 
 /// Selects the replays of a view.
 pub(super) fn visible(view: View) -> QueryBuilder<Db> {
-    let mut sql = QueryBuilder::new("SELECT * FROM replays WHERE project = ");
-    sql.push_bind(view.project.0);
-    if let Some(own) = view.tenant {
-        sql.push(" AND tenant = ").push_bind(own.0);
-    }
+    let mut sql = QueryBuilder::new("SELECT * FROM replays WHERE ");
+    filter::is_seen(&mut sql, view);
     sql
 }
 
