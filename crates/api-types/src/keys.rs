@@ -25,6 +25,11 @@ pub struct KeyRequest {
     /// Networks (CIDR) that it may be used from; anywhere if not given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_networks: Vec<String>,
+    /// How many requests a second it may make, publishing included (a batch is one);
+    /// what is usual if not given, and no more than the key that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100000)]
+    pub rate_limit_per_second: Option<u32>,
 }
 
 /// How to give a key a new secret.
@@ -53,6 +58,9 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// Networks that it may be used from; empty for anywhere.
     pub allowed_networks: Vec<String>,
+    /// How many requests a second it may make; none for what is usual.
+    #[serde(default)]
+    pub rate_limit_per_second: Option<u32>,
     /// The key that made it; none if that was the command line.
     #[serde(default)]
     pub created_by: Option<String>,

@@ -32,6 +32,8 @@ model::words!(
         InvalidRequest = "invalid_request",
         /// This idempotency key was used for another request: use a new one.
         IdempotencyMismatch = "idempotency_mismatch",
+        /// Requests come too often: send it again after `Retry-After`.
+        RateLimited = "rate_limited",
         /// Something went wrong in Posthorn: send it again, and quote the `request_id` when you ask.
         Internal = "internal",
         /// Posthorn cannot do that now: send it again after `Retry-After`.
@@ -54,6 +56,7 @@ impl Code {
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidRequest | Self::IdempotencyMismatch => 422,
+            Self::RateLimited => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
@@ -74,6 +77,7 @@ impl Code {
             Self::UnsupportedMediaType => "Unsupported media type",
             Self::InvalidRequest => "Invalid request",
             Self::IdempotencyMismatch => "Idempotency key reused",
+            Self::RateLimited => "Too many requests",
             Self::Internal => "Internal error",
             Self::Unavailable => "Service unavailable",
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use model::access::{ApiKey, LastUse, TokenHash};
 use model::clock::Timestamp;
-use model::ids::{KeyId, ProjectId};
+use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
 use model::project::{UndeclaredTypes, UnknownTenant, Validation};
 
@@ -47,6 +47,26 @@ pub struct KeyTokens {
     pub previous: Option<(TokenHash, Timestamp)>,
 }
 
+/// How many keys a project can have that are bound to no tenant.
+pub const MAX_KEYS: usize = 1_000;
+/// How many keys can be bound to one tenant.
+pub const MAX_KEYS_OF_TENANT: usize = 100;
+
+/// How many keys there can be like one that is bound so.
+pub(crate) fn most_keys(tenant: Option<TenantId>) -> i64 {
+    let most = if tenant.is_some() { MAX_KEYS_OF_TENANT } else { MAX_KEYS };
+    most as i64
+}
+
+/// What became of a wish for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyCreated {
+    /// It was made.
+    Done,
+    /// There are as many as there may be.
+    TooMany,
+}
+
 /// What becomes of the portal sessions that a key opened, when the key ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionsOfKey {
@@ -72,7 +92,12 @@ pub trait Access: Send + Sync {
     async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>>;
 
     /// Adds a key that answers to a token.
-    async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>>;
+    async fn create_key(
+        &self,
+        key: &ApiKey,
+        token: TokenHash,
+        once: Option<Once>,
+    ) -> Result<Performed<KeyCreated>>;
 
     /// A key, with the project's view or that of a tenant it is bound to.
     async fn find_key(&self, view: View, id: KeyId) -> Result<Option<ApiKey>>;

@@ -14,6 +14,7 @@ use model::operations;
 use crate::auth::Caller;
 use crate::catalogue::reasoning::Turn;
 use crate::key_uses::KeyUses;
+use crate::limits::{Limits, RequestRates};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub workers: usize,
     /// How many connections callers may have, all together.
     pub max_connections: usize,
+    /// How often callers may ask.
+    pub request_rates: RequestRates,
     /// Where the outside reaches this API, for links to the portal.
     pub public_url: String,
     /// How many connections operators may have.
@@ -79,6 +82,8 @@ pub(crate) struct Api {
     pub(crate) memory: Memory,
     /// The last uses of keys that are not written yet.
     pub(crate) key_uses: KeyUses,
+    /// How often callers have asked lately.
+    pub(crate) limits: Limits,
 }
 
 impl Api {

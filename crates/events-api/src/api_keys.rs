@@ -6,6 +6,8 @@ pub(crate) mod list;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
 
+use std::num::NonZeroU32;
+
 use model::access::ApiKey;
 use model::ids::KeyId;
 
@@ -22,6 +24,7 @@ fn present(api: &Api, key: &ApiKey) -> api_types::Key {
         tenant: tenant.map(|tenant| tenant.handle.to_string()),
         expires_at: key.expires_at,
         allowed_networks: key.allowed_networks.iter().map(ToString::to_string).collect(),
+        rate_limit_per_second: key.rate_limit.map(NonZeroU32::get),
         created_by: key.created_by.map(|maker| maker.to_string()),
         last_used_at: last_use.map(|one| one.at),
         last_used_from: last_use.map(|one| one.from.to_string()),

@@ -81,6 +81,7 @@ impl Credentials {
         Ok(caller)
     }
 
+    /// Who it is, if they may ask now.
     async fn identify(&self) -> Result<Caller, Problem> {
         let Some(token) = &self.token else {
             return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));
@@ -94,6 +95,10 @@ impl Credentials {
         };
         // What it is answered is its own.
         self.request.extensions_mut().insert(Holder::of(&caller));
+        let route = self.request.match_pattern().unwrap_or_default();
+        let (standing, counted) = self.api.limits.count(&caller, self.request.method(), &route);
+        self.request.extensions_mut().insert(standing);
+        counted?;
         Ok(caller)
     }
 

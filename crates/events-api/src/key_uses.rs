@@ -85,6 +85,7 @@ mod tests {
             tenant: None,
             expires_at: None,
             allowed_networks: Vec::new(),
+            rate_limit: None,
             created_by: None,
             last_use,
             created_at: Timestamp::from_secs(0),

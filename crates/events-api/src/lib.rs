@@ -22,6 +22,7 @@ mod events;
 mod health;
 mod incoming;
 mod key_uses;
+mod limits;
 mod memory;
 mod meta;
 mod metrics;
@@ -45,5 +46,6 @@ mod server;
 mod tenants;
 
 pub use api::{Readiness, Settings};
+pub use limits::RequestRates;
 pub use openapi::document as openapi_document;
 pub use server::{Servers, StartError, start};

@@ -20,14 +20,16 @@ pub(crate) struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    /// After how many seconds to try again, where that is known.
+    retry_after: Option<u64>,
 }
 
 /// How long a caller should wait before trying again, in seconds.
-const RETRY_AFTER_SECS: &str = "1";
+const RETRY_AFTER_SECS: u64 = 1;
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -47,6 +49,11 @@ impl Problem {
         Self::new(Code::PreconditionFailed, "it was changed since; read it again and repeat the change")
     }
 
+    /// It comes too often, and can be sent again after a wait.
+    pub(crate) fn too_often(detail: String, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Code::RateLimited, detail) }
+    }
+
     /// What is wrong at one place.
     pub(crate) fn invalid(pointer: impl Into<String>, code: &str, detail: impl std::fmt::Display) -> Self {
         Faults::one(pointer, code, detail).into()
@@ -60,6 +67,12 @@ impl Problem {
     /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.code.status()
+    }
+
+    /// After how many seconds to try again, where that is known.
+    #[cfg(test)]
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
     }
 
     /// The words beside the status.
@@ -94,8 +107,10 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
         let header = match self.code {
-            Code::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer realm=\"posthorn\"")),
-            Code::Unavailable => Some((RETRY_AFTER, RETRY_AFTER_SECS)),
+            Code::Unauthenticated => Some((WWW_AUTHENTICATE, "Bearer realm=\"posthorn\"".to_owned())),
+            Code::Unavailable | Code::RateLimited => {
+                Some((RETRY_AFTER, self.retry_after.unwrap_or(RETRY_AFTER_SECS).to_string()))
+            }
             _ => None,
         };
         if let Some(header) = header {
@@ -179,7 +194,7 @@ impl Faults {
 
     /// All of it as a problem of another kind.
     pub(crate) fn with(self, code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: self.0 }
+        Problem { errors: self.0, ..Problem::new(code, detail) }
     }
 
     /// Nothing wrong, or the problem.
@@ -195,6 +210,6 @@ impl From<Faults> for Problem {
             [one] => format!("{}: {}", one.pointer, one.detail),
             many => format!("{} things are not valid; see errors", many.len()),
         };
-        Self { code: Code::InvalidRequest, detail, errors: faults.0 }
+        Self { errors: faults.0, ..Self::new(Code::InvalidRequest, detail) }
     }
 }

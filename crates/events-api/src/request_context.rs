@@ -21,6 +21,7 @@ use crate::api::Api;
 use crate::auth::client_address;
 use crate::browser;
 use crate::connections::{Answering, Connection};
+use crate::limits::Standing;
 use crate::memory::{Holder, SMALL, Share};
 use crate::preconditions::is_known;
 use crate::problem::Problem;
@@ -85,6 +86,7 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
         duration_ms = took.as_secs_f64() * 1_000.0,
         "answered a request"
     );
+    let standing = response.request().extensions().get::<Standing>().cloned();
     let (mut response, share) = match share_of(&api, &response) {
         // What was done is told, whatever it takes.
         Err(_) if method != Method::GET && method != Method::HEAD => (response.map_into_left_body(), None),
@@ -97,6 +99,9 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
+    }
+    if let Some(standing) = standing {
+        standing.tell(headers);
     }
     browser::protect(headers, route.as_deref());
     Ok(response.map_body(|_, body| Held { body, _answering: answering, _share: share }))

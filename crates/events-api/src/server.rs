@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Api, Settings};
 use crate::catalogue::reasoning::Turn;
 use crate::connections::{Connections, GuardedStream, too_many};
+
 use crate::key_uses::{self, KeyUses};
+use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::{admin, request_context, routes};
@@ -70,6 +72,7 @@ pub fn start(
 ) -> Result<Servers, StartError> {
     let workers = settings.workers.max(1);
     let bounds = (settings.max_connections, settings.max_operator_connections);
+    let limits = Limits::new(settings.request_rates);
     let api = web::Data::new(Api {
         store,
         env,
@@ -78,6 +81,7 @@ pub fn start(
         catalogue_turn: Turn::default(),
         memory: Memory::default(),
         key_uses: KeyUses::default(),
+        limits,
     });
     let stop = CancellationToken::new();
     let uses = tokio::spawn(key_uses::keep_written(api.clone(), stop.clone()));

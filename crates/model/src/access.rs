@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -244,6 +245,9 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// Where it may be used from; empty for anywhere.
     pub allowed_networks: Vec<IpNet>,
+    /// How many requests a second it may make, publishing included; none for what is
+    /// usual.
+    pub rate_limit: Option<NonZeroU32>,
     /// The key that made it; none if that was the command line.
     pub created_by: Option<KeyId>,
     /// When and from where it was used last, as far as that is written.
@@ -269,6 +273,9 @@ pub enum Exceeds {
     /// It may be used from elsewhere.
     #[error("it may be used from networks that yours may not be used from")]
     Networks,
+    /// It may ask more often.
+    #[error("it may make more requests a second than yours")]
+    Rate,
 }
 
 impl ApiKey {
@@ -289,6 +296,9 @@ impl ApiKey {
         let anywhere = self.allowed_networks.is_empty();
         if !maker.allowed_networks.is_empty() && (anywhere || !self.allowed_networks.iter().all(inside)) {
             return Err(Exceeds::Networks);
+        }
+        if maker.rate_limit.is_some_and(|most| self.rate_limit.is_none_or(|own| own > most)) {
+            return Err(Exceeds::Rate);
         }
         Ok(())
     }
@@ -331,6 +341,7 @@ mod tests {
             tenant: Some(TenantId(uuid::Uuid::from_u128(3))),
             expires_at: Some(Timestamp::from_secs(1_000)),
             allowed_networks: vec![net("10.0.0.0/8"), net("2001:db8::/32")],
+            rate_limit: NonZeroU32::new(10),
             created_by: None,
             last_use: None,
             created_at: Timestamp::from_secs(0),
@@ -359,8 +370,17 @@ mod tests {
             let other = ApiKey { allowed_networks: networks, ..maker.clone() };
             assert_eq!(other.check_within(&maker), Err(Exceeds::Networks));
         }
-        let unbound =
-            ApiKey { tenant: None, expires_at: None, allowed_networks: Vec::new(), ..maker.clone() };
+        for rate_limit in [None, NonZeroU32::new(11)] {
+            let other = ApiKey { rate_limit, ..maker.clone() };
+            assert_eq!(other.check_within(&maker), Err(Exceeds::Rate));
+        }
+        let unbound = ApiKey {
+            tenant: None,
+            expires_at: None,
+            allowed_networks: Vec::new(),
+            rate_limit: None,
+            ..maker.clone()
+        };
         assert_eq!(maker.check_within(&unbound), Ok(()));
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use config::{Config, Environment, File, FileFormat};
 use delivery_log::durability::Durability;
+use events_api::RequestRates;
 use ipnet::IpNet;
 use model::address::TargetPolicy;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -97,6 +98,10 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) max_endpoints_per_tenant: usize,
+    key_reads_per_second: u32,
+    key_changes_per_second: u32,
+    tenant_reads_per_second: u32,
+    tenant_changes_per_second: u32,
     pub(crate) max_data_bytes: usize,
     pub(crate) slots: usize,
     api_threads: usize,
@@ -196,6 +201,16 @@ impl Settings {
     /// Lets endpoints use one address more.
     pub(crate) fn allow_target(&mut self, address: IpAddr) {
         self.allow_targets.push(address.into());
+    }
+
+    /// How often callers may ask.
+    pub(crate) fn request_rates(&self) -> RequestRates {
+        RequestRates {
+            key_reads: self.key_reads_per_second,
+            key_changes: self.key_changes_per_second,
+            tenant_reads: self.tenant_reads_per_second,
+            tenant_changes: self.tenant_changes_per_second,
+        }
     }
 
     /// How many threads answer requests.

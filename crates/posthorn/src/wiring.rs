@@ -96,6 +96,7 @@ impl Platform {
             others_ready,
             max_endpoints_per_tenant: settings.max_endpoints_per_tenant,
             trusted_proxies: settings.trusted_proxies.clone(),
+            request_rates: settings.request_rates(),
             workers: settings.api_threads(),
             max_connections: shares.callers,
             max_operator_connections: shares.operators,

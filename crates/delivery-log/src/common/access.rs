@@ -1,5 +1,7 @@
 //! Projects and API keys.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
@@ -14,7 +16,9 @@ use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{count, hash, hash_option, json, parsed, time, time_option, to_json, uuid};
 use super::{Connection, Db, Row, Store, filter, portal, store_error};
-use crate::access::{Access, DEFAULT_RETENTION_DAYS, KeyTokens, Project, SessionsOfKey};
+use crate::access::{
+    Access, DEFAULT_RETENTION_DAYS, KeyCreated, KeyTokens, Project, SessionsOfKey, most_keys,
+};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::portal::EndSessions;
@@ -44,11 +48,17 @@ pub(crate) fn key(row: &Row) -> sqlx::Result<ApiKey> {
         tenant: tenant.map(TenantId),
         expires_at: time_option(row, "expires_at")?,
         allowed_networks: json(row, "allowed_networks")?,
+        rate_limit: rate_limit(row)?,
         created_by: row.try_get::<Option<uuid::Uuid>, _>("created_by")?.map(KeyId),
         last_use: last_use(row)?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
+}
+
+fn rate_limit(row: &Row) -> sqlx::Result<Option<NonZeroU32>> {
+    let rate: Option<i64> = row.try_get("rate_limit")?;
+    Ok(rate.and_then(|rate| u32::try_from(rate).ok()).and_then(NonZeroU32::new))
 }
 
 fn last_use(row: &Row) -> sqlx::Result<Option<LastUse>> {
@@ -127,11 +137,29 @@ async fn pause(
     Ok((found, owned.into_iter().map(EndpointId).collect()))
 }
 
-async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash) -> sqlx::Result<()> {
+async fn insert_key(
+    connection: &mut Connection,
+    key: &ApiKey,
+    token: TokenHash,
+    now: Timestamp,
+) -> sqlx::Result<KeyCreated> {
     let version = next_version(connection).await?;
+    let others: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM api_keys WHERE project = $1 AND tenant IS NOT DISTINCT FROM $2 \
+         AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
+    )
+    .bind(key.project.0)
+    .bind(key.tenant.map(|tenant| tenant.0))
+    .bind(now.as_micros())
+    .fetch_one(&mut *connection)
+    .await?;
+    if others >= most_keys(key.tenant) {
+        return Ok(KeyCreated::TooMany);
+    }
     sqlx::query(
         "INSERT INTO api_keys (id, project, name, scopes, tenant, expires_at, allowed_networks, token, \
-         created_at, updated_at, version, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         created_at, updated_at, version, created_by, rate_limit) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(key.id.0)
     .bind(key.project.0)
@@ -145,9 +173,10 @@ async fn insert_key(connection: &mut Connection, key: &ApiKey, token: TokenHash)
     .bind(key.updated_at.as_micros())
     .bind(version)
     .bind(key.created_by.map(|maker| maker.0))
+    .bind(key.rate_limit.map(|rate| i64::from(rate.get())))
     .execute(connection)
-    .await
-    .map(|_| ())
+    .await?;
+    Ok(KeyCreated::Done)
 }
 
 /// A key with the view's rights, not revoked.
@@ -258,10 +287,21 @@ impl Access for Store {
         Ok(found)
     }
 
-    async fn create_key(&self, key: &ApiKey, token: TokenHash, once: Option<Once>) -> Result<Performed<()>> {
-        let key = key.clone();
+    async fn create_key(
+        &self,
+        key: &ApiKey,
+        token: TokenHash,
+        once: Option<Once>,
+    ) -> Result<Performed<KeyCreated>> {
+        let (key, now) = (key.clone(), self.shared.env.now());
         self.edit_once(key.project, once, move |connection| {
-            async move { insert_key(connection, &key, token).await.map(Outcome::Done) }.boxed()
+            async move {
+                Ok(match insert_key(connection, &key, token, now).await? {
+                    KeyCreated::Done => Outcome::Done(KeyCreated::Done),
+                    KeyCreated::TooMany => Outcome::Refused(KeyCreated::TooMany),
+                })
+            }
+            .boxed()
         })
         .await
     }

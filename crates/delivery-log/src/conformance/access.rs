@@ -1,5 +1,6 @@
 //! Projects, keys, tenants, endpoints.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use model::access::{ApiKey, LastUse, Scopes, Token, TokenKind};
@@ -14,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use super::scene::{Scene, event_of_type};
 use crate::Edited;
 use crate::View;
-use crate::access::{Project, SessionsOfKey};
+use crate::access::{KeyCreated, MAX_KEYS_OF_TENANT, Project, SessionsOfKey};
 use crate::idempotency::{KeptAnswer, KeySpace, KeyUse, Once, Performed, Principal, SpacedKey};
 use crate::tenants::{Created, Tenant};
 
@@ -27,6 +28,7 @@ pub(super) fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, Token)
         tenant: tenant.map(|tenant| tenant.id),
         expires_at: None,
         allowed_networks: vec!["10.0.0.0/8".parse().expect("a network")],
+        rate_limit: NonZeroU32::new(20),
         created_by: None,
         last_use: None,
         created_at: scene.now(),
@@ -40,6 +42,31 @@ pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
     let again = scene.store.ensure_project(&name).await.expect("finds");
     assert_eq!(again, scene.project);
     assert_eq!(scene.store.find_project(again.id).await.expect("reads"), Some(again));
+}
+
+pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_makes_room(scene: Scene) {
+    let create = async |tenant| {
+        let (key, token) = new_key(&scene, tenant);
+        (key.clone(), scene.store.create_key(&key, token.hash(), None).await.expect("asks"))
+    };
+    let tenant = &scene.add_tenant("full").await;
+    let mut last = None;
+    for _ in 0..MAX_KEYS_OF_TENANT {
+        let (key, created) = create(Some(tenant)).await;
+        assert!(matches!(created, Performed::First(KeyCreated::Done)));
+        last = Some(key);
+    }
+    let (refused, created) = create(Some(tenant)).await;
+    assert!(matches!(created, Performed::First(KeyCreated::TooMany)));
+    assert_eq!(scene.store.find_key(scene.view(), refused.id).await.expect("reads"), None);
+    let other = &scene.add_tenant("other").await;
+    for unaffected in [None, Some(other)] {
+        assert!(matches!(create(unaffected).await.1, Performed::First(KeyCreated::Done)));
+    }
+    let last = last.expect("a key");
+    let revoked = scene.store.revoke_key(scene.view(), last.id, last.updated_at, SessionsOfKey::GoOn).await;
+    assert_eq!(revoked.expect("revokes"), Edited::Done);
+    assert!(matches!(create(Some(tenant)).await.1, Performed::First(KeyCreated::Done)));
 }
 
 pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene) {

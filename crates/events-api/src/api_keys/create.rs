@@ -1,7 +1,10 @@
 //! `POST /v1/api-keys`
 
+use std::num::NonZeroU32;
+
 use actix_web::{HttpResponse, web};
 use api_types::{KeyRequest, KeyWithSecret};
+use delivery_log::access::{KeyCreated, MAX_KEYS, MAX_KEYS_OF_TENANT};
 use model::access::{ApiKey, Scope, Scopes, Token, TokenKind};
 use model::ids::{KeyId, TenantId};
 use model::names::check_text;
@@ -13,12 +16,14 @@ use crate::incoming::{BODY_LIMIT, Incoming};
 use crate::once::Prepared;
 use crate::openapi::parameters::{Expected, Repeatable};
 use crate::outgoing;
-use crate::problem::{Faults, Problem};
+use crate::problem::{Code, Faults, Problem};
 
 /// The longest name of a key, in bytes.
 const MAX_NAME: usize = 128;
 /// The greatest number of networks of a key.
 const MAX_NETWORKS: usize = 50;
+/// The greatest number of requests a second that can be given to a key.
+const MAX_RATE: u32 = 100_000;
 
 /// Makes a key, which may do no more than the key that makes it. Its secret
 /// is shown this once.
@@ -26,7 +31,8 @@ const MAX_NETWORKS: usize = 50;
     security(("api_key" = ["keys:write"])),
     params(Repeatable, Expected),
     request_body = KeyRequest,
-    responses((status = 201, description = "The key, with its secret.", body = KeyWithSecret)))]
+    responses((status = 201, description = "The key, with its secret.", body = KeyWithSecret),
+        (status = 409, description = "There are as many keys as there may be.")))]
 pub(crate) async fn handle(
     api: web::Data<Api>,
     credentials: Credentials,
@@ -42,7 +48,19 @@ pub(crate) async fn handle(
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(key.updated_at);
     let created = api.store.create_key(&key, token.hash(), prepared.once()).await?;
-    prepared.settle(created, |()| Ok(())).map(outgoing::shown_once)
+    let settled = prepared.settle(created, |created| match created {
+        KeyCreated::Done => Ok(()),
+        KeyCreated::TooMany => Err(too_many(&key)),
+    });
+    settled.map(outgoing::shown_once)
+}
+
+fn too_many(key: &ApiKey) -> Problem {
+    let detail = match key.tenant {
+        None => format!("a project can have {MAX_KEYS} API keys that are bound to no tenant; revoke some"),
+        Some(_) => format!("a tenant can have {MAX_KEYS_OF_TENANT} API keys; revoke some"),
+    };
+    Problem::new(Code::Conflict, detail)
 }
 
 async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey, Problem> {
@@ -70,6 +88,11 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
         allowed_networks
             .extend(faults.check(&format!("/allowed_networks/{index}"), text.parse::<ipnet::IpNet>()));
     }
+    let rate_limit = wanted.rate_limit_per_second.and_then(|rate| {
+        let usable = NonZeroU32::new(rate).filter(|_| rate <= MAX_RATE);
+        let told = || format!("must be 1 to {MAX_RATE}");
+        faults.check("/rate_limit_per_second", usable.ok_or_else(told))
+    });
     faults.finish()?;
     let tenant = tenant(api, caller, wanted.tenant.as_deref()).await?;
     // What limits the maker limits what it makes, unless the wish is narrower.
@@ -88,6 +111,7 @@ async fn build(api: &Api, caller: &Caller, wanted: KeyRequest) -> Result<ApiKey,
         tenant,
         expires_at,
         allowed_networks,
+        rate_limit: rate_limit.or(own.rate_limit),
         created_by: Some(own.id),
         last_use: None,
         created_at: now,

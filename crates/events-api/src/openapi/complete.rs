@@ -180,6 +180,7 @@ fn show_examples(operation: &mut Object, examples: &Object) {
 /// The headers of answers, by what they are.
 fn add_headers(method: &str, operation: &mut Object) {
     let lists = has_parameter(operation, "cursor");
+    let is_limited = operation.get("security") != Some(&json!([]));
     let repeatable = has_parameter(operation, "Idempotency-Key");
     // What was changed, or is known to be of one state, has a tag.
     let shows_state = shows_one_thing(operation)
@@ -193,6 +194,8 @@ fn add_headers(method: &str, operation: &mut Object) {
             ("etag", good && (shows_state || status == "201")),
             ("location", matches!(status.as_str(), "201" | "202")),
             ("idempotency-replayed", good && repeatable),
+            ("ratelimit", good && is_limited),
+            ("ratelimit-policy", good && is_limited),
         ] {
             if is_sent {
                 names.push(name);
@@ -223,6 +226,12 @@ fn headers() -> Value {
             "`true` where the request was a repetition and this is the first answer to it.",
         ),
         ("retry-after", "After how many seconds to try again."),
+        (
+            "ratelimit",
+            "What is left of each limit: `r` requests now, and all of them again after `t` seconds \
+             (draft-ietf-httpapi-ratelimit-headers).",
+        ),
+        ("ratelimit-policy", "The limits that the request counts for: `q` requests in `w` seconds."),
         ("www-authenticate", "How to authenticate (RFC 6750)."),
     ];
     let all = described
@@ -240,6 +249,7 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
         ProblemCode::Unauthenticated,
         ProblemCode::Forbidden,
         ProblemCode::InvalidRequest,
+        ProblemCode::RateLimited,
         ProblemCode::Internal,
         ProblemCode::Unavailable,
     ];
@@ -248,7 +258,9 @@ fn add_problems(path: &str, method: &str, operation: &mut Object) {
     }
     let is_open = operation.get("security") == Some(&json!([]));
     if is_open {
-        possible.retain(|code| !matches!(code, ProblemCode::Forbidden | ProblemCode::NotFound));
+        possible.retain(|code| {
+            !matches!(code, ProblemCode::Forbidden | ProblemCode::NotFound | ProblemCode::RateLimited)
+        });
     }
     if changes {
         possible.extend([
@@ -308,7 +320,9 @@ fn problems() -> Object {
                 ProblemCode::Unavailable => Some("retry-after"),
                 _ => None,
             };
-            let names: Vec<&str> = [Some("x-request-id"), more].into_iter().flatten().collect();
+            let limited = ["retry-after", "ratelimit", "ratelimit-policy"].into_iter();
+            let limited = limited.filter(|_| *code == ProblemCode::RateLimited);
+            let names: Vec<&str> = ["x-request-id"].into_iter().chain(more).chain(limited).collect();
             problem(*code, "", code.title(), &names)
         });
         let before = entry["description"].as_str().unwrap_or_default();

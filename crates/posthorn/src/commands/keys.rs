@@ -2,7 +2,8 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use delivery_log::access::SessionsOfKey;
+use delivery_log::access::{KeyCreated, MAX_KEYS, MAX_KEYS_OF_TENANT, SessionsOfKey};
+use delivery_log::idempotency::Performed;
 use delivery_log::sqlite::Ownership;
 use delivery_log::{Edited, SharedStore, View};
 use model::access::{ApiKey, Scopes, Token, TokenKind};
@@ -100,13 +101,18 @@ pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow:
         tenant,
         expires_at: None,
         allowed_networks: Vec::new(),
+        rate_limit: None,
         created_by: None,
         last_use: None,
         created_at: now,
         updated_at: now,
     };
     let token = Token::generate(TokenKind::ApiKey, entropy);
-    store.create_key(&key, token.hash(), None).await?;
+    let created = store.create_key(&key, token.hash(), None).await?;
+    anyhow::ensure!(
+        !matches!(created, Performed::First(KeyCreated::TooMany)),
+        "there are as many keys as there may be: {MAX_KEYS} of a project, {MAX_KEYS_OF_TENANT} of a tenant; revoke some"
+    );
     Ok(token)
 }
 

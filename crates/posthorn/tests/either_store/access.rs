@@ -72,9 +72,10 @@ impl Operation {
     }
 }
 
-/// What is another in each answer: the time, the request's own id, and whether the
-/// connection goes on, which depends on how a body that nobody reads arrives.
-const ITS_OWN: [&str; 3] = ["date", "x-request-id", "connection"];
+/// What is another in each answer: the time, the request's own id, what is left of
+/// its limits, and whether the connection goes on, which depends on how a body that
+/// nobody reads arrives.
+const ITS_OWN: [&str; 4] = ["date", "x-request-id", "connection", "ratelimit"];
 
 /// What an answer tells.
 fn told(answer: &Answer, path: &str) -> (u16, String, Vec<String>) {

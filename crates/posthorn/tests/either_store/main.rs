@@ -16,6 +16,7 @@ mod connections;
 mod engine;
 mod interoperability;
 mod keys;
+mod limits;
 mod main_job;
 mod portal;
 mod replays;
