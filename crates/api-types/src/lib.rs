@@ -2,6 +2,7 @@
 //!
 //! Requests refuse fields that they do not know. Answers may gain fields.
 
+mod audit;
 mod catalogue;
 mod deliveries;
 mod endpoints;
@@ -17,6 +18,7 @@ mod replays;
 mod tenants;
 pub mod words;
 
+pub use audit::AuditEntry;
 pub use catalogue::{
     ApplyPlan, ApplyRequest, ApplyStep, CutOff, Dependent, Dependents, EventType, EventTypeRequest,
     EventTypes, Preview, PreviewedEvent, QuarantinedEvent, ReleaseRequest, SchemaBreak, Version,

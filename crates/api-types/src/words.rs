@@ -108,6 +108,7 @@ fn one_of(about: &str, words: &[&str], meanings: &[&str]) -> RefOr<Schema> {
 
 described! {
     ApplyAction = crate::words::StepAction;
+    AuditAction = model::audit::Action;
     AttemptTrigger = model::attempt::Trigger;
     BreakerState = crate::words::Breaker;
     ColorScheme = model::portal::ColorScheme;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use model::access::{ApiKey, LastUse, TokenHash};
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
@@ -80,16 +81,16 @@ pub enum SessionsOfKey {
 #[async_trait]
 pub trait Access: Send + Sync {
     /// The project of this name, made if it is not there.
-    async fn ensure_project(&self, name: &ProjectName) -> Result<Project>;
+    async fn ensure_project(&self, name: &ProjectName, entry: Entry) -> Result<Project>;
 
     /// A project.
     async fn find_project(&self, id: ProjectId) -> Result<Option<Project>>;
 
     /// Replaces a project's settings, if `expected` is still its last change.
-    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<Edited>;
+    async fn update_project(&self, project: &Project, expected: Timestamp, entry: Entry) -> Result<Edited>;
 
     /// Holds what waits for all endpoints of a project from now on, or lets it go.
-    async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>>;
+    async fn pause_project(&self, id: ProjectId, paused: bool, entry: Entry) -> Result<Option<Project>>;
 
     /// Adds a key that answers to a token.
     async fn create_key(
@@ -97,6 +98,7 @@ pub trait Access: Send + Sync {
         key: &ApiKey,
         token: TokenHash,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<KeyCreated>>;
 
     /// A key, with the project's view or that of a tenant it is bound to.
@@ -126,6 +128,7 @@ pub trait Access: Send + Sync {
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>>;
 
     /// Ends a key at once, if `expected` is still its last change.
@@ -135,9 +138,10 @@ pub trait Access: Send + Sync {
         id: KeyId,
         expected: Timestamp,
         sessions: SessionsOfKey,
+        entry: Entry,
     ) -> Result<Edited>;
 
     /// Ends a key of whatever project, for the operator of the deployment; or the
     /// sessions alone of one that was revoked before.
-    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey) -> Result<Edited>;
+    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey, entry: Entry) -> Result<Edited>;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use model::audit::Entry;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::event_type::EventType;
@@ -66,6 +67,7 @@ pub trait Catalogue: Send + Sync {
         entries: &[EventTypeEntry],
         checked_at: i64,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>>;
 
     /// Removes a type with its versions, on the same condition.
@@ -74,6 +76,7 @@ pub trait Catalogue: Send + Sync {
         project: ProjectId,
         name: &EventType,
         checked_at: i64,
+        entry: Entry,
     ) -> Result<Edited>;
 
     /// How much an endpoint got of a type since a time.

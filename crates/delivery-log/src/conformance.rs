@@ -5,6 +5,7 @@
 //! backend does is tested beside it.
 
 mod access;
+mod audit;
 mod catalogue;
 mod deliveries;
 mod engine;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use scene::{Scene, event_of_type};
+pub use scene::{Scene, entry, event_of_type};
 
 use crate::{Env, SharedStore};
 
@@ -128,6 +129,11 @@ sentences! {
         an_event_in_quarantine_is_read_back_and_listed_by_its_state,
         a_release_keeps_others_away_until_it_came_to_something,
         what_was_in_quarantine_for_longer_than_events_are_kept_is_forgotten;
+    audit:
+        an_entry_is_written_with_its_change_and_not_without_it,
+        entries_are_found_by_all_that_they_say_and_by_those_who_may_see_them,
+        the_log_is_listed_page_by_page_in_both_directions_while_it_grows,
+        old_entries_are_forgotten_from_the_beginning_and_the_rest_is_whole;
     catalogue:
         a_type_is_saved_only_if_nothing_changed_since_it_was_checked,
         a_type_is_removed_on_the_same_condition,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use model::attempt::{Attempt, ErrorClass};
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, VisibleStatus};
 use model::event::{Event, EventData, Label};
@@ -143,10 +144,17 @@ pub trait Deliveries: Send + Sync {
         id: DeliveryId,
         force: bool,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Replayed>>;
 
     /// Withdraws a delivery that waits.
-    async fn cancel(&self, view: View, id: DeliveryId, once: Option<Once>) -> Result<Performed<Canceled>>;
+    async fn cancel(
+        &self,
+        view: View,
+        id: DeliveryId,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<Canceled>>;
 
     /// Gives up deliveries that have waited since before `since` on endpoints
     /// that are not enabled, and cancels what waits for deleted ones; at most

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use model::attempt::ErrorClass;
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint};
 use model::health::Health;
@@ -75,6 +76,7 @@ pub trait Endpoints: Send + Sync {
         new: &SecretEndpoint,
         most: usize,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<EndpointCreated>>;
 
     /// An endpoint of a tenant.
@@ -95,7 +97,8 @@ pub trait Endpoints: Send + Sync {
 
     /// Replaces all but the ids and secrets, if `expected` is still its last
     /// change.
-    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<Edited>;
+    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp, entry: Entry)
+    -> Result<Edited>;
 
     /// Replaces the secrets, if `expected` is still its last change.
     async fn replace_secrets(
@@ -104,11 +107,12 @@ pub trait Endpoints: Send + Sync {
         secrets: &[ActiveSecret],
         expected: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>>;
 
     /// Disables an endpoint on Posthorn's own account, with the reason that
     /// its owner will read. Outdated if it is no longer enabled, or elsewhere.
-    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<Edited>;
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str, entry: Entry) -> Result<Edited>;
 
     /// How an endpoint does.
     async fn report_on_endpoint(&self, id: EndpointId) -> Result<EndpointReport>;
@@ -116,9 +120,15 @@ pub trait Endpoints: Send + Sync {
     /// Forgets what the endpoint answered: its breaker is closed, it may be
     /// called at once, and what failed is due now (the first hundred thousand
     /// deliveries).
-    async fn reset_endpoint(&self, id: EndpointId) -> Result<()>;
+    async fn reset_endpoint(&self, endpoint: &Endpoint, entry: Entry) -> Result<()>;
 
     /// Removes an endpoint; what waited is canceled. Outdated if it was gone
     /// or changed since `expected`.
-    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<Edited>;
+    async fn delete_endpoint(
+        &self,
+        view: View,
+        id: EndpointId,
+        expected: Timestamp,
+        entry: Entry,
+    ) -> Result<Edited>;
 }

@@ -11,6 +11,8 @@ use model::delivery::Delivery;
 use model::ids::{EventId, PortalSessionId, TenantId};
 use model::names::IdempotencyKey;
 
+use crate::{Result, StoreError};
+
 /// How long a key is kept.
 pub const KEPT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
@@ -127,6 +129,16 @@ pub enum Performed<T> {
 }
 
 impl<T> Performed<T> {
+    /// What came of a request that has no key to be known by.
+    pub(crate) fn first(self) -> Result<T> {
+        match self {
+            Self::First(result) => Ok(result),
+            Self::Repeated(_) | Self::KeyReused => {
+                Err(StoreError::internal("make a change", "a request without a key was taken for another"))
+            }
+        }
+    }
+
     /// The same with another result of the first.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Performed<U> {
         match self {

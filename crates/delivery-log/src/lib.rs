@@ -13,6 +13,7 @@
 #![allow(clippy::duplicate_mod, reason = "what both backends say in the same words is compiled for each")]
 
 pub mod access;
+pub mod audit;
 pub mod catalogue;
 pub mod configuration;
 pub mod deliveries;
@@ -55,6 +56,7 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// Everything that a backend does.
 pub trait Store:
     access::Access
+    + audit::Audit
     + tenants::Tenants
     + endpoints::Endpoints
     + events::Events
@@ -71,6 +73,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: access::Access
+        + audit::Audit
         + tenants::Tenants
         + endpoints::Endpoints
         + events::Events

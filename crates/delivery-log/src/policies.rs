@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::ProjectId;
 use model::retry::RetryPolicy;
@@ -61,8 +62,9 @@ pub trait Policies: Send + Sync {
         new: &NamedPolicy,
         expected: Option<Timestamp>,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<PolicySaved>>;
 
     /// Removes a policy that no endpoint uses.
-    async fn remove_policy(&self, project: ProjectId, name: &str) -> Result<PolicyRemoved>;
+    async fn remove_policy(&self, project: ProjectId, name: &str, entry: Entry) -> Result<PolicyRemoved>;
 }

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use model::access::TokenHash;
+use model::audit::Entry;
 use model::clock::Timestamp;
-use model::ids::{KeyId, PortalSessionId, TenantId};
+use model::ids::{KeyId, PortalSessionId, ProjectId, TenantId};
 use model::portal::PortalSession;
 
 use crate::idempotency::{Once, Performed};
@@ -55,6 +56,7 @@ pub trait Portal: Send + Sync {
         new: &PortalSession,
         tokens: SessionTokens,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<SessionOpened>>;
 
     /// The sessions of a tenant that have not ended and not run out.
@@ -66,15 +68,17 @@ pub trait Portal: Send + Sync {
     ) -> Result<Page<PortalSession>>;
 
     /// Ends sessions at once, in every process. Gives how many those were.
-    async fn end_portal_sessions(&self, view: View, which: EndSessions) -> Result<u64>;
+    async fn end_portal_sessions(&self, view: View, which: EndSessions, entry: Entry) -> Result<u64>;
 
     /// Gives the page of a session its token for the code, once. Outdated if the
     /// code was exchanged before, or is another, or the session has ended.
     async fn exchange_portal_code(
         &self,
+        project: ProjectId,
         id: PortalSessionId,
         code: TokenHash,
         page_token: TokenHash,
+        entry: Entry,
     ) -> Result<Edited>;
 
     /// Forgets sessions that ran out before `before`; at most `limit`. Gives how

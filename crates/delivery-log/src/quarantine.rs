@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::event::EventData;
 use model::ids::{EventId, ProjectId, QuarantineId, TenantId};
@@ -77,6 +78,7 @@ pub trait Quarantine: Send + Sync {
         id: QuarantineId,
         now: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>>;
 
     /// Takes an event out of quarantine, to be published: nobody else drops it
@@ -93,6 +95,7 @@ pub trait Quarantine: Send + Sync {
         became: Option<EventId>,
         now: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<()>>;
 
     /// Forgets what is older than its project keeps events; at most `limit`.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::ReplayId;
 use model::replay::{Replay, ReplayState};
@@ -47,7 +48,12 @@ pub trait Replays: Send + Sync {
     async fn count_replay(&self, wanted: &Replay) -> Result<Counted>;
 
     /// Adds a replay, which runs from then on.
-    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<ReplayCreated>>;
+    async fn create_replay(
+        &self,
+        new: &Replay,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<ReplayCreated>>;
 
     /// A replay, with what has become of its deliveries by now.
     async fn find_replay(&self, view: View, id: ReplayId) -> Result<Option<Replay>>;
@@ -56,7 +62,13 @@ pub trait Replays: Send + Sync {
     async fn list_replays(&self, view: View, page: PageRequest) -> Result<Page<Replay>>;
 
     /// Lets a replay run, pause, or end as canceled.
-    async fn set_replay(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet>;
+    async fn set_replay(
+        &self,
+        view: View,
+        id: ReplayId,
+        state: ReplayState,
+        entry: Entry,
+    ) -> Result<ReplaySet>;
 
     /// Running replays of which something is to be done by now; at most `limit`.
     async fn due_replays(&self, now: Timestamp, limit: u32) -> Result<Vec<ReplayId>>;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{ProjectId, TenantId};
 use model::names::TenantHandle;
@@ -46,7 +47,12 @@ pub enum Created {
 #[async_trait]
 pub trait Tenants: Send + Sync {
     /// Adds a tenant.
-    async fn create_tenant(&self, tenant: &Tenant, once: Option<Once>) -> Result<Performed<Created>>;
+    async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<Created>>;
 
     /// The tenant that goes by this handle.
     async fn find_tenant(&self, view: View, handle: &TenantHandle) -> Result<Option<Tenant>>;
@@ -56,12 +62,24 @@ pub trait Tenants: Send + Sync {
 
     /// Holds what waits for the tenant's endpoints from now on, or lets it go.
     /// `None` if there is no such tenant.
-    async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>>;
+    async fn pause_tenant(
+        &self,
+        view: View,
+        id: TenantId,
+        paused: bool,
+        entry: Entry,
+    ) -> Result<Option<Tenant>>;
 
     /// Replaces name, metadata and contacts, if `expected` is still its last change.
-    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<Edited>;
+    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp, entry: Entry) -> Result<Edited>;
 
     /// Removes a tenant, its endpoints and its keys. What waited is
     /// canceled. Outdated if it was gone or changed since `expected`.
-    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<Edited>;
+    async fn delete_tenant(
+        &self,
+        view: View,
+        id: TenantId,
+        expected: Timestamp,
+        entry: Entry,
+    ) -> Result<Edited>;
 }

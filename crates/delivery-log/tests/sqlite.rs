@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use delivery_log::conformance::Backend;
+use delivery_log::conformance::entry;
 use delivery_log::conformance_suite;
 use delivery_log::sqlite::{OpenError, Options, Ownership, SqliteStore};
 use delivery_log::{Env, SharedStore};
@@ -99,7 +100,7 @@ async fn a_change_made_beside_the_server_is_seen_by_it() {
     let beside = Options { ownership: Ownership::Beside, ..sqlite.options(1) };
     let beside: SharedStore = Arc::new(SqliteStore::open(beside, env()).await.expect("opens"));
     let name = model::names::ProjectName::parse("shop").expect("a name");
-    let project = beside.ensure_project(&name).await.expect("a project");
+    let project = beside.ensure_project(&name, entry()).await.expect("a project");
     assert!(server.configuration().project(project.id).is_none());
     server.refresh().await.expect("refreshes");
     assert!(server.configuration().project(project.id).is_some());

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use delivery_log::tenants::Tenant;
 use delivery_log::{Env, SharedStore};
 use model::address::TargetPolicy;
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{ProjectId, TenantId};
 use model::names::TenantHandle;
 use model::operations;
 
+use crate::audit::reads::Reads;
 use crate::auth::Caller;
 use crate::catalogue::reasoning::Turn;
 use crate::key_uses::KeyUses;
@@ -82,6 +84,8 @@ pub(crate) struct Api {
     pub(crate) memory: Memory,
     /// The last uses of keys that are not written yet.
     pub(crate) key_uses: KeyUses,
+    /// Reads that are counted for the audit log.
+    pub(crate) reads: Reads,
     /// How often callers have asked lately.
     pub(crate) limits: Limits,
 }
@@ -134,6 +138,7 @@ impl Api {
         project: ProjectId,
         handle: &TenantHandle,
         name: &str,
+        entry: Entry,
     ) -> Result<Option<Arc<Tenant>>, Problem> {
         let now = self.now();
         let tenant = Tenant {
@@ -147,7 +152,8 @@ impl Api {
             created_at: now,
             updated_at: now,
         };
-        self.store.create_tenant(&tenant, None).await?;
+        let entry = entry.of_tenant(tenant.id, handle);
+        self.store.create_tenant(&tenant, None, entry).await?;
         self.store.refresh().await?;
         Ok(self.store.configuration().tenant(project, handle))
     }

@@ -12,6 +12,7 @@ use delivery_log::View;
 use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, Scope, TokenKind, hash_token, is_whole};
+use model::audit::Actor;
 use model::ids::PortalSessionId;
 use url::form_urlencoded;
 
@@ -215,6 +216,14 @@ impl Caller {
         match self {
             Self::Key(known) => known.key.tenant.map_or(Principal::Project, Principal::Tenant),
             Self::Session(known) => Principal::Session(known.session.id),
+        }
+    }
+
+    /// Who it is to the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        match self {
+            Self::Key(known) => Actor::Key(known.key.id),
+            Self::Session(known) => Actor::Session(known.session.id),
         }
     }
 

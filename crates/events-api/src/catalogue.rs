@@ -12,10 +12,13 @@ use api_types::{CutOff, EventTypeRequest, VersionRequest, Warning};
 use delivery_log::Edited;
 use delivery_log::catalogue::pinned_to;
 use delivery_log::idempotency::{Once, Performed};
+use model::audit::{Action, Entry};
 use model::catalogue::{EventTypeEntry, MAX_TYPES, Saved, VersionStatus, WantedSchema, WantedType, save};
 use model::event_type::EventType;
 use model::ids::ProjectId;
 use model::schema::{Fault, Reasoner};
+
+use serde_json::json;
 
 use crate::api::Api;
 use crate::auth::Caller;
@@ -181,24 +184,42 @@ pub(crate) enum Changed {
 /// made from the plan.
 pub(crate) async fn change(
     api: &web::Data<Api>,
-    project: ProjectId,
+    caller: &Caller,
     changes: Vec<Change>,
     once: impl Fn(&Plan) -> Result<Option<Once>, Problem>,
 ) -> Result<Changed, Problem> {
-    let changes: Arc<[Change]> = changes.into();
+    let (changes, project): (Arc<[Change]>, _) = (changes.into(), caller.view().project);
     for _ in 0..ATTEMPTS {
         api.store.refresh().await?;
         let changes = Arc::clone(&changes);
         let plan = apart(api, move |api, reasoner| plan(api, project, &changes, reasoner)).await?;
         let plan = plan.accepted()?;
         let entries: Vec<EventTypeEntry> = plan.saved.iter().map(|saved| saved.entry.clone()).collect();
-        match api.store.save_event_types(&entries, plan.checked_at, once(&plan)?).await? {
+        let entry = saved(api, caller, &entries);
+        match api.store.save_event_types(&entries, plan.checked_at, once(&plan)?, entry).await? {
             Performed::First(Edited::Done) => return Ok(Changed::Done(plan)),
             Performed::First(Edited::Outdated) => {}
             repeated => return Ok(Changed::Repeated(repeated)),
         }
     }
     Err(Problem::new(Code::Unavailable, "the configuration is changing too often; try again"))
+}
+
+/// What the audit log is to say of event types that are saved: their versions, and
+/// not the schemas, which may be large.
+fn saved(api: &Api, caller: &Caller, entries: &[EventTypeEntry]) -> Entry {
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let target = match names.as_slice() {
+        [one] => (*one).to_owned(),
+        many => format!("{} event types", many.len()),
+    };
+    let types = entries.iter().map(|entry| {
+        let versions = entry.versions.iter();
+        let versions =
+            versions.map(|version| json!({ "number": version.number, "status": version.status.to_string() }));
+        json!({ "name": entry.name.as_str(), "versions": versions.collect::<Vec<_>>() })
+    });
+    api.entry(caller, Action::CatalogueUpdated, target).after(&types.collect::<Vec<_>>())
 }
 
 /// Makes one change, whose answer is kept for repetitions of the request.
@@ -208,7 +229,7 @@ pub(crate) async fn change_once(
     wanted: Change,
     prepare: impl Fn(&Plan) -> Result<Prepared, Problem>,
 ) -> Result<HttpResponse, Problem> {
-    match change(api, caller.view().project, vec![wanted], |plan| Ok(prepare(plan)?.once())).await? {
+    match change(api, caller, vec![wanted], |plan| Ok(prepare(plan)?.once())).await? {
         Changed::Done(plan) => prepare(&plan)?.settle(Performed::First(()), Ok),
         Changed::Repeated(Performed::Repeated(answer)) => Ok(outgoing::kept(answer, true, None)),
         Changed::Repeated(_) => Err(Problem::key_reused()),
@@ -218,10 +239,11 @@ pub(crate) async fn change_once(
 /// Removes a type, checked against what is there when it is removed.
 pub(crate) async fn remove(
     api: &Api,
-    project: ProjectId,
+    caller: &Caller,
     name: &EventType,
     incoming: &Incoming,
 ) -> Result<(), Problem> {
+    let project = caller.view().project;
     for _ in 0..ATTEMPTS {
         api.store.refresh().await?;
         let configuration = api.store.configuration();
@@ -246,7 +268,8 @@ pub(crate) async fn remove(
                 format!("{pinned} endpoints are pinned to older versions, and would get the newest one");
             return Err(Problem::new(Code::Conflict, detail));
         }
-        if api.store.remove_event_type(project, name, checked_at).await? == Edited::Done {
+        let audit = api.entry(caller, Action::EventTypeDeleted, name.as_str());
+        if api.store.remove_event_type(project, name, checked_at, audit).await? == Edited::Done {
             return Ok(());
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod replay;
 use actix_web::HttpResponse;
 use api_types::EndpointFailed;
 use delivery_log::idempotency::{KeptAnswer, Once, Performed};
+use model::audit::{Action, Entry};
 use model::delivery::Delivery;
 use model::ids::DeliveryId;
 
@@ -60,8 +61,9 @@ fn missing() -> Problem {
 enum Begun {
     /// It was made before, under the same key, and answered with this.
     Repeated(HttpResponse),
-    /// It is new: its body, and what the store needs to keep its answer.
-    New(Text, Option<Once>),
+    /// It is new: its body, what the store needs to keep its answer, and what the
+    /// audit log is to say.
+    New(Text, Option<Once>, Box<Entry>),
 }
 
 /// Reads a request to do something to a delivery, and checks what can be
@@ -70,6 +72,7 @@ async fn begin(
     api: &Api,
     caller: &Caller,
     id: DeliveryId,
+    action: Action,
     incoming: &mut Incoming,
 ) -> Result<Begun, Problem> {
     let text = incoming.text(api, caller, BODY_LIMIT).await?;
@@ -80,7 +83,8 @@ async fn begin(
     incoming.check_if_match(before.updated_at)?;
     let key_use = incoming.key_use(caller, None, &text, api.now())?;
     let once = key_use.map(|key_use| Once { key_use, answer: answer_about(&before), show: Some(shown) });
-    Ok(Begun::New(text, once))
+    let entry = api.entry_in(caller, before.tenant, action, id);
+    Ok(Begun::New(text, once, Box::new(entry)))
 }
 
 /// What is answered after something was done to a delivery.

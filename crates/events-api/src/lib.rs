@@ -9,6 +9,8 @@
 mod admin;
 mod api;
 mod api_keys;
+mod audit;
+mod audit_log;
 mod auth;
 mod browser;
 mod catalogue;
@@ -26,6 +28,7 @@ mod limits;
 mod memory;
 mod meta;
 mod metrics;
+mod ndjson;
 mod once;
 mod openapi;
 mod operational_endpoints;

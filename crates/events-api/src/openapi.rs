@@ -16,7 +16,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints,
+    api_keys, audit_log, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints,
     portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
@@ -95,6 +95,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         project::update::handle,
         project::pause::pause,
         project::pause::resume,
+        audit_log::list::handle,
         api_keys::list::handle,
         api_keys::create::handle,
         api_keys::get::handle,
@@ -129,6 +130,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         (name = "Project", description = "Settings of the project that the key belongs to."),
         (name = "API keys", description = "Who may do what."),
         (name = "Portal sessions", description = "What your product opens for its customers."),
+        (name = "Audit log", description = "Who changed what, and who read what is confidential."),
         (name = "Operational endpoints", description = "Webhooks about the platform itself, for operators."),
         (name = "Deployment", description = "What receivers and firewalls want to know."),
     ),

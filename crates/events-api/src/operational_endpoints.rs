@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, web};
 use api_types::{EndpointRequest, EndpointWithSecret};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
+use model::audit::Action;
 use model::operations;
 
 use crate::api::Api;
@@ -128,7 +129,7 @@ async fn open(api: &Api, credentials: Credentials) -> Result<(Caller, Arc<Tenant
     let tenant = match api.store.configuration().tenant(project, &handle) {
         Some(tenant) => tenant,
         None => api
-            .make_tenant(project, &handle, "Operations")
+            .make_tenant(project, &handle, "Operations", api.entry(&caller, Action::TenantCreated, &handle))
             .await?
             .ok_or_else(|| Problem::not_found("project"))?,
     };

@@ -1,5 +1,6 @@
 //! Around every request: its id, its log line, its metrics.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,13 +29,26 @@ use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The request that is being answered.
+#[derive(Debug, Clone)]
+struct Current {
+    id: String,
+    /// Where it comes from.
+    address: Option<IpAddr>,
+}
+
 tokio::task_local! {
-    static CURRENT: String;
+    static CURRENT: Current;
 }
 
 /// The id of the request that is being answered.
 pub(crate) fn id() -> Option<String> {
-    CURRENT.try_with(Clone::clone).ok()
+    CURRENT.try_with(|current| current.id.clone()).ok()
+}
+
+/// Where the request comes from that is being answered.
+pub(crate) fn address() -> Option<IpAddr> {
+    CURRENT.try_with(|current| current.address).ok().flatten()
 }
 
 /// An id for an answer that was given before there was a request.
@@ -72,14 +86,15 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     let started = Instant::now();
     let route = request.match_pattern();
     let method = request.method().clone();
-    let response = CURRENT.scope(id.clone(), next.call(request)).await?;
+    let current = Current { id: id.clone(), address: client_address(request.request(), &api) };
+    let response = CURRENT.scope(current.clone(), next.call(request)).await?;
     let response = without_what_is_known(response);
     let status = response.status().as_u16();
     let took = started.elapsed();
     api.metrics.request(route.as_deref().unwrap_or("unknown"), status, took);
     tracing::debug!(
         request.id = %id,
-        client.address = client_address(response.request(), &api).map(tracing::field::display),
+        client.address = current.address.map(tracing::field::display),
         http.method = %method,
         http.route = route.as_deref(),
         http.status = status,
@@ -92,7 +107,7 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
         Err(_) if method != Method::GET && method != Method::HEAD => (response.map_into_left_body(), None),
         Ok(share) => (response.map_into_left_body(), share),
         Err(problem) => {
-            let refused = CURRENT.sync_scope(id.clone(), || problem.error_response());
+            let refused = CURRENT.sync_scope(current, || problem.error_response());
             (response.into_response(refused).map_into_right_body(), None)
         }
     };

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, web};
 
 use crate::problem::{Code, Problem};
 use crate::{
-    api_keys, catalogue, deliveries, docs, endpoints, event_types, events, health, meta, openapi,
+    api_keys, audit_log, catalogue, deliveries, docs, endpoints, event_types, events, health, meta, openapi,
     operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
@@ -139,6 +139,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/replays/{replay}/pause").post(replays::set_state::pause))
                 .service(at("/replays/{replay}/resume").post(replays::set_state::resume))
                 .service(at("/replays/{replay}/cancel").post(replays::set_state::cancel))
+                .service(at("/audit-log").get(audit_log::list::handle))
                 .service(at("/api-keys").get(api_keys::list::handle).post(api_keys::create::handle))
                 .service(at("/api-keys/{key}").get(api_keys::get::handle).delete(api_keys::revoke::handle))
                 .service(at("/api-keys/{key}/rotate").post(api_keys::rotate::handle)),

@@ -20,6 +20,7 @@ use crate::api::{Api, Settings};
 use crate::catalogue::reasoning::Turn;
 use crate::connections::{Connections, GuardedStream, too_many};
 
+use crate::audit::reads::{self, Reads};
 use crate::key_uses::{self, KeyUses};
 use crate::limits::Limits;
 use crate::memory::Memory;
@@ -39,7 +40,7 @@ pub struct Servers {
     /// Ends what goes on beside the requests.
     stop: CancellationToken,
     /// Writes when keys were used.
-    uses: JoinHandle<()>,
+    written: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -81,10 +82,15 @@ pub fn start(
         catalogue_turn: Turn::default(),
         memory: Memory::default(),
         key_uses: KeyUses::default(),
+        reads: Reads::default(),
         limits,
     });
     let stop = CancellationToken::new();
-    let uses = tokio::spawn(key_uses::keep_written(api.clone(), stop.clone()));
+    let uses = key_uses::keep_written(api.clone(), stop.clone());
+    let reads = reads::keep_written(api.clone(), stop.clone());
+    let written = tokio::spawn(async move {
+        tokio::join!(uses, reads);
+    });
     let registry = web::Data::new(registry.clone());
     let operators = api.clone();
     let answer = move |config: &mut web::ServiceConfig| {
@@ -101,7 +107,7 @@ pub fn start(
     let admin = run(admin, 1, of_operators, move |config: &mut web::ServiceConfig| {
         config.app_data(operators.clone()).app_data(registry.clone()).configure(admin::routes);
     })?;
-    Ok(Servers { public, admin, stop, uses })
+    Ok(Servers { public, admin, stop, written })
 }
 
 /// Answers on a listener. `HttpServer` has no hand on its streams, so it is put
@@ -187,6 +193,6 @@ impl Servers {
         }
         self.stop.cancel();
         // The task ends by itself; a panic in it was logged where it happened.
-        let _ = self.uses.await;
+        let _ = self.written.await;
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod update;
 
 use api_types::TenantRequest;
 use delivery_log::tenants::Tenant;
+use model::audit::{Action, Entry};
 use model::ids::TenantId;
 use model::names::{TenantHandle, check_address, check_text};
 use model::operations;
@@ -36,6 +37,12 @@ fn present(tenant: &Tenant) -> api_types::Tenant {
         created_at: tenant.created_at,
         updated_at: tenant.updated_at,
     }
+}
+
+/// What the audit log is to say of a change of a tenant.
+fn updated(api: &Api, caller: &Caller, before: &Tenant, after: &Tenant) -> Entry {
+    let entry = api.entry_in(caller, before.id, Action::TenantUpdated, &before.handle);
+    entry.before(&present(before)).after(&present(after))
 }
 
 /// Metadata as it was stored.

@@ -162,6 +162,14 @@ id!(
     KeyId, "key"
 );
 id!(
+    /// An erasure: the removal of what was kept of a tenant or a subject.
+    ErasureId, "era"
+);
+id!(
+    /// An entry of the audit log.
+    AuditId, "aud"
+);
+id!(
     /// A portal session: a customer's, in the portal or in a product's own page.
     PortalSessionId, "ses"
 );

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod address;
 pub mod attempt;
+pub mod audit;
 pub mod breaker;
 pub mod calls;
 pub mod catalogue;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::bench::BenchArgs;
 use crate::commands::catalogue::CatalogueCommand;
 use crate::commands::keys::KeysArgs;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Make, list and revoke API keys, straight on the database
     Keys(KeysArgs),
+    /// Check the audit logs, straight on the database
+    Audit(AuditArgs),
     /// Keep the event types of a running server as a folder of JSON Schemas
     #[command(subcommand)]
     Catalogue(CatalogueCommand),

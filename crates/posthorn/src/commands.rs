@@ -1,5 +1,6 @@
 //! What each command does, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod catalogue;
 pub(crate) mod keys;
@@ -30,6 +31,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&load(&args.store, &args.listen)?, &args).await?,
         Command::Migrate(args) => migrate::run(&load(&args.store, &ListenArgs::default())?).await?,
         Command::Keys(args) => keys::run(&load(&args.store, &ListenArgs::default())?, args.command).await?,
+        Command::Audit(args) => {
+            return audit::run(&load(&args.store, &ListenArgs::default())?, args.command).await;
+        }
         Command::Catalogue(command) => return catalogue::run(&command).await,
         Command::Publish(args) => publish::run(&args).await?,
         Command::Receive(args) => receive::run(args).await?,

@@ -41,6 +41,20 @@ pub(crate) async fn open(
     })
 }
 
+/// Opens a store that is there, beside its server if it has one.
+pub(crate) async fn open_beside(settings: &Settings, env: &Env) -> anyhow::Result<SharedStore> {
+    if let Database::Sqlite(path) = settings.database()?
+        && !path.exists()
+    {
+        anyhow::bail!(
+            "there is no store at {}: start `posthorn serve` in this folder first, which makes it, or name another \
+             one with --database-url or POSTHORN_DATABASE_URL",
+            path.display()
+        );
+    }
+    open(settings, String::new(), env, Ownership::Beside).await
+}
+
 /// Brings the database up to date.
 pub(crate) async fn migrate(settings: &Settings, env: &Env) -> anyhow::Result<()> {
     if let Database::Postgres(url) = settings.database()? {

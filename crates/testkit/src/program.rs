@@ -126,6 +126,30 @@ impl Program {
         Self { start, folder, process, url, admin_url, key: key.to_owned() }
     }
 
+    /// Runs a statement on the program's database, with the shell of its vendor.
+    pub async fn sql(&self, statement: &str) -> String {
+        let url = self.start.settings.iter().find(|(name, _)| *name == "POSTHORN_DATABASE_URL");
+        let mut shell = match url {
+            Some((_, url)) => {
+                let mut psql = Command::new("psql");
+                psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--command", statement, url]);
+                psql
+            }
+            None => {
+                let mut sqlite = Command::new("sqlite3");
+                sqlite
+                    .arg("-cmd")
+                    .arg(".timeout 5000")
+                    .arg(self.folder.path().join("posthorn-data/posthorn.db"));
+                sqlite.arg(statement);
+                sqlite
+            }
+        };
+        let output = shell.output().await.expect("the shell is installed; scripts/test does that");
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// A client with the key that may do everything.
     pub fn api(&self) -> Api {
         self.api_with(&self.key)

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
 use model::access::{ApiKey, LastUse, Scopes, TokenHash};
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
@@ -231,7 +232,7 @@ async fn revoke(
 
 #[async_trait]
 impl Access for Store {
-    async fn ensure_project(&self, name: &ProjectName) -> Result<Project> {
+    async fn ensure_project(&self, name: &ProjectName, entry: Entry) -> Result<Project> {
         let now = self.shared.env.now();
         let new = Project {
             id: self.shared.env.new_id::<ProjectId>(),
@@ -244,7 +245,14 @@ impl Access for Store {
             created_at: now,
             updated_at: now,
         };
-        self.edit(move |connection| async move { ensure_project(connection, &new).await }.boxed()).await
+        self.perform_always(new.id, entry, move |connection| {
+            async move {
+                let project = ensure_project(connection, &new).await?;
+                Ok(if project.id == new.id { Outcome::Done(project) } else { Outcome::Refused(project) })
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn find_project(&self, id: ProjectId) -> Result<Option<Project>> {
@@ -254,9 +262,9 @@ impl Access for Store {
         row.as_ref().map(project).transpose().map_err(store_error("read a project"))
     }
 
-    async fn update_project(&self, project: &Project, expected: Timestamp) -> Result<Edited> {
+    async fn update_project(&self, project: &Project, expected: Timestamp, entry: Entry) -> Result<Edited> {
         let new = project.clone();
-        self.edit(move |connection| {
+        self.perform_always(project.id, entry, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -273,16 +281,23 @@ impl Access for Store {
                 .bind(new.validation.as_str())
                 .execute(connection)
                 .await?;
-                Ok(Edited::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })
         .await
     }
 
-    async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Option<Project>> {
+    async fn pause_project(&self, id: ProjectId, paused: bool, entry: Entry) -> Result<Option<Project>> {
         let now = self.shared.env.now();
-        let (found, woken) = self.edit(move |connection| pause(connection, id, paused, now).boxed()).await?;
+        let work = self.perform_always(id, entry, move |connection| {
+            async move {
+                let (found, woken) = pause(connection, id, paused, now).await?;
+                Ok(Outcome::of_found(found).with(woken))
+            }
+            .boxed()
+        });
+        let (found, woken) = work.await?;
         self.shared.hand_off.get().wake(&woken);
         Ok(found)
     }
@@ -292,9 +307,10 @@ impl Access for Store {
         key: &ApiKey,
         token: TokenHash,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<KeyCreated>> {
         let (key, now) = (key.clone(), self.shared.env.now());
-        self.edit_once(key.project, once, move |connection| {
+        self.perform(key.project, once, Some(entry), move |connection| {
             async move {
                 Ok(match insert_key(connection, &key, token, now).await? {
                     KeyCreated::Done => Outcome::Done(KeyCreated::Done),
@@ -354,9 +370,10 @@ impl Access for Store {
         token: TokenHash,
         overlap_until: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>> {
         let (id, project, updated_at) = (key.id, key.project, key.updated_at);
-        self.edit_once(project, once, move |connection| {
+        self.perform(project, once, Some(entry), move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -386,14 +403,30 @@ impl Access for Store {
         id: KeyId,
         expected: Timestamp,
         sessions: SessionsOfKey,
+        entry: Entry,
     ) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| revoke(connection, Some((view, expected)), id, sessions, now).boxed())
-            .await
+        self.perform_always(view.project, entry, move |connection| {
+            async move {
+                revoke(connection, Some((view, expected)), id, sessions, now).await.map(Outcome::of)
+            }
+            .boxed()
+        })
+        .await
     }
 
-    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey) -> Result<Edited> {
+    async fn revoke_any_key(&self, id: KeyId, sessions: SessionsOfKey, entry: Entry) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| revoke(connection, None, id, sessions, now).boxed()).await
+        let failed = store_error("find a key");
+        let project: Option<uuid::Uuid> = sqlx::query_scalar("SELECT project FROM api_keys WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        let Some(project) = project.map(ProjectId) else { return Ok(Edited::Outdated) };
+        self.perform_always(project, entry, move |connection| {
+            async move { revoke(connection, None, id, sessions, now).await.map(Outcome::of) }.boxed()
+        })
+        .await
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
+use model::audit::Entry;
 use model::catalogue::{EventTypeEntry, Relation, Version, VersionStatus};
 use model::clock::Timestamp;
 use model::downgrade::Downgrade;
@@ -162,12 +163,13 @@ impl Catalogue for Store {
         entries: &[EventTypeEntry],
         checked_at: i64,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>> {
         let Some(project) = entries.first().map(|entry| entry.project) else {
             return Ok(Performed::First(Edited::Done));
         };
         let entries = entries.to_vec();
-        self.edit_once(project, once, move |connection| {
+        self.perform(project, once, Some(entry), move |connection| {
             async move {
                 let Some(version) = version_after(connection, checked_at).await? else {
                     return Ok(Outcome::Refused(Edited::Outdated));
@@ -187,12 +189,13 @@ impl Catalogue for Store {
         project: ProjectId,
         name: &EventType,
         checked_at: i64,
+        entry: Entry,
     ) -> Result<Edited> {
         let (name, now) = (name.clone(), self.shared.env.now());
-        self.edit(move |connection| {
+        self.perform_always(project, entry, move |connection| {
             async move {
                 let Some(version) = version_after(connection, checked_at).await? else {
-                    return Ok(Edited::Outdated);
+                    return Ok(Outcome::Refused(Edited::Outdated));
                 };
                 sqlx::query("DELETE FROM event_type_versions WHERE project = $1 AND name = $2")
                     .bind(project.0)
@@ -208,7 +211,7 @@ impl Catalogue for Store {
                 .bind(name.as_str())
                 .execute(connection)
                 .await?;
-                Ok(Edited::Done)
+                Ok(Outcome::Done(Edited::Done))
             }
             .boxed()
         })

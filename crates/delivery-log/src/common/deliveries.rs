@@ -9,6 +9,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use model::attempt::{Attempt, Trigger};
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::delivery::{Delivery, DeliveryStatus};
 use model::endpoint::EndpointStatus;
@@ -183,10 +184,11 @@ impl Deliveries for Store {
         id: DeliveryId,
         force: bool,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Replayed>> {
         let now = self.shared.env.now();
         let performed = self
-            .edit_once(view.project, once, move |connection| {
+            .perform(view.project, once, Some(entry), move |connection| {
                 replay_if_allowed(connection, view, id, force, now).boxed()
             })
             .await?;
@@ -196,10 +198,16 @@ impl Deliveries for Store {
         Ok(performed.map(|(replayed, _)| replayed))
     }
 
-    async fn cancel(&self, view: View, id: DeliveryId, once: Option<Once>) -> Result<Performed<Canceled>> {
+    async fn cancel(
+        &self,
+        view: View,
+        id: DeliveryId,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<Canceled>> {
         let now = self.shared.env.now();
         let performed = self
-            .edit_once(view.project, once, move |connection| {
+            .perform(view.project, once, Some(entry), move |connection| {
                 cancel_if_waiting(connection, view, id, now).boxed()
             })
             .await?;

@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
 use model::attempt::ErrorClass;
+use model::audit::Entry;
 use model::calls::CallOptions;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, CustomHeader, DEFAULT_TIMEOUT, Endpoint, EndpointStatus};
@@ -259,9 +260,10 @@ impl Endpoints for Store {
         new: &SecretEndpoint,
         most: usize,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<EndpointCreated>> {
         let (new, shared) = (new.clone(), Arc::clone(&self.shared));
-        self.edit_once(new.endpoint.project, once, move |connection| {
+        self.perform(new.endpoint.project, once, Some(entry), move |connection| {
             async move {
                 let entropy = shared.env.entropy.as_ref();
                 Ok(match insert(connection, &new, most, &shared.vault, entropy).await? {
@@ -305,7 +307,12 @@ impl Endpoints for Store {
         Ok(Page::from_overfull(endpoints, page.limit, |secret: &SecretEndpoint| secret.endpoint.id.0))
     }
 
-    async fn update_endpoint(&self, endpoint: &Endpoint, expected: Timestamp) -> Result<Edited> {
+    async fn update_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        expected: Timestamp,
+        entry: Entry,
+    ) -> Result<Edited> {
         let new = endpoint.clone();
         let entropy = self.shared.env.entropy.as_ref();
         let known = self.shared.configuration.endpoint(endpoint.id);
@@ -314,9 +321,10 @@ impl Endpoints for Store {
             credentials: seal_credentials(&self.shared.vault, endpoint, entropy),
             changed: known.is_none_or(|known| !has_same_credentials(&known.endpoint, endpoint)),
         };
-        let updated = self
-            .edit(move |connection| async move { update(connection, &new, sealed, expected).await }.boxed())
-            .await?;
+        let updated = self.perform_always(new.project, entry, move |connection| {
+            async move { update(connection, &new, sealed, expected).await.map(Outcome::of_found) }.boxed()
+        });
+        let updated = updated.await?;
         match &updated {
             Some(Updated { is_fresh: true }) => self.try_now(endpoint.id).await?,
             Some(Updated { is_fresh: false }) => self.shared.hand_off.get().wake(&[endpoint.id]),
@@ -331,10 +339,11 @@ impl Endpoints for Store {
         secrets: &[ActiveSecret],
         expected: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>> {
         let (new, shared) = (endpoint.clone(), &self.shared);
         let sealed = seal_secrets(&shared.vault, new.id, secrets, shared.env.entropy.as_ref());
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, Some(entry), move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -355,10 +364,10 @@ impl Endpoints for Store {
         .await
     }
 
-    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str) -> Result<Edited> {
+    async fn disable_endpoint(&self, as_it_was: &Endpoint, reason: &str, entry: Entry) -> Result<Edited> {
         let (reason, now) = (reason.to_owned(), self.shared.env.now());
         let (id, url) = (as_it_was.id, as_it_was.url.to_string());
-        self.edit(move |connection| {
+        self.perform_always(as_it_was.project, entry, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -374,7 +383,7 @@ impl Endpoints for Store {
                 .bind(url)
                 .execute(connection)
                 .await?;
-                Ok(Edited::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })
@@ -414,12 +423,12 @@ impl Endpoints for Store {
         })
     }
 
-    async fn reset_endpoint(&self, id: EndpointId) -> Result<()> {
-        let now = self.shared.env.now();
-        self.edit(move |connection| {
+    async fn reset_endpoint(&self, endpoint: &Endpoint, entry: Entry) -> Result<()> {
+        let (id, now) = (endpoint.id, self.shared.env.now());
+        self.perform_always(endpoint.project, entry, move |connection| {
             async move {
                 lane_rows::lift_hold(connection, id).await?;
-                lanes::wake(connection, &[id], now).await
+                lanes::wake(connection, &[id], now).await.map(Outcome::Done)
             }
             .boxed()
         })
@@ -427,9 +436,15 @@ impl Endpoints for Store {
         self.try_now(id).await
     }
 
-    async fn delete_endpoint(&self, view: View, id: EndpointId, expected: Timestamp) -> Result<Edited> {
+    async fn delete_endpoint(
+        &self,
+        view: View,
+        id: EndpointId,
+        expected: Timestamp,
+        entry: Entry,
+    ) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| {
+        self.perform_always(view.project, entry, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -444,7 +459,7 @@ impl Endpoints for Store {
                 .bind(expected.as_micros())
                 .execute(connection)
                 .await?;
-                Ok(Edited::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })

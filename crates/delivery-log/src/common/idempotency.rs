@@ -6,12 +6,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sqlx::Row as _;
 
+use model::audit::Entry;
 use model::delivery::Delivery;
 use model::ids::{EventId, ProjectId};
 use uuid::Uuid;
 
 use super::rows::{broken, status_option};
-use super::{Connection, Row, Shared, Store, lock_key};
+use super::{Connection, Row, Shared, Store, audit, lock_key};
 use crate::Edited;
 use crate::Result;
 use crate::idempotency::{FirstAnswer, KeptAnswer, KeyUse, Once, Performed};
@@ -26,6 +27,24 @@ pub(crate) enum Outcome<T> {
     Refused(T),
 }
 
+impl<T> Outcome<Option<T>> {
+    /// Done to what was found, or refused because there is nothing.
+    pub(crate) fn of_found(found: Option<T>) -> Self {
+        if found.is_some() { Self::Done(found) } else { Self::Refused(found) }
+    }
+}
+
+impl<T> Outcome<T> {
+    /// The same with something beside it.
+    pub(crate) fn with<U>(self, more: U) -> Outcome<(T, U)> {
+        match self {
+            Self::Done(result) => Outcome::Done((result, more)),
+            Self::DoneTo(delivery, result) => Outcome::DoneTo(delivery, (result, more)),
+            Self::Refused(result) => Outcome::Refused((result, more)),
+        }
+    }
+}
+
 impl Outcome<Edited> {
     /// Done, or refused because it is outdated.
     pub(crate) fn of(edited: Edited) -> Self {
@@ -38,11 +57,13 @@ impl Outcome<Edited> {
 
 impl Store {
     /// Runs `work` in a transaction of its own, unless the request was done
-    /// before; its answer is kept in the same transaction.
-    pub(crate) async fn edit_once<T, F>(
+    /// before; its answer is kept in the same transaction, and so is what the audit
+    /// log says of it.
+    pub(crate) async fn perform<T, F>(
         &self,
         project: ProjectId,
         once: Option<Once>,
+        entry: Option<Entry>,
         work: F,
     ) -> Result<Performed<T>>
     where
@@ -56,21 +77,31 @@ impl Store {
                 if let Some(before) = find(connection, &shared, project, once).await? {
                     return Ok(before);
                 }
-                match work(&mut *connection).await? {
-                    Outcome::Done(result) => {
-                        keep(connection, &shared, project, once, None).await?;
-                        Ok(Performed::First(result))
-                    }
-                    Outcome::DoneTo(delivery, result) => {
-                        keep(connection, &shared, project, once, Some(&delivery)).await?;
-                        Ok(Performed::First(result))
-                    }
-                    Outcome::Refused(result) => Ok(Performed::First(result)),
+                let (done_to, result) = match work(&mut *connection).await? {
+                    Outcome::Done(result) => (None, result),
+                    Outcome::DoneTo(delivery, result) => (Some(delivery), result),
+                    Outcome::Refused(result) => return Ok(Performed::First(result)),
+                };
+                keep(connection, &shared, project, once, done_to.as_deref()).await?;
+                if let Some(entry) = entry {
+                    audit::append(connection, &shared, project, entry).await?;
                 }
+                Ok(Performed::First(result))
             }
             .boxed()
         })
         .await
+    }
+}
+
+impl Store {
+    /// Runs `work` in a transaction of its own, with what the audit log says of it.
+    pub(crate) async fn perform_always<T, F>(&self, project: ProjectId, entry: Entry, work: F) -> Result<T>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, sqlx::Result<Outcome<T>>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.perform(project, None, Some(entry), work).await?.first()
     }
 }
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::Row as _;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::ProjectId;
 use model::retry::MAX_POLICIES;
@@ -124,9 +125,10 @@ impl Policies for Store {
         new: &NamedPolicy,
         expected: Option<Timestamp>,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<PolicySaved>> {
         let new = new.clone();
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, Some(entry), move |connection| {
             async move {
                 Ok(match save(connection, &new, expected).await? {
                     PolicySaved::Done => Outcome::Done(PolicySaved::Done),
@@ -138,9 +140,17 @@ impl Policies for Store {
         .await
     }
 
-    async fn remove_policy(&self, project: ProjectId, name: &str) -> Result<PolicyRemoved> {
+    async fn remove_policy(&self, project: ProjectId, name: &str, entry: Entry) -> Result<PolicyRemoved> {
         let (name, now) = (name.to_owned(), self.shared.env.now());
-        self.edit(move |connection| async move { remove(connection, project, &name, now).await }.boxed())
-            .await
+        self.perform_always(project, entry, move |connection| {
+            async move {
+                Ok(match remove(connection, project, &name, now).await? {
+                    PolicyRemoved::Done => Outcome::Done(PolicyRemoved::Done),
+                    refused => Outcome::Refused(refused),
+                })
+            }
+            .boxed()
+        })
+        .await
     }
 }

@@ -5,6 +5,7 @@ use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
 use model::access::{Scopes, TokenHash};
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{KeyId, PortalSessionId, ProjectId, TenantId};
 use model::portal::{MAX_KEPT, MAX_SESSIONS, PortalSession};
@@ -142,9 +143,10 @@ impl Portal for Store {
         new: &PortalSession,
         tokens: SessionTokens,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<SessionOpened>> {
         let new = new.clone();
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, Some(entry), move |connection| {
             async move {
                 Ok(match open(connection, &new, tokens).await? {
                     SessionOpened::Done => Outcome::Done(SessionOpened::Done),
@@ -172,19 +174,30 @@ impl Portal for Store {
         Ok(Page::from_overfull(read, page.limit, |session: &PortalSession| session.id.0))
     }
 
-    async fn end_portal_sessions(&self, view: View, which: EndSessions) -> Result<u64> {
+    async fn end_portal_sessions(&self, view: View, which: EndSessions, entry: Entry) -> Result<u64> {
         let now = self.shared.env.now();
-        self.edit(move |connection| end(connection, Some(view), which, now).boxed()).await
+        self.perform_always(view.project, entry, move |connection| {
+            async move {
+                Ok(match end(connection, Some(view), which, now).await? {
+                    0 => Outcome::Refused(0),
+                    ended => Outcome::Done(ended),
+                })
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn exchange_portal_code(
         &self,
+        project: ProjectId,
         id: PortalSessionId,
         code: TokenHash,
         page_token: TokenHash,
+        entry: Entry,
     ) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| {
+        self.perform_always(project, entry, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -198,7 +211,7 @@ impl Portal for Store {
                 .bind(now.as_micros())
                 .execute(connection)
                 .await?;
-                Ok(Edited::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })

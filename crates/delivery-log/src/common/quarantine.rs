@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::event::EventData;
 use model::ids::{EventId, ProjectId, QuarantineId, TenantId};
@@ -95,7 +96,7 @@ impl Quarantine for Store {
         once: Option<Once>,
     ) -> Result<Performed<QuarantineKept>> {
         let new = new.clone();
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, None, move |connection| {
             async move {
                 Ok(match keep(connection, &new).await? {
                     QuarantineKept::Done => Outcome::Done(QuarantineKept::Done),
@@ -138,8 +139,9 @@ impl Quarantine for Store {
         id: QuarantineId,
         now: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<Edited>> {
-        self.edit_once(view.project, once, move |connection| {
+        self.perform(view.project, once, Some(entry), move |connection| {
             async move {
                 let done =
                     set(connection, view, id, "state = 0", QuarantineState::Dropped, None, now).await?;
@@ -166,9 +168,10 @@ impl Quarantine for Store {
         became: Option<EventId>,
         now: Timestamp,
         once: Option<Once>,
+        entry: Entry,
     ) -> Result<Performed<()>> {
         let state = if became.is_some() { QuarantineState::Released } else { QuarantineState::Held };
-        self.edit_once(view.project, once, move |connection| {
+        self.perform(view.project, once, Some(entry), move |connection| {
             async move {
                 let waits = "state = 1 AND event IS NULL";
                 let done = set(connection, view, id, waits, state, became, now).await?;

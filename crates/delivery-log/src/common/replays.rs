@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{DeliveryId, ReplayId};
 use model::replay::{Replay, ReplayState, before_resend};
@@ -76,22 +77,28 @@ impl Store {
         }
     }
 
-    async fn set_state(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
+    async fn set_state(
+        &self,
+        view: View,
+        id: ReplayId,
+        state: ReplayState,
+        entry: Option<Entry>,
+    ) -> Result<ReplaySet> {
         let now = self.shared.env.now();
-        self.edit(move |connection| {
+        let set = self.perform(view.project, None, entry, move |connection| {
             async move {
                 let mut sql = visible(view);
                 sql.push(" AND id = ").push_bind(id.0).push(statements::FOR_UPDATE);
                 let row = sql.build().fetch_optional(&mut *connection).await?;
                 let Some(stands) = row.as_ref().map(replay).transpose()? else {
-                    return Ok(ReplaySet::NotFound);
+                    return Ok(Outcome::Refused(ReplaySet::NotFound));
                 };
                 if stands.state.is_ended() {
-                    return Ok(if stands.state == state {
+                    return Ok(Outcome::Refused(if stands.state == state {
                         ReplaySet::Done
                     } else {
                         ReplaySet::Ended(stands.state)
-                    });
+                    }));
                 }
                 let ends = ends(connection, id).await?;
                 sqlx::query(
@@ -105,11 +112,11 @@ impl Store {
                 .bind(i64::from(ends.failed))
                 .execute(connection)
                 .await?;
-                Ok(ReplaySet::Done)
+                Ok(Outcome::Done(ReplaySet::Done))
             }
             .boxed()
-        })
-        .await
+        });
+        set.await?.first()
     }
 
     /// A replay that has not ended, with what has become of its deliveries.
@@ -133,9 +140,14 @@ impl Replays for Store {
         count_matches(&mut reader, &self.shared, wanted, now).await.map_err(failed)
     }
 
-    async fn create_replay(&self, new: &Replay, once: Option<Once>) -> Result<Performed<ReplayCreated>> {
+    async fn create_replay(
+        &self,
+        new: &Replay,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<ReplayCreated>> {
         let new = new.clone();
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, Some(entry), move |connection| {
             async move {
                 Ok(match insert(connection, &new).await? {
                     ReplayCreated::Done => Outcome::Done(ReplayCreated::Done),
@@ -169,17 +181,23 @@ impl Replays for Store {
         Ok(page)
     }
 
-    async fn set_replay(&self, view: View, id: ReplayId, state: ReplayState) -> Result<ReplaySet> {
+    async fn set_replay(
+        &self,
+        view: View,
+        id: ReplayId,
+        state: ReplayState,
+        entry: Entry,
+    ) -> Result<ReplaySet> {
         if state == ReplayState::Canceled {
             // Nothing more is sent while it is withdrawn. If this process dies
             // meanwhile, it is paused, and can be canceled again.
-            match self.set_state(view, id, ReplayState::Paused).await? {
+            match self.set_state(view, id, ReplayState::Paused, None).await? {
                 ReplaySet::Done => self.withdraw(view, id).await?,
                 ReplaySet::Ended(ReplayState::Canceled) => return Ok(ReplaySet::Done),
                 refused => return Ok(refused),
             }
         }
-        self.set_state(view, id, state).await
+        self.set_state(view, id, state, Some(entry)).await
     }
 
     async fn due_replays(&self, now: Timestamp, limit: u32) -> Result<Vec<ReplayId>> {

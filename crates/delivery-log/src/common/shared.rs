@@ -20,6 +20,7 @@ use super::columns;
 use super::{lanes, moves, open, retention, statements};
 
 pub(super) mod access;
+pub(super) mod audit;
 pub(super) mod catalogue;
 pub(super) mod configuration;
 pub(super) mod deliveries;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
+use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{EndpointId, ProjectId, TenantId};
 use model::names::TenantHandle;
@@ -131,9 +132,14 @@ fn visible(view: View) -> QueryBuilder<Db> {
 
 #[async_trait]
 impl Tenants for Store {
-    async fn create_tenant(&self, tenant: &Tenant, once: Option<Once>) -> Result<Performed<Created>> {
+    async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        once: Option<Once>,
+        entry: Entry,
+    ) -> Result<Performed<Created>> {
         let new = tenant.clone();
-        self.edit_once(new.project, once, move |connection| {
+        self.perform(new.project, once, Some(entry), move |connection| {
             async move {
                 Ok(match insert(connection, &new).await? {
                     Created::New => Outcome::Done(Created::New),
@@ -161,9 +167,9 @@ impl Tenants for Store {
         Ok(Page::from_overfull(tenants, page.limit, |tenant: &Tenant| tenant.id.0))
     }
 
-    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp) -> Result<Edited> {
+    async fn update_tenant(&self, tenant: &Tenant, expected: Timestamp, entry: Entry) -> Result<Edited> {
         let new = tenant.clone();
-        self.edit(move |connection| {
+        self.perform_always(tenant.project, entry, move |connection| {
             async move {
                 let version = next_version(connection).await?;
                 let done = sqlx::query(
@@ -179,23 +185,44 @@ impl Tenants for Store {
                 .bind(to_json(&new.contacts))
                 .execute(connection)
                 .await?;
-                Ok(Edited::of_rows(done.rows_affected()))
+                Ok(Outcome::of(Edited::of_rows(done.rows_affected())))
             }
             .boxed()
         })
         .await
     }
 
-    async fn pause_tenant(&self, view: View, id: TenantId, paused: bool) -> Result<Option<Tenant>> {
+    async fn pause_tenant(
+        &self,
+        view: View,
+        id: TenantId,
+        paused: bool,
+        entry: Entry,
+    ) -> Result<Option<Tenant>> {
         let now = self.shared.env.now();
-        let (tenant, woken) =
-            self.edit(move |connection| pause(connection, view, id, paused, now).boxed()).await?;
+        let work = self.perform_always(view.project, entry, move |connection| {
+            async move {
+                let (tenant, woken) = pause(connection, view, id, paused, now).await?;
+                Ok(Outcome::of_found(tenant).with(woken))
+            }
+            .boxed()
+        });
+        let (tenant, woken) = work.await?;
         self.shared.hand_off.get().wake(&woken);
         Ok(tenant)
     }
 
-    async fn delete_tenant(&self, view: View, id: TenantId, expected: Timestamp) -> Result<Edited> {
+    async fn delete_tenant(
+        &self,
+        view: View,
+        id: TenantId,
+        expected: Timestamp,
+        entry: Entry,
+    ) -> Result<Edited> {
         let now = self.shared.env.now();
-        self.edit(move |connection| delete(connection, view, id, expected, now).boxed()).await
+        self.perform_always(view.project, entry, move |connection| {
+            async move { delete(connection, view, id, expected, now).await.map(Outcome::of) }.boxed()
+        })
+        .await
     }
 }

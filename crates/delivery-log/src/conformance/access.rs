@@ -12,7 +12,7 @@ use model::secret::SigningSecret;
 use model::signature::VerifyingSecret;
 use secrecy::ExposeSecret as _;
 
-use super::scene::{Scene, event_of_type};
+use super::scene::{Scene, entry, event_of_type};
 use crate::Edited;
 use crate::View;
 use crate::access::{KeyCreated, MAX_KEYS_OF_TENANT, Project, SessionsOfKey};
@@ -39,7 +39,7 @@ pub(super) fn new_key(scene: &Scene, tenant: Option<&Tenant>) -> (ApiKey, Token)
 
 pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
     let name = ProjectName::parse("shop").expect("a name");
-    let again = scene.store.ensure_project(&name).await.expect("finds");
+    let again = scene.store.ensure_project(&name, entry()).await.expect("finds");
     assert_eq!(again, scene.project);
     assert_eq!(scene.store.find_project(again.id).await.expect("reads"), Some(again));
 }
@@ -47,7 +47,7 @@ pub(super) async fn a_project_is_made_once_and_found_by_name(scene: Scene) {
 pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_makes_room(scene: Scene) {
     let create = async |tenant| {
         let (key, token) = new_key(&scene, tenant);
-        (key.clone(), scene.store.create_key(&key, token.hash(), None).await.expect("asks"))
+        (key.clone(), scene.store.create_key(&key, token.hash(), None, entry()).await.expect("asks"))
     };
     let tenant = &scene.add_tenant("full").await;
     let mut last = None;
@@ -64,14 +64,15 @@ pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_make
         assert!(matches!(create(unaffected).await.1, Performed::First(KeyCreated::Done)));
     }
     let last = last.expect("a key");
-    let revoked = scene.store.revoke_key(scene.view(), last.id, last.updated_at, SessionsOfKey::GoOn).await;
+    let revoked =
+        scene.store.revoke_key(scene.view(), last.id, last.updated_at, SessionsOfKey::GoOn, entry()).await;
     assert_eq!(revoked.expect("revokes"), Edited::Done);
     assert!(matches!(create(Some(tenant)).await.1, Performed::First(KeyCreated::Done)));
 }
 
 pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene) {
     let (key, token) = new_key(&scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
     let known = scene.store.configuration().key(&token.hash(), scene.now()).expect("known at once");
     assert_eq!(known.key, key);
     assert_eq!(scene.store.find_key(scene.view(), key.id).await.expect("reads"), Some(key.clone()));
@@ -79,7 +80,7 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     assert_eq!(
         scene
             .store
-            .revoke_key(scene.view(), key.id, earlier, SessionsOfKey::GoOn)
+            .revoke_key(scene.view(), key.id, earlier, SessionsOfKey::GoOn, entry())
             .await
             .expect("was changed since"),
         Edited::Outdated
@@ -87,7 +88,7 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     assert_eq!(
         scene
             .store
-            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn)
+            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn, entry())
             .await
             .expect("revokes"),
         Edited::Done
@@ -95,7 +96,7 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
     assert_eq!(
         scene
             .store
-            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn)
+            .revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::GoOn, entry())
             .await
             .expect("is gone"),
         Edited::Outdated
@@ -106,15 +107,15 @@ pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene)
 
 pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scene: Scene) {
     let (key, old) = new_key(&scene, None);
-    scene.store.create_key(&key, old.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, old.hash(), None, entry()).await.expect("creates");
     let new = Token::generate(TokenKind::ApiKey, scene.env.entropy.as_ref());
     let until = scene.now().plus(Duration::from_secs(60));
     let after = ApiKey { updated_at: scene.now().plus(Duration::from_secs(1)), ..key.clone() };
-    let rotated = scene.store.rotate_key(&after, key.updated_at, new.hash(), until, None).await;
+    let rotated = scene.store.rotate_key(&after, key.updated_at, new.hash(), until, None, entry()).await;
     assert!(matches!(rotated, Ok(Performed::First(Edited::Done))));
     // Of two at the same moment, one wins.
     let late = Token::generate(TokenKind::ApiKey, scene.env.entropy.as_ref());
-    let rotated = scene.store.rotate_key(&after, key.updated_at, late.hash(), until, None).await;
+    let rotated = scene.store.rotate_key(&after, key.updated_at, late.hash(), until, None, entry()).await;
     assert!(matches!(rotated, Ok(Performed::First(Edited::Outdated))));
     assert!(scene.store.configuration().key(&late.hash(), scene.now()).is_none());
     let known = |token: &Token| scene.store.configuration().key(&token.hash(), scene.now()).is_some();
@@ -125,8 +126,9 @@ pub(super) async fn a_rotated_key_answers_to_both_tokens_during_the_overlap(scen
 
 pub(super) async fn a_key_bound_to_a_tenant_ends_with_the_tenant(scene: Scene) {
     let (key, token) = new_key(&scene, Some(&scene.tenant));
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
-    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
+    let deleted =
+        scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at, entry()).await;
     assert_eq!(deleted.expect("deletes"), Edited::Done);
     assert!(scene.store.configuration().key(&token.hash(), scene.now()).is_none());
 }
@@ -139,20 +141,24 @@ pub(super) async fn a_change_that_expects_another_state_changes_nothing(scene: S
         updated_at: scene.now(),
         ..scene.endpoint.clone()
     };
-    assert_eq!(scene.store.update_endpoint(&change("first"), expected).await.expect("updates"), Edited::Done);
     assert_eq!(
-        scene.store.update_endpoint(&change("second"), expected).await.expect("is refused"),
+        scene.store.update_endpoint(&change("first"), expected, entry()).await.expect("updates"),
+        Edited::Done
+    );
+    assert_eq!(
+        scene.store.update_endpoint(&change("second"), expected, entry()).await.expect("is refused"),
         Edited::Outdated
     );
     let read = scene.store.find_endpoint(scene.view(), scene.tenant.id, scene.endpoint.id).await;
     assert_eq!(read.expect("reads").expect("is there").endpoint.description, "first");
-    let old = scene.store.delete_endpoint(scene.view(), scene.endpoint.id, expected).await;
+    let old = scene.store.delete_endpoint(scene.view(), scene.endpoint.id, expected, entry()).await;
     assert_eq!(old.expect("is refused"), Edited::Outdated);
 }
 
 pub(super) async fn a_tenant_created_again_sees_nothing_old(scene: Scene) {
     scene.publish_one("old").await;
-    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    let deleted =
+        scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at, entry()).await;
     assert_eq!(deleted.expect("deletes"), Edited::Done);
     let again = scene.add_tenant("acme").await;
     let found = scene.store.find_tenant(scene.view(), &again.handle).await.expect("reads");
@@ -219,22 +225,23 @@ pub(super) async fn a_repeated_creation_gets_the_first_answer(scene: Scene) {
         handle: model::names::TenantHandle::parse(handle).expect("a handle"),
         ..scene.tenant.clone()
     };
-    let first = scene.store.create_tenant(&tenant("beta"), Some(once(1))).await;
+    let first = scene.store.create_tenant(&tenant("beta"), Some(once(1)), entry()).await;
     assert!(matches!(first, Ok(Performed::First(Created::New))), "{first:?}");
-    let again = scene.store.create_tenant(&tenant("beta"), Some(once(1))).await;
+    let again = scene.store.create_tenant(&tenant("beta"), Some(once(1)), entry()).await;
     let Ok(Performed::Repeated(answer)) = again else { panic!("repeated, not {again:?}") };
     assert_eq!(answer, once(1).answer);
-    let other = scene.store.create_tenant(&tenant("gamma"), Some(once(2))).await;
+    let other = scene.store.create_tenant(&tenant("gamma"), Some(once(2)), entry()).await;
     assert!(matches!(other, Ok(Performed::KeyReused)), "{other:?}");
     scene.advance(60);
-    let later = scene.store.create_tenant(&tenant("gamma"), Some(once(2))).await;
+    let later = scene.store.create_tenant(&tenant("gamma"), Some(once(2)), entry()).await;
     assert!(matches!(later, Ok(Performed::First(Created::New))), "a key that has expired is free: {later:?}");
 }
 
 pub(super) async fn a_project_keeps_its_settings_and_changes_once(scene: Scene) {
     let after = Project { retention_days: 7, updated_at: later(&scene), ..scene.project.clone() };
-    let update =
-        async || scene.store.update_project(&after, scene.project.updated_at).await.expect("answers");
+    let update = async || {
+        scene.store.update_project(&after, scene.project.updated_at, entry()).await.expect("answers")
+    };
     assert_eq!(update().await, Edited::Done);
     assert_eq!(update().await, Edited::Outdated, "it was changed since");
     assert_eq!(scene.store.find_project(after.id).await.expect("reads"), Some(after.clone()));
@@ -247,8 +254,8 @@ pub(super) async fn the_last_use_of_a_key_is_kept_and_those_not_used_are_found(s
     let (used, used_token) = new_key(&scene, None);
     let used = ApiKey { created_by: Some(maker), ..used };
     let (unused, unused_token) = new_key(&scene, None);
-    scene.store.create_key(&used, used_token.hash(), None).await.expect("creates");
-    scene.store.create_key(&unused, unused_token.hash(), None).await.expect("creates");
+    scene.store.create_key(&used, used_token.hash(), None, entry()).await.expect("creates");
+    scene.store.create_key(&unused, unused_token.hash(), None, entry()).await.expect("creates");
     let version = scene.store.configuration().version();
     let use_at = |seconds: u64, from: &str| LastUse {
         at: scene.now().plus(Duration::from_secs(seconds)),
@@ -274,12 +281,15 @@ pub(super) async fn the_last_use_of_a_key_is_kept_and_those_not_used_are_found(s
 
 pub(super) async fn the_operator_sees_and_revokes_the_keys_of_all_projects(scene: Scene) {
     let (key, token) = new_key(&scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
     let all = scene.store.list_all_keys().await.expect("lists");
     assert_eq!(all, [(scene.project.name.clone(), key.clone())]);
-    assert_eq!(scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.expect("revokes"), Edited::Done);
     assert_eq!(
-        scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.expect("answers"),
+        scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn, entry()).await.expect("revokes"),
+        Edited::Done
+    );
+    assert_eq!(
+        scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn, entry()).await.expect("answers"),
         Edited::Outdated,
         "it is gone"
     );
@@ -297,7 +307,7 @@ pub(super) async fn tenants_are_listed_and_change_once(scene: Scene) {
         updated_at: later(&scene),
         ..beta.clone()
     };
-    let update = async || scene.store.update_tenant(&after, beta.updated_at).await.expect("answers");
+    let update = async || scene.store.update_tenant(&after, beta.updated_at, entry()).await.expect("answers");
     assert_eq!(update().await, Edited::Done);
     assert_eq!(update().await, Edited::Outdated, "it was changed since");
     let found = scene.store.find_tenant(scene.view(), &beta.handle).await.expect("reads");
@@ -316,7 +326,7 @@ pub(super) async fn secrets_are_replaced_once(scene: Scene) {
     let replace = async || {
         scene
             .store
-            .replace_secrets(&after, &secrets, before.endpoint.updated_at, None)
+            .replace_secrets(&after, &secrets, before.endpoint.updated_at, None, entry())
             .await
             .expect("answers")
     };
@@ -330,7 +340,7 @@ pub(super) async fn secrets_are_replaced_once(scene: Scene) {
 pub(super) async fn an_endpoint_is_disabled_with_its_reason_unless_it_was_changed(scene: Scene) {
     let as_it_was = scene.endpoint.clone();
     let disable = async |as_it_was| {
-        scene.store.disable_endpoint(as_it_was, "it answered 410 Gone").await.expect("answers")
+        scene.store.disable_endpoint(as_it_was, "it answered 410 Gone", entry()).await.expect("answers")
     };
     assert_eq!(disable(&as_it_was).await, Edited::Done);
     assert_eq!(disable(&as_it_was).await, Edited::Outdated, "it is enabled no longer");

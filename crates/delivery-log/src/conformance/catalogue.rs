@@ -10,7 +10,7 @@ use model::event_type::EventType;
 use model::schema::Schema;
 use serde_json::json;
 
-use super::scene::Scene;
+use super::scene::{Scene, entry};
 use crate::Edited;
 use crate::catalogue::Usage;
 use crate::events::{Publish, Published};
@@ -21,7 +21,7 @@ fn order_paid() -> EventType {
 }
 
 /// A type with one version.
-fn entry(scene: &Scene) -> EventTypeEntry {
+fn event_type(scene: &Scene) -> EventTypeEntry {
     let now = scene.now();
     let schema = Arc::new(Schema::from_stored(r#"{"type": "object"}"#).expect("a schema"));
     let version = Version {
@@ -41,11 +41,11 @@ fn entry(scene: &Scene) -> EventTypeEntry {
 }
 
 pub(super) async fn a_type_is_saved_only_if_nothing_changed_since_it_was_checked(scene: Scene) {
-    let entry = entry(&scene);
+    let paid = event_type(&scene);
     let checked_at = scene.store.configuration().version();
     let save = async |checked_at| match scene
         .store
-        .save_event_types(std::slice::from_ref(&entry), checked_at, None)
+        .save_event_types(std::slice::from_ref(&paid), checked_at, None, entry())
         .await
     {
         Ok(Performed::First(saved)) => saved,
@@ -55,17 +55,18 @@ pub(super) async fn a_type_is_saved_only_if_nothing_changed_since_it_was_checked
     let known = scene.store.configuration().event_type(scene.project.id, &order_paid()).expect("is known");
     assert_eq!(
         (&known.description, known.size_budget, known.versions[0].number),
-        (&entry.description, Some(2_000), 1)
+        (&paid.description, Some(2_000), 1)
     );
-    assert_eq!(known.versions[0].schema.text(), entry.versions[0].schema.text());
+    assert_eq!(known.versions[0].schema.text(), paid.versions[0].schema.text());
     assert_eq!(save(checked_at).await, Edited::Outdated, "the save itself was a change");
 }
 
 pub(super) async fn a_type_is_removed_on_the_same_condition(scene: Scene) {
     let before = scene.store.configuration().version();
-    scene.store.save_event_types(&[entry(&scene)], before, None).await.expect("is saved");
+    scene.store.save_event_types(&[event_type(&scene)], before, None, entry()).await.expect("is saved");
     let remove = async |checked_at| {
-        let removed = scene.store.remove_event_type(scene.project.id, &order_paid(), checked_at).await;
+        let removed =
+            scene.store.remove_event_type(scene.project.id, &order_paid(), checked_at, entry()).await;
         removed.expect("answers")
     };
     assert_eq!(remove(before).await, Edited::Outdated);
@@ -92,17 +93,17 @@ pub(super) async fn how_much_an_endpoint_gets_of_a_type_is_counted_since_a_time(
 }
 
 pub(super) async fn the_data_of_an_older_version_is_kept_for_those_who_are_pinned_to_it(scene: Scene) {
-    let mut entry = entry(&scene);
+    let mut paid = event_type(&scene);
     let drop_note = Downgrade::parse(&json!({ "steps": [{ "drop": "/note" }] })).expect("a downgrade");
     let second = Version {
         number: 2,
         relation: Relation::Downgrade,
         downgrade: Some(Arc::new(drop_note)),
-        ..entry.versions[0].clone()
+        ..paid.versions[0].clone()
     };
-    entry.versions.push(second);
+    paid.versions.push(second);
     let checked_at = scene.store.configuration().version();
-    scene.store.save_event_types(&[entry], checked_at, None).await.expect("is saved");
+    scene.store.save_event_types(&[paid], checked_at, None, entry()).await.expect("is saved");
     let publish = async |subject: &str| {
         let data = EventData::parse(r#"{"total": 1.10, "note": "gift"}"#, 1_000).expect("data");
         let publish = Publish { schema_version: 2, data, ..scene.event(subject) };

@@ -6,7 +6,7 @@ use model::attempt::{ErrorClass, Trigger};
 use model::delivery::{DeliveryStatus, Failure, HeldBy, VisibleStatus};
 use model::endpoint::EndpointStatus;
 
-use super::scene::{AUTOMATIC, Scene};
+use super::scene::{AUTOMATIC, Scene, entry};
 use crate::Edited;
 use crate::View;
 use crate::deliveries::{Canceled, DeliveryFilter, Recorded, Replayed};
@@ -15,7 +15,7 @@ use crate::idempotency::Performed;
 const FAILED: DeliveryStatus = DeliveryStatus::Failed(Failure::Exhausted);
 
 async fn replay(scene: &Scene, id: model::ids::DeliveryId, force: bool) -> Replayed {
-    match scene.store.replay(scene.view(), id, force, None).await.expect("answers") {
+    match scene.store.replay(scene.view(), id, force, None, entry()).await.expect("answers") {
         Performed::First(replayed) => replayed,
         other => panic!("the first, not {other:?}"),
     }
@@ -58,7 +58,7 @@ pub(super) async fn a_late_attempt_is_logged_and_changes_no_state(scene: Scene) 
     let lane = scene.take_lane().await;
     let ready = scene.claim(lane.epoch, 10).await;
     let Performed::First(Canceled::Done(_)) =
-        scene.store.cancel(scene.view(), id, None).await.expect("cancels")
+        scene.store.cancel(scene.view(), id, None, entry()).await.expect("cancels")
     else {
         panic!("canceled");
     };
@@ -113,11 +113,11 @@ pub(super) async fn a_paused_endpoint_holds_its_deliveries_and_refuses_replays(s
 
 pub(super) async fn a_canceled_delivery_is_never_claimed(scene: Scene) {
     let id = scene.publish_one("ord_1").await;
-    let canceled = scene.store.cancel(scene.view(), id, None).await;
+    let canceled = scene.store.cancel(scene.view(), id, None, entry()).await;
     assert!(matches!(canceled, Ok(Performed::First(Canceled::Done(_)))), "{canceled:?}");
     let lane = scene.take_lane().await;
     assert!(scene.claim(lane.epoch, 10).await.is_empty());
-    let again = scene.store.cancel(scene.view(), id, None).await;
+    let again = scene.store.cancel(scene.view(), id, None, entry()).await;
     assert!(matches!(again, Ok(Performed::First(Canceled::AlreadyEnded))), "{again:?}");
     assert!(matches!(replay(&scene, id, false).await, Replayed::Due(_)));
     assert_eq!(scene.claim(lane.epoch, 10).await.len(), 1);
@@ -154,8 +154,10 @@ pub(super) async fn deliveries_are_listed_by_status_endpoint_and_error(scene: Sc
 
 pub(super) async fn what_waits_for_a_deleted_endpoint_is_canceled(scene: Scene) {
     let id = scene.publish_one("ord_1").await;
-    let deleted =
-        scene.store.delete_endpoint(scene.view(), scene.endpoint.id, scene.endpoint.updated_at).await;
+    let deleted = scene
+        .store
+        .delete_endpoint(scene.view(), scene.endpoint.id, scene.endpoint.updated_at, entry())
+        .await;
     assert_eq!(deleted.expect("deletes"), Edited::Done);
     assert_eq!(read(&scene, id).await.visible_status(), VisibleStatus::Canceled);
     assert_eq!(scene.store.settle_held(scene.now(), 100).await.expect("settles"), 1);

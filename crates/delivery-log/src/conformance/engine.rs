@@ -18,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::scene::Scene;
+use super::scene::{Scene, entry};
 use crate::deliveries::{DeliveryFilter, Finished};
 use crate::events::{Publish, Published};
 use crate::idempotency::Performed;
@@ -116,19 +116,20 @@ pub(super) async fn a_pause_of_the_tenant_or_the_project_holds_all_of_its_endpoi
     };
     let called = || scene.store.configuration().is_called(scene.endpoint.id);
     assert_eq!((hold().await, called()), (None, Some(true)));
-    let paused = scene.store.pause_tenant(scene.view(), scene.tenant.id, true).await.expect("pauses");
+    let paused =
+        scene.store.pause_tenant(scene.view(), scene.tenant.id, true, entry()).await.expect("pauses");
     assert_eq!(paused.expect("a tenant").paused_at, Some(scene.now()));
     assert_eq!((hold().await, called()), (Some(HeldBy::Paused), Some(false)));
-    let project = scene.store.pause_project(scene.project.id, true).await.expect("pauses");
+    let project = scene.store.pause_project(scene.project.id, true, entry()).await.expect("pauses");
     assert!(project.expect("a project").paused_at.is_some());
-    scene.store.pause_tenant(scene.view(), scene.tenant.id, false).await.expect("resumes");
+    scene.store.pause_tenant(scene.view(), scene.tenant.id, false, entry()).await.expect("resumes");
     assert_eq!((hold().await, called()), (Some(HeldBy::Paused), Some(false)));
     // Nobody looks for a lane whose endpoint may not be called.
     let lane = scene.take_lane().await;
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("gives back");
     let found = scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("looks");
     assert!(found.is_empty());
-    scene.store.pause_project(scene.project.id, false).await.expect("resumes");
+    scene.store.pause_project(scene.project.id, false, entry()).await.expect("resumes");
     assert_eq!((hold().await, called()), (None, Some(true)));
     let found = scene.store.find_idle_lanes_with_work(scene.now(), 10).await.expect("looks");
     assert_eq!(found, [scene.endpoint.id]);
@@ -179,7 +180,8 @@ pub(super) async fn policies_are_kept_by_name_and_not_removed_while_in_use(scene
         created_at: scene.now(),
         updated_at: scene.now(),
     };
-    let save = async |new: &NamedPolicy, expected| match store.save_policy(new, expected, None).await {
+    let save = async |new: &NamedPolicy, expected| match store.save_policy(new, expected, None, entry()).await
+    {
         Ok(Performed::First(saved)) => saved,
         other => panic!("an answer, not {other:?}"),
     };
@@ -196,7 +198,7 @@ pub(super) async fn policies_are_kept_by_name_and_not_removed_while_in_use(scene
     assert_eq!(save(&later, Some(quick.updated_at)).await, PolicySaved::Done);
     assert_eq!(known().as_deref(), Some(&RetryPolicy::batch()));
     scene.change_endpoint(|endpoint| endpoint.calls.retry_policy = "quick".to_owned()).await;
-    let remove = async || store.remove_policy(scene.project.id, "quick").await.expect("removes");
+    let remove = async || store.remove_policy(scene.project.id, "quick", entry()).await.expect("removes");
     assert_eq!(remove().await, PolicyRemoved::InUse(1));
     scene.change_endpoint(|endpoint| endpoint.calls.retry_policy = "standard".to_owned()).await;
     assert_eq!((remove().await, remove().await), (PolicyRemoved::Done, PolicyRemoved::NotFound));
@@ -232,7 +234,7 @@ pub(super) async fn what_failed_is_due_when_the_endpoint_is_reset_moved_or_enabl
         scene.store.finish(scene.finished(ready, 500, DeliveryStatus::Retrying)).await.expect("finishes");
         assert!(scene.claim(lane.epoch, 10).await.is_empty(), "it waits for its next try");
         match way {
-            "reset" => scene.store.reset_endpoint(scene.endpoint.id).await.expect("resets"),
+            "reset" => scene.store.reset_endpoint(&scene.endpoint, entry()).await.expect("resets"),
             "moved" => {
                 let url = "https://other.example/hook".parse().expect("a URL");
                 scene.change_endpoint(|endpoint| endpoint.url = url).await;
@@ -310,7 +312,7 @@ pub(super) async fn a_held_delivery_says_until_when_and_what_the_endpoint_answer
         page.expect("lists").rows.iter().map(|delivery| delivery.id).collect::<Vec<_>>()
     };
     assert_eq!(list().await, [second, first]);
-    scene.store.cancel(scene.view(), second, None).await.expect("cancels");
+    scene.store.cancel(scene.view(), second, None, entry()).await.expect("cancels");
     assert_eq!(list().await, [first], "what was withdrawn is not missing");
 }
 
@@ -324,7 +326,7 @@ pub(super) async fn the_rate_of_a_replay_is_a_pace(scene: Scene) {
         scene.store.finish(scene.finished(&ready[0], 400, gone)).await.expect("finishes");
     }
     let replay = replay(&scene, ReplayMode::Failed, &scene.endpoint, 5);
-    scene.store.create_replay(&replay, None).await.expect("is made");
+    scene.store.create_replay(&replay, None, entry()).await.expect("is made");
     scene.store.advance_replay(replay.id).await.expect("goes on");
     let mut due = Vec::new();
     for id in failed {

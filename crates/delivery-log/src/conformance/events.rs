@@ -9,7 +9,7 @@ use model::names::{IdempotencyKey, Subject};
 use uuid::Uuid;
 
 use super::engine::replay;
-use super::scene::{Scene, event_of_type};
+use super::scene::{Scene, entry, event_of_type};
 use crate::events::{EventFilter, Publish, Published, Unmatched};
 use crate::idempotency::{FirstAnswer, KeySpace, KeyUse, Principal, SpacedKey};
 use crate::page::{Order, PageRequest};
@@ -128,7 +128,8 @@ pub(super) async fn an_event_that_no_endpoint_wants_is_stored_with_the_reasons(s
 }
 
 pub(super) async fn an_event_for_a_deleted_tenant_is_refused(scene: Scene) {
-    let deleted = scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at).await;
+    let deleted =
+        scene.store.delete_tenant(scene.view(), scene.tenant.id, scene.tenant.updated_at, entry()).await;
     assert_eq!(deleted.expect("deletes"), Edited::Done);
     let published = scene.store.publish(scene.event("ord_1")).await.expect("answers");
     assert_eq!(published, Published::UnknownTenant);
@@ -189,7 +190,7 @@ pub(super) async fn what_belongs_to_others_is_not_found(scene: Scene) {
     let event =
         scene.store.find_delivery(scene.view(), delivery).await.expect("reads").expect("is there").event;
     let other_project = model::names::ProjectName::parse("other").expect("a name");
-    let other_project = scene.store.ensure_project(&other_project).await.expect("a project");
+    let other_project = scene.store.ensure_project(&other_project, entry()).await.expect("a project");
     let beta = scene.add_tenant("beta").await;
     for view in
         [View { project: other_project.id, tenant: None }, View { tenant: Some(beta.id), ..scene.view() }]
@@ -285,7 +286,7 @@ pub(super) async fn what_was_left_of_an_event_for_many_endpoints_is_gone_on_with
     let missing = *endpoints.iter().find(|one| !given.contains(one)).expect("one has not got it");
     let missing = store.find_endpoint(scene.view(), scene.tenant.id, missing).await.expect("reads");
     let replay = replay(&scene, ReplayMode::Missing, &missing.expect("is there").endpoint, 1);
-    store.create_replay(&replay, None).await.expect("is made");
+    store.create_replay(&replay, None, entry()).await.expect("is made");
     store.advance_replay(replay.id).await.expect("goes on");
     assert_eq!(given_to(&store, scene.view(), event).await.len(), given.len() + 1);
     scene.advance(60);
@@ -323,7 +324,7 @@ pub(super) async fn those_that_get_events_in_order_are_given_them_with_the_commi
 
 pub(super) async fn events_of_a_batch_are_numbered_in_their_order_and_fail_alone(scene: Scene) {
     let other = scene.add_tenant("other").await;
-    let deleted = scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await;
+    let deleted = scene.store.delete_tenant(scene.view(), other.id, other.updated_at, entry()).await;
     assert_eq!(deleted.expect("deletes"), Edited::Done);
     let mut batch: Vec<_> = (1..=5).map(|n| scene.event(&format!("ord_{n}"))).collect();
     batch.insert(2, event_of_type(&scene.project, other.id, "order.paid", "lost"));

@@ -7,7 +7,7 @@ use model::ids::{KeyId, PortalSessionId, TenantId};
 use model::portal::{CODE_LIFE, MAX_SESSIONS, PortalSession, Theme, usual};
 
 use super::access::new_key;
-use super::scene::Scene;
+use super::scene::{Scene, entry};
 use crate::Edited;
 use crate::access::SessionsOfKey;
 use crate::idempotency::Performed;
@@ -52,7 +52,7 @@ async fn try_open(scene: &Scene, tenant: TenantId, opened_by: KeyId) -> (Opened,
         code_until: now.plus(CODE_LIFE),
         page_token: None,
     };
-    let opened = scene.store.open_portal_session(&session, tokens, None).await.expect("opens");
+    let opened = scene.store.open_portal_session(&session, tokens, None, entry()).await.expect("opens");
     let Performed::First(answer) = opened else { panic!("it was opened for the first time") };
     (Opened { session, token, code }, answer)
 }
@@ -60,7 +60,7 @@ async fn try_open(scene: &Scene, tenant: TenantId, opened_by: KeyId) -> (Opened,
 /// A key that opens sessions.
 async fn opener(scene: &Scene) -> KeyId {
     let (key, token) = new_key(scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
     key.id
 }
 
@@ -86,7 +86,8 @@ pub(super) async fn a_portal_session_answers_to_its_token_until_it_runs_out(scen
     assert_eq!(listed(&scene).await, []);
     let id = opened.session.id;
     assert!(scene.store.configuration().session(id, scene.now()).is_none());
-    let ended = scene.store.end_portal_sessions(scene.view(), EndSessions::One(scene.tenant.id, id)).await;
+    let ended =
+        scene.store.end_portal_sessions(scene.view(), EndSessions::One(scene.tenant.id, id), entry()).await;
     assert_eq!(ended.expect("answers"), 0, "it has run out");
 }
 
@@ -95,7 +96,11 @@ pub(super) async fn a_code_is_exchanged_once_and_in_time(scene: Scene) {
     let id = opened.session.id;
     let new = || Token::generate(TokenKind::Portal, scene.env.entropy.as_ref());
     let exchange = async |code: &Token, token: &Token| {
-        scene.store.exchange_portal_code(id, code.hash(), token.hash()).await.expect("answers")
+        scene
+            .store
+            .exchange_portal_code(scene.project.id, id, code.hash(), token.hash(), entry())
+            .await
+            .expect("answers")
     };
     let (wrong, first, second) = (new(), new(), new());
     assert_eq!(exchange(&wrong, &first).await, Edited::Outdated);
@@ -107,14 +112,17 @@ pub(super) async fn a_code_is_exchanged_once_and_in_time(scene: Scene) {
 
     let late = open(&scene, scene.tenant.id, opener(&scene).await).await;
     scene.advance(CODE_LIFE.as_secs());
-    let exchanged = scene.store.exchange_portal_code(late.session.id, late.code.hash(), second.hash()).await;
+    let exchanged = scene
+        .store
+        .exchange_portal_code(scene.project.id, late.session.id, late.code.hash(), second.hash(), entry())
+        .await;
     assert_eq!(exchanged.expect("answers"), Edited::Outdated, "too late");
 }
 
 pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_key(scene: Scene) {
     let other = scene.add_tenant("other").await;
     let (key, token) = new_key(&scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
     let tenant = scene.tenant.id;
     let one = open(&scene, tenant, key.id).await;
     let two = open(&scene, tenant, key.id).await;
@@ -124,7 +132,8 @@ pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_ke
         opened.iter().map(|one| known(&scene, &one.token).is_some()).collect()
     };
     let all = [&one, &two, &elsewhere, &by_another];
-    let end = async |which| scene.store.end_portal_sessions(scene.view(), which).await.expect("ends");
+    let end =
+        async |which| scene.store.end_portal_sessions(scene.view(), which, entry()).await.expect("ends");
 
     // That of another tenant is not found.
     assert_eq!(end(EndSessions::One(other.id, one.session.id)).await, 0);
@@ -133,12 +142,12 @@ pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_ke
     assert_eq!(there(&all), [false, true, true, true]);
     assert_eq!(listed(&scene).await, [by_another.session.id, two.session.id]);
 
-    let revoke = scene.store.revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::End);
+    let revoke = scene.store.revoke_key(scene.view(), key.id, key.updated_at, SessionsOfKey::End, entry());
     assert_eq!(revoke.await.expect("revokes"), Edited::Done);
     assert_eq!(there(&all), [false, false, false, true]);
 
     let last = open(&scene, other.id, opener(&scene).await).await;
-    let ended = scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await;
+    let ended = scene.store.delete_tenant(scene.view(), other.id, other.updated_at, entry()).await;
     assert_eq!(ended.expect("deletes"), Edited::Done);
     assert_eq!(there(&[&last, &by_another]), [false, true]);
 
@@ -148,9 +157,10 @@ pub(super) async fn portal_sessions_end_one_by_one_with_their_tenant_or_their_ke
 
 pub(super) async fn sessions_outlive_their_key_unless_they_are_to_end(scene: Scene) {
     let (key, token) = new_key(&scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
     let opened = open(&scene, scene.tenant.id, key.id).await;
-    let revoke = async |sessions| scene.store.revoke_any_key(key.id, sessions).await.expect("answers");
+    let revoke =
+        async |sessions| scene.store.revoke_any_key(key.id, sessions, entry()).await.expect("answers");
     assert_eq!(revoke(SessionsOfKey::GoOn).await, Edited::Done);
     assert!(known(&scene, &opened.token).is_some());
     // Found out later: the key was leaked.
@@ -161,10 +171,15 @@ pub(super) async fn sessions_outlive_their_key_unless_they_are_to_end(scene: Sce
 
 pub(super) async fn no_session_is_opened_by_a_revoked_key_or_for_a_deleted_tenant(scene: Scene) {
     let (key, token) = new_key(&scene, None);
-    scene.store.create_key(&key, token.hash(), None).await.expect("creates");
-    scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn).await.map(|_| ()).expect("revokes");
+    scene.store.create_key(&key, token.hash(), None, entry()).await.expect("creates");
+    scene.store.revoke_any_key(key.id, SessionsOfKey::GoOn, entry()).await.map(|_| ()).expect("revokes");
     let other = scene.add_tenant("other").await;
-    scene.store.delete_tenant(scene.view(), other.id, other.updated_at).await.map(|_| ()).expect("deletes");
+    scene
+        .store
+        .delete_tenant(scene.view(), other.id, other.updated_at, entry())
+        .await
+        .map(|_| ())
+        .expect("deletes");
     for (tenant, opened_by) in [(scene.tenant.id, key.id), (other.id, opener(&scene).await)] {
         let (refused, answer) = try_open(&scene, tenant, opened_by).await;
         assert_eq!(answer, SessionOpened::Gone);
@@ -178,7 +193,8 @@ pub(super) async fn what_ends_no_session_changes_no_configuration(scene: Scene) 
         scene.store.configuration().version()
     };
     let before = version().await;
-    let none = scene.store.end_portal_sessions(scene.view(), EndSessions::OfTenant(scene.tenant.id)).await;
+    let none =
+        scene.store.end_portal_sessions(scene.view(), EndSessions::OfTenant(scene.tenant.id), entry()).await;
     assert_eq!((none.expect("answers"), version().await), (0, before));
 }
 

@@ -7,7 +7,7 @@ use model::ids::{EventId, QuarantineId};
 use model::quarantine::{QuarantineState, QuarantinedEvent};
 use model::schema::Fault;
 
-use super::scene::Scene;
+use super::scene::{Scene, entry};
 use crate::Edited;
 use crate::idempotency::Performed;
 use crate::quarantine::{QuarantineKept, Quarantined};
@@ -49,9 +49,9 @@ pub(super) async fn an_event_in_quarantine_is_read_back_and_listed_by_its_state(
     scene.advance(1);
     let second = keep(&scene, "ord_2").await;
     assert_eq!(stands(&scene, first.id).await.as_ref(), Some(&first));
-    let dropped = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None).await;
+    let dropped = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None, entry()).await;
     assert!(matches!(dropped, Ok(Performed::First(Edited::Done))));
-    let again = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None).await;
+    let again = scene.store.drop_quarantined(scene.view(), second.id, scene.now(), None, entry()).await;
     assert!(matches!(again, Ok(Performed::First(Edited::Outdated))), "it waits no longer");
     for (state, expected) in [
         (None, vec![second.id, first.id]),
@@ -71,14 +71,14 @@ pub(super) async fn a_release_keeps_others_away_until_it_came_to_something(scene
     let kept = keep(&scene, "ord_1").await;
     let begin = async || scene.store.begin_release(view, kept.id).await.expect("answers");
     assert_eq!(begin().await, Edited::Done);
-    let dropped = scene.store.drop_quarantined(view, kept.id, scene.now(), None).await;
+    let dropped = scene.store.drop_quarantined(view, kept.id, scene.now(), None, entry()).await;
     assert!(matches!(dropped, Ok(Performed::First(Edited::Outdated))), "it is being published");
     // It did not fit this time either.
-    scene.store.end_release(view, kept.id, None, scene.now(), None).await.expect("ends");
+    scene.store.end_release(view, kept.id, None, scene.now(), None, entry()).await.expect("ends");
     assert_eq!(stands(&scene, kept.id).await.expect("is there").state, QuarantineState::Held);
     assert_eq!(begin().await, Edited::Done);
     let event = scene.env.new_id::<EventId>();
-    scene.store.end_release(view, kept.id, Some(event), scene.now(), None).await.expect("ends");
+    scene.store.end_release(view, kept.id, Some(event), scene.now(), None, entry()).await.expect("ends");
     let released = stands(&scene, kept.id).await.expect("is there");
     assert_eq!((released.state, released.became), (QuarantineState::Released, Some(event)));
     assert_eq!(begin().await, Edited::Outdated, "it waits no longer");

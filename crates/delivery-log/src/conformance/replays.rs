@@ -6,7 +6,7 @@ use model::delivery::{DeliveryStatus, Failure};
 use model::replay::{Replay, ReplayMode, ReplayState};
 
 use super::engine::replay;
-use super::scene::Scene;
+use super::scene::{Scene, entry};
 use crate::replays::{Counted, ReplaySet};
 
 /// Events whose delivery failed for good, and the replay of what failed.
@@ -33,10 +33,10 @@ pub(super) async fn what_a_replay_would_send_is_counted_before_it_is_made(scene:
 
 pub(super) async fn a_paused_replay_sends_nothing_and_a_canceled_one_withdraws_what_waits(scene: Scene) {
     let replay = failed(&scene, 3).await;
-    scene.store.create_replay(&replay, None).await.expect("is made");
+    scene.store.create_replay(&replay, None, entry()).await.expect("is made");
     let (view, id) = (scene.view(), replay.id);
     assert_eq!(scene.store.due_replays(scene.now(), 10).await.expect("looks"), [id]);
-    let set = async |state| scene.store.set_replay(view, id, state).await.expect("answers");
+    let set = async |state| scene.store.set_replay(view, id, state, entry()).await.expect("answers");
     assert_eq!(set(ReplayState::Paused).await, ReplaySet::Done);
     assert_eq!(scene.store.due_replays(scene.now(), 10).await.expect("looks"), []);
     scene.store.advance_replay(id).await.expect("does nothing");
@@ -54,16 +54,16 @@ pub(super) async fn a_paused_replay_sends_nothing_and_a_canceled_one_withdraws_w
 
 pub(super) async fn replays_are_listed_and_forgotten_when_they_ended_long_ago(scene: Scene) {
     let first = failed(&scene, 1).await;
-    scene.store.create_replay(&first, None).await.expect("is made");
+    scene.store.create_replay(&first, None, entry()).await.expect("is made");
     scene.advance(1);
     let second = replay(&scene, ReplayMode::Failed, &scene.endpoint, 0);
-    scene.store.create_replay(&second, None).await.expect("is made");
+    scene.store.create_replay(&second, None, entry()).await.expect("is made");
     let listed = async || {
         let page = scene.store.list_replays(scene.view(), Default::default()).await.expect("lists");
         page.rows.into_iter().map(|replay| replay.id).collect::<Vec<_>>()
     };
     assert_eq!(listed().await, [second.id, first.id], "the newest first");
-    let canceled = scene.store.set_replay(scene.view(), first.id, ReplayState::Canceled).await;
+    let canceled = scene.store.set_replay(scene.view(), first.id, ReplayState::Canceled, entry()).await;
     assert_eq!(canceled.expect("answers"), ReplaySet::Done);
     let ended_at = scene.now();
     assert_eq!(scene.store.forget_replays(ended_at, 10).await.expect("forgets"), 0, "not long enough ago");

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::{Answer, Attempt, ErrorClass, Phases, Trigger};
+use model::audit::{Action, Actor, Author, Entry};
 use model::calls::CallOptions;
 use model::clock::{ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
@@ -49,6 +50,11 @@ pub struct Scene {
     pub endpoint: Endpoint,
 }
 
+/// What the audit log is to say of a change in a test.
+pub fn entry() -> Entry {
+    Entry::new(Author::without_request(Actor::CommandLine), Action::ProjectUpdated, "a test")
+}
+
 const START: Timestamp = Timestamp::from_secs(1_795_262_400);
 
 impl Scene {
@@ -58,13 +64,13 @@ impl Scene {
         let env = Env::new(clock.clone(), Arc::new(SeededEntropy::new(1)));
         let store = backend.open(env.clone()).await;
         let name = ProjectName::parse("shop").expect("a name");
-        let project = store.ensure_project(&name).await.expect("a project");
+        let project = store.ensure_project(&name, entry()).await.expect("a project");
         let tenant = new_tenant(&env, &project, "acme");
-        let created = store.create_tenant(&tenant, None).await.expect("a tenant");
+        let created = store.create_tenant(&tenant, None, entry()).await.expect("a tenant");
         assert!(matches!(created, Performed::First(Created::New)));
         let new = new_endpoint(&env, &tenant);
         let endpoint = new.endpoint.clone();
-        store.create_endpoint(&new, 50, None).await.expect("an endpoint");
+        store.create_endpoint(&new, 50, None, entry()).await.expect("an endpoint");
         Self { backend, clock, env, store, project, tenant, endpoint }
     }
 
@@ -86,7 +92,7 @@ impl Scene {
     /// Adds a tenant.
     pub async fn add_tenant(&self, handle: &str) -> Tenant {
         let tenant = new_tenant(&self.env, &self.project, handle);
-        self.store.create_tenant(&tenant, None).await.expect("a tenant");
+        self.store.create_tenant(&tenant, None, entry()).await.expect("a tenant");
         tenant
     }
 
@@ -94,7 +100,7 @@ impl Scene {
     pub async fn add_endpoint(&self, tenant: &Tenant, change: impl FnOnce(&mut Endpoint)) -> Endpoint {
         let mut new = new_endpoint(&self.env, tenant);
         change(&mut new.endpoint);
-        self.store.create_endpoint(&new, 1_000, None).await.expect("an endpoint");
+        self.store.create_endpoint(&new, 1_000, None, entry()).await.expect("an endpoint");
         new.endpoint
     }
 
@@ -106,7 +112,10 @@ impl Scene {
         change(&mut after);
         self.clock.advance(Duration::from_millis(1));
         after.updated_at = self.now();
-        assert_eq!(self.store.update_endpoint(&after, expected).await.expect("updates"), Edited::Done);
+        assert_eq!(
+            self.store.update_endpoint(&after, expected, entry()).await.expect("updates"),
+            Edited::Done
+        );
     }
 
     /// Enables, pauses or disables the endpoint.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::audit;
 use model::portal;
 use model::replay::KEPT;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,8 @@ impl Job for Housekeeping {
             let purged = context.store.purge(now, STEP).await?
                 + context.store.forget_replays(now.minus(KEPT), 1).await?
                 + context.store.forget_quarantined(now, STEP).await?
-                + context.store.forget_portal_sessions(now.minus(portal::KEPT), STEP).await?;
+                + context.store.forget_portal_sessions(now.minus(portal::KEPT), STEP).await?
+                + context.store.forget_audit(now.minus(audit::KEPT), STEP).await?;
             if settled > 0 || purged > 0 {
                 tracing::debug!(settled, purged, "tidied up");
             }

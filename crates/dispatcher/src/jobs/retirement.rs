@@ -7,6 +7,7 @@ use std::sync::Arc;
 use delivery_log::Edited;
 use delivery_log::catalogue::{Pinned, pinned_to};
 use delivery_log::idempotency::Performed;
+use model::audit::{Action, Entry};
 use model::catalogue::{EventTypeEntry, NOTICES, Version, VersionStatus};
 use model::clock::Timestamp;
 use model::ids::TenantId;
@@ -73,7 +74,12 @@ async fn save(
     let mut after = entry.clone();
     let place = version.number as usize - 1;
     after.versions[place] = version;
-    let saved = context.store.save_event_types(&[after], checked_at, None).await?;
+    let entry = Entry::by_posthorn(Action::CatalogueUpdated, after.name.as_str()).because(format!(
+        "version {} is {}",
+        place + 1,
+        after.versions[place].status
+    ));
+    let saved = context.store.save_event_types(&[after], checked_at, None, entry).await?;
     Ok(matches!(saved, Performed::First(Edited::Done)))
 }
 

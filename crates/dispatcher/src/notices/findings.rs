@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use delivery_log::Edited;
 use delivery_log::configuration::LiveEndpoint;
+use model::audit::{Action, Entry};
 use model::clock::Timestamp;
 use model::endpoint::Endpoint;
 use model::health::{Finding, GONE_EVENTS};
@@ -70,7 +71,13 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
 
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
-    match until_taken(Some(&context.cut), || context.store.disable_endpoint(&live.endpoint, reason)).await {
+    let entry = Entry::by_posthorn(Action::EndpointDisabled, id).because(reason);
+    let entry = match context.store.configuration().tenant_by_id(live.endpoint.tenant) {
+        Some(tenant) => entry.of_tenant(tenant.id, &tenant.handle),
+        None => entry,
+    };
+    let disable = || context.store.disable_endpoint(&live.endpoint, reason, entry.clone());
+    match until_taken(Some(&context.cut), disable).await {
         // Somebody has changed it meanwhile: what it answered before says nothing.
         Ok(Edited::Outdated) => return,
         Ok(Edited::Done) => tracing::info!(endpoint.id = %id, reason, "disabled an endpoint"),

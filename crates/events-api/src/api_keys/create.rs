@@ -6,10 +6,11 @@ use actix_web::{HttpResponse, web};
 use api_types::{KeyRequest, KeyWithSecret};
 use delivery_log::access::{KeyCreated, MAX_KEYS, MAX_KEYS_OF_TENANT};
 use model::access::{ApiKey, Scope, Scopes, Token, TokenKind};
+use model::audit::Action;
 use model::ids::{KeyId, TenantId};
 use model::names::check_text;
 
-use super::present;
+use super::{entry, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -47,7 +48,8 @@ pub(crate) async fn handle(
     let location = format!("/v1/api-keys/{}", key.id);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(key.updated_at);
-    let created = api.store.create_key(&key, token.hash(), prepared.once()).await?;
+    let entry = entry(&api, &caller, Action::KeyCreated, &key).after(&answer.key);
+    let created = api.store.create_key(&key, token.hash(), prepared.once(), entry).await?;
     let settled = prepared.settle(created, |created| match created {
         KeyCreated::Done => Ok(()),
         KeyCreated::TooMany => Err(too_many(&key)),

@@ -44,7 +44,7 @@ pub(crate) async fn handle(
         let plan = apart(&api, move |api, reasoner| plan(api, project, &changes, reasoner)).await?;
         return Ok(outgoing::plain(&present(plan, false)));
     }
-    match change(&api, project, changes, |_| Ok(None)).await? {
+    match change(&api, &caller, changes, |_| Ok(None)).await? {
         Changed::Done(plan) => Ok(outgoing::plain(&present(plan, true))),
         Changed::Repeated(_) => Err(Problem::key_reused()),
     }

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::deliveries::Canceled;
 use model::access::Scope;
+use model::audit::Action;
 use model::delivery::Delivery;
 
 use super::{Begun, begin, missing, parse_id, settle};
@@ -26,9 +27,9 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
-    match begin(&api, &caller, id, &mut incoming).await? {
+    match begin(&api, &caller, id, Action::DeliveryCanceled, &mut incoming).await? {
         Begun::Repeated(answer) => Ok(answer),
-        Begun::New(_, once) => settle(api.store.cancel(caller.view(), id, once).await?, check),
+        Begun::New(_, once, entry) => settle(api.store.cancel(caller.view(), id, once, *entry).await?, check),
     }
 }
 

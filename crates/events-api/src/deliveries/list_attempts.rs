@@ -42,6 +42,7 @@ pub(crate) async fn handle(
     let id = parse_id(&path)?;
     let request = Query::parse(incoming.path(), incoming.query())?.list_in(Order::Ascending, &[])?;
     let _gathering = api.memory.gather(Holder::of(&caller)).await?;
+    api.note_payload_read(&caller);
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {
         let page = api.store.list_attempts(caller.view(), id, piece).await?.ok_or_else(missing)?;

@@ -26,6 +26,7 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::PayloadsRead).await?;
     let found = api.store.read_payload(caller.view(), parse_id(&path)?).await?;
     let (delivery, event, data) = found.ok_or_else(missing)?;
+    api.note_payload_read(&caller);
     let body = delivery.payload.render(&event, &data);
     let mut response = HttpResponse::Ok();
     response.insert_header((CACHE_CONTROL, "private, no-cache"));

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::ReplayRequest;
 use delivery_log::deliveries::Replayed;
 use model::access::Scope;
+use model::audit::Action;
 use model::delivery::Delivery;
 
 use super::{Begun, begin, missing, parse_id, settle};
@@ -29,11 +30,11 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let id = parse_id(&path)?;
-    match begin(&api, &caller, id, &mut incoming).await? {
+    match begin(&api, &caller, id, Action::DeliveryReplayed, &mut incoming).await? {
         Begun::Repeated(answer) => Ok(answer),
-        Begun::New(text, once) => {
+        Begun::New(text, once, entry) => {
             let wanted: ReplayRequest = text.parse_if_any()?;
-            settle(api.store.replay(caller.view(), id, wanted.force, once).await?, check)
+            settle(api.store.replay(caller.view(), id, wanted.force, once, *entry).await?, check)
         }
     }
 }

@@ -5,6 +5,7 @@ use api_types::{EndpointRequest, EndpointWithSecret};
 use delivery_log::endpoints::{EndpointCreated, SecretEndpoint};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
+use model::audit::Action;
 use model::endpoint::ActiveSecret;
 use model::secret::SigningSecret;
 
@@ -61,7 +62,9 @@ pub(crate) async fn make(
         Prepared::new(api, (&*incoming, caller, Some(tenant.id)), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(updated_at);
     let most = api.settings.max_endpoints_per_tenant;
-    let created = api.store.create_endpoint(&new, most, prepared.once()).await?;
+    let entry = api.entry_in(caller, tenant.id, Action::EndpointCreated, new.endpoint.id);
+    let entry = entry.after(&answer.endpoint);
+    let created = api.store.create_endpoint(&new, most, prepared.once(), entry).await?;
     prepared.settle(created, |created| match created {
         EndpointCreated::Done => Ok(()),
         EndpointCreated::NoTenant => Err(Problem::not_found("tenant")),

@@ -3,8 +3,9 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
+use model::audit::Action;
 
-use super::find;
+use super::{find, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::Incoming;
@@ -38,6 +39,8 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, Problem> {
     let endpoint = find(api, caller, tenant, id).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
-    made(api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at).await?)?;
+    let entry = api.entry_in(caller, tenant.id, Action::EndpointDeleted, endpoint.id);
+    let entry = entry.before(&present(api, tenant, &endpoint));
+    made(api.store.delete_endpoint(caller.view(), endpoint.id, endpoint.updated_at, entry).await?)?;
     Ok(outgoing::nothing())
 }

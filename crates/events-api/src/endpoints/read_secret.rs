@@ -39,6 +39,7 @@ pub(crate) async fn show(
     id: &str,
 ) -> Result<HttpResponse, Problem> {
     let found = find(api, caller, tenant, id).await?;
+    api.note_secret_read(caller, tenant.id, found.endpoint.id).await?;
     Ok(outgoing::plain(&present(&found, api.now())))
 }
 

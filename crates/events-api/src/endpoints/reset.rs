@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use model::access::Scope;
+use model::audit::Action;
 
 use super::find;
 use super::health::report;
@@ -27,6 +28,7 @@ pub(crate) async fn handle(
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;
-    api.store.reset_endpoint(endpoint.id).await?;
+    let entry = api.entry_in(&caller, tenant.id, Action::EndpointReset, endpoint.id);
+    api.store.reset_endpoint(&endpoint, entry).await?;
     Ok(outgoing::plain(&report(&api, endpoint.id).await?))
 }

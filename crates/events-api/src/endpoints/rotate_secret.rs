@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use api_types::{RotateSecret, Secret};
 use delivery_log::endpoints::SecretEndpoint;
 use model::access::Scope;
+use model::audit::Action;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, DEFAULT_OVERLAP, Endpoint, MAX_OVERLAP};
 use model::secret::SigningSecret;
@@ -50,8 +51,9 @@ pub(crate) async fn handle(
     let after = rotated(before, secret, api.now(), overlap, api.change_time(expected))?;
     let shown = read_secret::present(&after, api.now());
     let prepared = Prepared::new(&api, (&incoming, &caller, Some(tenant.id)), &text, 200, None, &shown)?;
+    let entry = api.entry_in(&caller, tenant.id, Action::SecretRotated, after.endpoint.id);
     let replaced =
-        api.store.replace_secrets(&after.endpoint, &after.secrets, expected, prepared.once()).await?;
+        api.store.replace_secrets(&after.endpoint, &after.secrets, expected, prepared.once(), entry).await?;
     prepared.settle(replaced, made)
 }
 

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::EndpointRequest;
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
+use model::audit::Action;
 use model::endpoint::{Endpoint, EndpointStatus};
 use serde_json::Value;
 
@@ -73,7 +74,11 @@ pub(crate) async fn change(
         ..wanted
     };
     keep_where_they_belong(&before, &after, &given)?;
-    made(api.store.update_endpoint(&after, before.updated_at).await?)?;
+    let entry = api
+        .entry_in(caller, tenant.id, Action::EndpointUpdated, after.id)
+        .before(&present(api, tenant, &before))
+        .after(&present(api, tenant, &after));
+    made(api.store.update_endpoint(&after, before.updated_at, entry).await?)?;
     Ok(outgoing::one(&present(api, tenant, &after), after.updated_at))
 }
 

@@ -28,6 +28,6 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::EventTypesWrite).await?;
     may_change(&caller)?;
     let entry = find(&api, &caller, &path).await?;
-    remove(&api, caller.view().project, &entry.name, &incoming).await?;
+    remove(&api, &caller, &entry.name, &incoming).await?;
     Ok(outgoing::nothing())
 }

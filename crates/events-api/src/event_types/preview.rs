@@ -55,6 +55,7 @@ pub(crate) async fn handle(
     for stored in page.rows {
         data.push(previewed(&api, &caller, &entry, number, &stored).await?);
     }
+    api.note_payload_read(&caller);
     Ok(outgoing::plain(&Preview { data }))
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn handle(
         Some(now) => incoming.check_if_match(now.updated_at).map(|()| None),
         None => Err(Problem::changed_meanwhile()),
     };
-    change(&api, caller.view().project, vec![wanted], unchanged).await?;
+    change(&api, &caller, vec![wanted], unchanged).await?;
     let after = find(&api, &caller, &path).await?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

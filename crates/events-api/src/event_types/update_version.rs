@@ -49,7 +49,7 @@ pub(crate) async fn handle(
             None => Err(Problem::changed_meanwhile()),
         }
     };
-    let changed = change(&api, caller.view().project, vec![wanted], unchanged).await?;
+    let changed = change(&api, &caller, vec![wanted], unchanged).await?;
     let warnings = match changed {
         Changed::Done(plan) => plan.warnings(),
         Changed::Repeated(_) => Vec::new(),

@@ -39,6 +39,9 @@ pub(crate) async fn handle(
         (true, None) => api.store.read_data(caller.view(), id).await?,
         (true, Some(version)) => Some(in_version(&api, &caller, &stored, version).await?),
     };
+    if data.is_some() {
+        api.note_payload_read(&caller);
+    }
     let mut shown = present(&stored, data.as_ref());
     shown.schema_version = version.unwrap_or(shown.schema_version);
     Ok(outgoing::one(&shown, stored.event.created_at))

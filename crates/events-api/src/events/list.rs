@@ -55,6 +55,7 @@ pub(crate) async fn handle(
     if !request.expands("data") {
         return Ok(page::answer(incoming.path(), &request, found.map(|stored| present(&stored, None))));
     }
+    api.note_payload_read(&caller);
     let mut rows = Rows::new(&request);
     for (stored, cursor) in found.rows.iter().zip(found.cursors) {
         let data = api.store.read_data(caller.view(), stored.event.id).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use delivery_log::configuration::Configuration;
+use model::audit::Action;
 use model::catalogue::{EventTypeEntry, Version, VersionStatus};
 use model::event_type::EventType;
 use model::ids::{ProjectId, TenantId};
@@ -24,7 +25,14 @@ pub(super) async fn tenant(api: &Api, caller: &Caller, handle: &TenantHandle) ->
     if creates
         && caller.view().tenant.is_none()
         && !operations::is_reserved(handle)
-        && let Some(tenant) = api.make_tenant(caller.view().project, handle, handle.as_str()).await?
+        && let Some(tenant) = api
+            .make_tenant(
+                caller.view().project,
+                handle,
+                handle.as_str(),
+                api.entry(caller, Action::TenantCreated, handle),
+            )
+            .await?
     {
         return Ok(tenant.id);
     }

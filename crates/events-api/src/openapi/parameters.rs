@@ -71,6 +71,28 @@ pub(crate) struct Unused {
     unused_since: Option<String>,
 }
 
+/// A filter of the audit log.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilterAudit {
+    /// What was done by this one: an API key, a portal session, `command_line` or
+    /// `posthorn`.
+    actor: Option<String>,
+    /// What was one of these; several by comma.
+    #[param(value_type = Option<Vec<words::AuditAction>>, style = Form, explode = false)]
+    action: Option<String>,
+    /// What was done to the thing of this id or name.
+    target: Option<String>,
+    /// What is about this tenant.
+    tenant: Option<String>,
+    /// Written at this time or after it.
+    #[param(format = DateTime)]
+    occurred_after: Option<String>,
+    /// Written before this time.
+    #[param(format = DateTime)]
+    occurred_before: Option<String>,
+}
+
 /// What ends with an API key.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -7,11 +7,13 @@ use api_types::{OpenedPortalSession, PortalSessionRequest, PortalTheme};
 use delivery_log::portal::{SessionOpened, SessionTokens};
 use delivery_log::tenants::Tenant;
 use model::access::{Scope, Scopes, Token, TokenKind};
+use model::audit::Action;
 use model::portal::{
     CODE_LIFE, ColorScheme, DEFAULT_LIFE, LIVES, MAX_KEPT, MAX_ORIGINS, MAX_SESSIONS, Origin, PortalSession,
     Theme, check_locale, check_page, grantable, usual,
 };
 
+use super::present;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -58,7 +60,9 @@ pub(crate) async fn handle(
         code_until: session.created_at.plus(CODE_LIFE),
         page_token: None,
     };
-    let opened = api.store.open_portal_session(&session, tokens, prepared.once()).await?;
+    let entry = api.entry_in(&caller, tenant.id, Action::SessionOpened, session.id);
+    let entry = entry.after(&present(&tenant, &session));
+    let opened = api.store.open_portal_session(&session, tokens, prepared.once(), entry).await?;
     let answer = prepared.settle(opened, |opened| match opened {
         SessionOpened::Done => Ok(()),
         SessionOpened::Gone => {

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::portal::EndSessions;
 use model::access::Scope;
+use model::audit::Action;
 
 use super::{find, missing};
 use crate::api::Api;
@@ -30,7 +31,8 @@ pub(crate) async fn handle(
     let session = find(&api, &tenant, &id).await?;
     incoming.check_if_match(session.session.created_at)?;
     let which = EndSessions::One(tenant.id, session.session.id);
-    match api.store.end_portal_sessions(caller.view(), which).await? {
+    let entry = api.entry_in(&caller, tenant.id, Action::SessionEnded, session.session.id);
+    match api.store.end_portal_sessions(caller.view(), which, entry).await? {
         0 => Err(missing()),
         _ => Ok(outgoing::nothing()),
     }

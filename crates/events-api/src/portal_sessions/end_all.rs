@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::EndedPortalSessions;
 use delivery_log::portal::EndSessions;
 use model::access::Scope;
+use model::audit::Action;
 
 use crate::api::Api;
 use crate::auth::Credentials;
@@ -27,6 +28,8 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::PortalWrite).await?;
     incoming.expect_no_if_match()?;
     let tenant = api.tenant(&caller, &path).await?;
-    let ended = api.store.end_portal_sessions(caller.view(), EndSessions::OfTenant(tenant.id)).await?;
+    let entry = api.entry_in(&caller, tenant.id, Action::SessionEnded, "all of the tenant");
+    let which = EndSessions::OfTenant(tenant.id);
+    let ended = api.store.end_portal_sessions(caller.view(), which, entry).await?;
     Ok(outgoing::plain(&EndedPortalSessions { ended }))
 }

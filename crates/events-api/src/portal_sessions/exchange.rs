@@ -1,13 +1,17 @@
 //! `POST /v1/portal-sessions/{session}/exchange`
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use api_types::{ExchangedPortalCode, PortalCode};
 use delivery_log::Edited;
 use delivery_log::configuration::KnownSession;
 use model::access::{Token, TokenKind, hash_token};
+use model::audit::Action;
 
 use super::{names, theme};
 use crate::api::Api;
+use crate::auth::Caller;
 use crate::incoming::Incoming;
 use crate::openapi::parameters::{Expected, OfSession};
 use crate::outgoing;
@@ -44,7 +48,12 @@ pub(crate) async fn handle(
     let session = &known.session;
     let tenant = api.store.configuration().tenant_by_id(session.tenant).ok_or_else(refused)?;
     let token = Token::generate(TokenKind::Portal, api.env.entropy.as_ref());
-    if api.store.exchange_portal_code(session.id, code, token.hash()).await? == Edited::Outdated {
+    // Whoever has the code is who opens the session.
+    let caller = Caller::Session(Arc::clone(&known));
+    let entry = api.entry(&caller, Action::SessionExchanged, session.id);
+    let exchanged =
+        api.store.exchange_portal_code(session.project, session.id, code, token.hash(), entry).await?;
+    if exchanged == Edited::Outdated {
         return Err(refused());
     }
     Ok(outgoing::shown_once(outgoing::plain(&ExchangedPortalCode {

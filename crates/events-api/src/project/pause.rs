@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use model::access::Scope;
+use model::audit::Action;
 
 use super::present;
 use crate::api::Api;
@@ -53,7 +54,9 @@ async fn set(
     let found = api.store.find_project(caller.view().project).await?;
     let before = found.ok_or_else(|| Problem::not_found("project"))?;
     incoming.check_if_match(before.updated_at)?;
-    let after = api.store.pause_project(caller.view().project, paused).await?;
+    let action = if paused { Action::ProjectPaused } else { Action::ProjectResumed };
+    let entry = api.entry(&caller, action, &before.name);
+    let after = api.store.pause_project(caller.view().project, paused, entry).await?;
     let after = after.ok_or_else(|| Problem::not_found("project"))?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::ProjectChange;
 use delivery_log::access::Project;
 use model::access::Scope;
+use model::audit::Action;
 
 use super::present;
 use crate::api::Api;
@@ -36,8 +37,9 @@ pub(crate) async fn handle(
     incoming.check_if_match(before.updated_at)?;
     let change: ProjectChange = incoming.text(&api, &caller, BODY_LIMIT).await?.parse()?;
     let expected = before.updated_at;
+    let entry = api.entry(&caller, Action::ProjectUpdated, &before.name).before(&present(&before));
     let after = changed(before, change, &api)?;
-    made(api.store.update_project(&after, expected).await?)?;
+    made(api.store.update_project(&after, expected, entry.after(&present(&after))).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }
 

@@ -5,6 +5,7 @@ use delivery_log::Edited;
 use delivery_log::idempotency::Performed;
 use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
+use model::audit::Action;
 use model::quarantine::QuarantineState;
 
 use super::{ended, find, present};
@@ -38,7 +39,8 @@ pub(crate) async fn handle(
     let after = Quarantined { state: QuarantineState::Dropped, updated_at: now, ..before };
     let body = present(&api, &caller, &after);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
-    let dropped = api.store.drop_quarantined(caller.view(), after.id, now, prepared.once()).await?;
+    let entry = api.entry_in(&caller, after.tenant, Action::QuarantineDropped, after.id);
+    let dropped = api.store.drop_quarantined(caller.view(), after.id, now, prepared.once(), entry).await?;
     if let Performed::First(Edited::Outdated) = dropped {
         return Err(ended(&find(&api, &caller, &path).await?));
     }

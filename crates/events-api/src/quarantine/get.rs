@@ -22,5 +22,6 @@ pub(crate) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::EventsRead).await?;
     let one = find(&api, &caller, &path).await?;
+    api.note_payload_read(&caller);
     Ok(outgoing::one(&present(&api, &caller, &one), one.updated_at))
 }

@@ -34,6 +34,7 @@ pub(crate) async fn handle(
     });
     let request = query.list(&[])?;
     let _gathering = api.memory.gather(Holder::of(&caller)).await?;
+    api.note_payload_read(&caller);
     let mut rows = Rows::new(&request);
     while let Some(piece) = rows.wanted(PIECE) {
         let page = api.store.list_quarantined(caller.view(), state, piece).await?;

@@ -6,6 +6,7 @@ use delivery_log::Edited;
 use delivery_log::idempotency::Performed;
 use delivery_log::quarantine::Quarantined;
 use model::access::Scope;
+use model::audit::Action;
 use model::clock::Timestamp;
 use model::names::IdempotencyKey;
 use model::quarantine::QuarantineState;
@@ -56,10 +57,12 @@ pub(crate) async fn handle(
     let after = Quarantined { state: QuarantineState::Released, became: event, updated_at: now, ..before };
     let body = present(&api, &caller, &after);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &body)?.with_etag(now);
-    let ended = api.store.end_release(caller.view(), after.id, event, now, prepared.once()).await?;
+    let entry = api.entry_in(&caller, after.tenant, Action::QuarantineReleased, after.id);
+    let once = prepared.once();
+    let ended = api.store.end_release(caller.view(), after.id, event, now, once, entry.clone()).await?;
     if let Performed::KeyReused = ended {
         // Another request took the key meanwhile; what was published is released all the same.
-        api.store.end_release(caller.view(), after.id, event, now, None).await?;
+        api.store.end_release(caller.view(), after.id, event, now, None, entry).await?;
     }
     taken?.event.ok_or_else(missing)?;
     prepared.settle(ended, Ok)

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use api_types::{ReplayPlan, ReplayWish};
 use delivery_log::replays::{Counted, ReplayCreated};
 use model::access::Scope;
+use model::audit::Action;
 use model::endpoint::{Endpoint, EndpointStatus};
 use model::ids::{EndpointId, ReplayId};
 use model::replay::{
@@ -66,7 +67,9 @@ pub(crate) async fn handle(
     let location = Some(format!("/v1/replays/{}", replay.id));
     let about = (&incoming, &caller, Some(endpoint.tenant));
     let prepared = Prepared::new(&api, about, &text, 202, location, &present(&replay))?;
-    let created = api.store.create_replay(&replay, prepared.once()).await?;
+    let entry = api.entry_in(&caller, endpoint.tenant, Action::ReplayCreated, replay.id);
+    let entry = entry.after(&present(&replay)).because(&replay.reason);
+    let created = api.store.create_replay(&replay, prepared.once(), entry).await?;
     prepared.settle(created, |created| match created {
         ReplayCreated::Done => Ok(()),
         ReplayCreated::EndpointNotEnabled => Err(not_enabled()),

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::replays::ReplaySet;
 use model::access::Scope;
+use model::audit::Action;
 use model::replay::ReplayState;
 
 use super::{find, missing, present};
@@ -25,7 +26,7 @@ pub(crate) async fn pause(
     path: web::Path<String>,
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, &incoming, ReplayState::Paused).await
+    set(&api, credentials, &path, &incoming, (ReplayState::Paused, Action::ReplayPaused)).await
 }
 
 /// Lets a paused replay go on.
@@ -40,7 +41,7 @@ pub(crate) async fn resume(
     path: web::Path<String>,
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, &incoming, ReplayState::Running).await
+    set(&api, credentials, &path, &incoming, (ReplayState::Running, Action::ReplayResumed)).await
 }
 
 /// Ends a replay, and withdraws what it has sent and what has not gone out.
@@ -55,7 +56,7 @@ pub(crate) async fn cancel(
     path: web::Path<String>,
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    set(&api, credentials, &path, &incoming, ReplayState::Canceled).await
+    set(&api, credentials, &path, &incoming, (ReplayState::Canceled, Action::ReplayCanceled)).await
 }
 
 async fn set(
@@ -63,12 +64,13 @@ async fn set(
     credentials: Credentials,
     id: &str,
     incoming: &Incoming,
-    state: ReplayState,
+    (state, action): (ReplayState, Action),
 ) -> Result<HttpResponse, Problem> {
     let caller = credentials.require(Scope::DeliveriesReplay).await?;
     let before = find(api, &caller, id).await?;
     incoming.check_if_match(before.updated_at)?;
-    match api.store.set_replay(caller.view(), before.id, state).await? {
+    let entry = api.entry_in(&caller, before.tenant, action, before.id);
+    match api.store.set_replay(caller.view(), before.id, state, entry).await? {
         ReplaySet::Done => {
             let after = find(api, &caller, id).await?;
             Ok(outgoing::one(&present(&after), after.updated_at))

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::RetryPolicyRequest;
 use delivery_log::policies::{NamedPolicy, PolicySaved};
 use model::access::Scope;
+use model::audit::Action;
 use model::retry::{MAX_POLICIES, MAX_POLICY_NAME};
 
 use super::{build, may_change, present, refuse_built_in};
@@ -38,7 +39,8 @@ pub(crate) async fn handle(
     let location = Some(format!("/v1/retry-policies/{}", new.name));
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, location, &present(&new))?;
     let prepared = prepared.with_etag(new.updated_at);
-    let saved = api.store.save_policy(&new, None, prepared.once()).await?;
+    let entry = api.entry(&caller, Action::PolicyCreated, &new.name).after(&present(&new));
+    let saved = api.store.save_policy(&new, None, prepared.once(), entry).await?;
     prepared.settle(saved, |saved| match saved {
         PolicySaved::Done => Ok(()),
         PolicySaved::TooMany => Err(Problem::new(

@@ -3,8 +3,9 @@
 use actix_web::{HttpResponse, web};
 use delivery_log::policies::PolicyRemoved;
 use model::access::Scope;
+use model::audit::Action;
 
-use super::{find, may_change, refuse_built_in};
+use super::{find, may_change, present, refuse_built_in};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -29,7 +30,8 @@ pub(crate) async fn handle(
     refuse_built_in(&path)?;
     let before = find(&api, caller.view().project, &path).await?;
     incoming.check_if_match(before.updated_at)?;
-    match api.store.remove_policy(caller.view().project, &path).await? {
+    let entry = api.entry(&caller, Action::PolicyDeleted, &before.name).before(&present(&before));
+    match api.store.remove_policy(caller.view().project, &path, entry).await? {
         PolicyRemoved::Done => Ok(outgoing::nothing()),
         PolicyRemoved::NotFound => Err(Problem::not_found("retry policy")),
         PolicyRemoved::InUse(count) => Err(Problem::new(

@@ -5,6 +5,7 @@ use api_types::RetryPolicyRequest;
 use delivery_log::idempotency::Performed;
 use delivery_log::policies::{NamedPolicy, PolicySaved};
 use model::access::Scope;
+use model::audit::Action;
 
 use super::{build, find, may_change, present, refuse_built_in, request_for};
 use crate::api::Api;
@@ -39,8 +40,9 @@ pub(crate) async fn handle(
         return Err(Problem::invalid("/name", "read_only", "cannot be changed; make another one"));
     }
     let expected = before.updated_at;
+    let entry = api.entry(&caller, Action::PolicyUpdated, &before.name).before(&present(&before));
     let after = NamedPolicy { policy: build(&wanted)?, updated_at: api.change_time(expected), ..before };
-    match api.store.save_policy(&after, Some(expected), None).await? {
+    match api.store.save_policy(&after, Some(expected), None, entry.after(&present(&after))).await? {
         Performed::First(PolicySaved::Done) => Ok(outgoing::one(&present(&after), after.updated_at)),
         _ => Err(Problem::changed_meanwhile()),
     }

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::TenantRequest;
 use delivery_log::tenants::Created;
 use model::access::Scope;
+use model::audit::Action;
 
 use super::{build, present};
 use crate::api::Api;
@@ -36,7 +37,9 @@ pub(crate) async fn handle(
     let prepared =
         Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &present(&tenant))?;
     let prepared = prepared.with_etag(tenant.updated_at);
-    let created = api.store.create_tenant(&tenant, prepared.once()).await?;
+    let entry = api.entry(&caller, Action::TenantCreated, &tenant.handle).after(&present(&tenant));
+    let entry = entry.of_tenant(tenant.id, &tenant.handle);
+    let created = api.store.create_tenant(&tenant, prepared.once(), entry).await?;
     prepared.settle(created, |created| match created {
         Created::New => Ok(()),
         Created::Taken => Err(Problem::new(

@@ -2,7 +2,9 @@
 
 use actix_web::{HttpResponse, web};
 use model::access::Scope;
+use model::audit::Action;
 
+use super::present;
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -24,6 +26,8 @@ pub(crate) async fn handle(
     let caller = credentials.require(Scope::TenantsWrite).await?;
     let tenant = api.tenant(&caller, &path).await?;
     incoming.check_if_match(tenant.updated_at)?;
-    made(api.store.delete_tenant(caller.view(), tenant.id, tenant.updated_at).await?)?;
+    let entry = api.entry_in(&caller, tenant.id, Action::TenantDeleted, &tenant.handle);
+    let entry = entry.before(&present(&tenant));
+    made(api.store.delete_tenant(caller.view(), tenant.id, tenant.updated_at, entry).await?)?;
     Ok(outgoing::nothing())
 }

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use model::access::Scope;
+use model::audit::Action;
 
 use super::present;
 use crate::api::Api;
@@ -49,7 +50,9 @@ async fn set(
     let caller = credentials.require(Scope::TenantsWrite).await?;
     let tenant = api.tenant(&caller, handle).await?;
     incoming.check_if_match(tenant.updated_at)?;
-    let after = api.store.pause_tenant(caller.view(), tenant.id, paused).await?;
+    let action = if paused { Action::TenantPaused } else { Action::TenantResumed };
+    let entry = api.entry_in(&caller, tenant.id, action, &tenant.handle);
+    let after = api.store.pause_tenant(caller.view(), tenant.id, paused, entry).await?;
     let after = after.ok_or_else(|| Problem::not_found("tenant"))?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

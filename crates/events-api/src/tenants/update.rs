@@ -5,7 +5,7 @@ use api_types::TenantRequest;
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
 
-use super::{build, metadata, present};
+use super::{build, metadata, present, updated};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -43,6 +43,7 @@ pub(crate) async fn handle(
         updated_at: api.change_time(before.updated_at),
         ..wanted
     };
-    made(api.store.update_tenant(&after, before.updated_at).await?)?;
+    let entry = updated(&api, &caller, &before, &after);
+    made(api.store.update_tenant(&after, before.updated_at, entry).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

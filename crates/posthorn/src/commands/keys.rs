@@ -4,15 +4,15 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use delivery_log::access::{KeyCreated, MAX_KEYS, MAX_KEYS_OF_TENANT, SessionsOfKey};
 use delivery_log::idempotency::Performed;
-use delivery_log::sqlite::Ownership;
 use delivery_log::{Edited, SharedStore, View};
 use model::access::{ApiKey, Scopes, Token, TokenKind};
+use model::audit::{Action, Actor, Author, Entry};
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::{ProjectName, TenantHandle};
 
 use super::print;
 use crate::cli::StoreArgs;
-use crate::settings::{Database, Settings};
+use crate::settings::Settings;
 use crate::{store, system};
 
 /// Which keys, and what to do with them.
@@ -64,16 +64,7 @@ pub(crate) struct CreateKeyArgs {
 
 /// Makes, lists or revokes keys. A running server sees it within a second.
 pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()> {
-    if let Database::Sqlite(path) = settings.database()?
-        && !path.exists()
-    {
-        anyhow::bail!(
-            "there is no store at {}: start `posthorn serve` in this folder first, which makes it, or name another \
-             one with --database-url or POSTHORN_DATABASE_URL",
-            path.display()
-        );
-    }
-    let store = store::open(settings, String::new(), &system::env(), Ownership::Beside).await?;
+    let store = store::open_beside(settings, &system::env()).await?;
     match command {
         KeysCommand::Create(args) => print(create(&store, &args).await?.reveal())?,
         KeysCommand::List { json } => list(&store, json).await?,
@@ -87,7 +78,7 @@ pub(super) async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Re
 pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow::Result<Token> {
     anyhow::ensure!(!args.scopes.is_empty(), "name at least one scope; * is everything");
     let env = system::env();
-    let project = store.ensure_project(&args.project).await?;
+    let project = store.ensure_project(&args.project, entry(Action::ProjectCreated, &args.project)).await?;
     let tenant = match &args.tenant {
         Some(handle) => Some(tenant(store, project.id, handle).await?),
         None => None,
@@ -108,7 +99,8 @@ pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow:
         updated_at: now,
     };
     let token = Token::generate(TokenKind::ApiKey, entropy);
-    let created = store.create_key(&key, token.hash(), None).await?;
+    let entry = entry(Action::KeyCreated, key.id).after(&shown(&args.project, &key));
+    let created = store.create_key(&key, token.hash(), None, entry).await?;
     anyhow::ensure!(
         !matches!(created, Performed::First(KeyCreated::TooMany)),
         "there are as many keys as there may be: {MAX_KEYS} of a project, {MAX_KEYS_OF_TENANT} of a tenant; revoke some"
@@ -124,18 +116,23 @@ async fn tenant(store: &SharedStore, project: ProjectId, handle: &str) -> anyhow
     Ok(tenant.id)
 }
 
+/// What the audit log is to say of something that an operator does here.
+fn entry(action: Action, target: impl std::fmt::Display) -> Entry {
+    Entry::new(Author::without_request(Actor::CommandLine), action, target)
+}
+
+/// A key as it is listed.
+fn shown(project: &ProjectName, key: &ApiKey) -> serde_json::Value {
+    serde_json::json!({
+        "id": key.id, "project": project.as_str(), "name": key.name,
+        "scopes": key.scopes.names(), "created_at": key.created_at, "expires_at": key.expires_at,
+    })
+}
+
 async fn list(store: &SharedStore, json: bool) -> anyhow::Result<()> {
     let keys = store.list_all_keys().await?;
     if json {
-        let rows: Vec<_> = keys
-            .iter()
-            .map(|(project, key)| {
-                serde_json::json!({
-                    "id": key.id, "project": project.as_str(), "name": key.name,
-                    "scopes": key.scopes.names(), "created_at": key.created_at, "expires_at": key.expires_at,
-                })
-            })
-            .collect();
+        let rows: Vec<_> = keys.iter().map(|(project, key)| shown(project, key)).collect();
         return print(&serde_json::to_string_pretty(&rows)?);
     }
     print(&format!("{:<30}  {:<20}  {:<24}  {:<30}  {}", "ID", "PROJECT", "CREATED", "NAME", "SCOPES"))?;
@@ -153,7 +150,7 @@ async fn list(store: &SharedStore, json: bool) -> anyhow::Result<()> {
 
 async fn revoke(store: &SharedStore, key: KeyId, end_sessions: bool) -> anyhow::Result<()> {
     let sessions = if end_sessions { SessionsOfKey::End } else { SessionsOfKey::GoOn };
-    let revoked = store.revoke_any_key(key, sessions).await? == Edited::Done;
+    let revoked = store.revoke_any_key(key, sessions, entry(Action::KeyRevoked, key)).await? == Edited::Done;
     anyhow::ensure!(revoked, "there is no key {key}, or it was revoked before");
     print(&format!("revoked {key}"))
 }

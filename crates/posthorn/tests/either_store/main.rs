@@ -8,6 +8,7 @@ mod common;
 
 mod access;
 mod api_description;
+mod audit;
 mod bad_endpoints;
 mod bad_input;
 mod batches;

@@ -203,7 +203,9 @@ async fn as_in_the_guides() -> (Program, Receiver, Desk) {
 async fn the_commands_of_the_guides_work() {
     let (program, _receiver, mut desk) = as_in_the_guides().await;
     // Keys are made in the folder of the server's data.
-    desk.knows("posthorn keys", format!("cd {} && posthorn keys", program.folder().display()));
+    for command in ["posthorn keys", "posthorn audit"] {
+        desk.knows(command, format!("cd {} && {command}", program.folder().display()));
+    }
     let mut count = 0;
     for guide in ["catalogue", "endpoints", "log", "operating", "portal", "publishing", "receiving"] {
         // In one terminal, one after the other: a later one uses what an earlier one found.
@@ -212,7 +214,7 @@ async fn the_commands_of_the_guides_work() {
         assert!(!printed.contains("urn:posthorn:problem"), "{guide}: {printed}");
         count += all.len();
     }
-    assert_eq!(count, 17, "blocks of commands");
+    assert_eq!(count, 18, "blocks of commands");
 }
 
 #[tokio::test]
