@@ -6,6 +6,7 @@ mod audit;
 mod catalogue;
 mod deliveries;
 mod endpoints;
+mod erasures;
 mod events;
 mod keys;
 mod meta;
@@ -30,6 +31,7 @@ pub use endpoints::{
     FilterCheckRequest, FilteredEvent, LastError, Missed, Oauth, OauthRequest, RotateSecret, ScenarioAnswer,
     Secret, TestAnswer, TestOutcome, TestRequest,
 };
+pub use erasures::{ErasedCounts, Erasure, ErasureRequest};
 pub use events::{BatchAnswer, BatchItem, BatchRequest, Event, PublishAnswer, PublishRequest, Unmatched};
 pub use keys::{Key, KeyRequest, KeyWithSecret, RotateKey};
 pub use meta::Meta;

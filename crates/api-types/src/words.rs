@@ -115,6 +115,7 @@ described! {
     DeliveryFailure = model::delivery::Failure;
     DeliveryStatus = model::delivery::VisibleStatus;
     EndpointStatus = model::endpoint::EndpointStatus;
+    ErasureState = model::erasure::ErasureState;
     ErrorClass = model::attempt::ErrorClass;
     HeldBy = model::delivery::HeldBy;
     NextAttemptReason = model::retry::NextReason;

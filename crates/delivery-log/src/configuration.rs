@@ -91,7 +91,7 @@ pub enum Change {
     /// A tenant.
     Tenant(Tenant),
     /// A tenant that was deleted.
-    NoTenant(ProjectId, TenantId, TenantHandle),
+    NoTenant(TenantId),
     /// An endpoint.
     Endpoint(Box<SecretEndpoint>),
     /// An endpoint that was deleted.
@@ -324,11 +324,12 @@ impl State {
                 self.handles.insert((tenant.project, tenant.handle.clone()), tenant.id);
                 self.tenants.insert(tenant.id, Arc::new(tenant));
             }
-            Change::NoTenant(project, id, handle) => {
-                self.tenants.remove(&id);
+            Change::NoTenant(id) => {
+                let Some(known) = self.tenants.remove(&id) else { return };
+                let handle = (known.project, known.handle.clone());
                 // The handle may already belong to a successor.
-                if self.handles.get(&(project, handle.clone())) == Some(&id) {
-                    self.handles.remove(&(project, handle));
+                if self.handles.get(&handle) == Some(&id) {
+                    self.handles.remove(&handle);
                 }
             }
             Change::Endpoint(secret) => {

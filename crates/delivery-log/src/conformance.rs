@@ -9,6 +9,7 @@ mod audit;
 mod catalogue;
 mod deliveries;
 mod engine;
+mod erasures;
 mod events;
 mod lanes;
 mod portal;
@@ -77,6 +78,12 @@ sentences! {
         secrets_are_replaced_once,
         an_endpoint_is_disabled_with_its_reason_unless_it_was_changed,
         a_store_is_ready_until_it_is_closed;
+    erasures:
+        an_erased_tenant_leaves_nothing_but_the_receipt,
+        a_tenant_that_was_deleted_long_ago_is_erased_beside_its_successor,
+        an_erased_subject_is_gone_and_the_others_stay,
+        the_end_of_a_call_brings_nothing_back_that_was_erased_meanwhile,
+        an_erasure_goes_on_after_a_crash;
     events:
         a_published_event_is_read_back_byte_for_byte,
         sequences_count_the_events_of_each_tenant_without_gaps,

@@ -54,6 +54,11 @@ pub struct SpacedKey(String);
 impl SpacedKey {
     /// A caller's key in its space.
     pub fn new(space: KeySpace, key: &IdempotencyKey) -> Self {
+        Self(format!("{}{key}", Self::prefix(space)))
+    }
+
+    /// What all keys of a space begin with.
+    pub fn prefix(space: KeySpace) -> String {
         let principal = |principal| match principal {
             Principal::Project => "project".to_owned(),
             Principal::Tenant(tenant) => tenant.to_string(),
@@ -61,13 +66,13 @@ impl SpacedKey {
         };
         let space = match space {
             // As they were kept before there were spaces.
-            KeySpace::Publishes(Principal::Project) => return Self(key.to_string()),
+            KeySpace::Publishes(Principal::Project) => return String::new(),
             KeySpace::Publishes(other) => format!("publish {}", principal(other)),
             KeySpace::Requests(any) => format!("request {}", principal(any)),
             KeySpace::Releases => "release".to_owned(),
             KeySpace::Notices => "notice".to_owned(),
         };
-        Self(format!("{space}{SEPARATOR}{key}"))
+        format!("{space}{SEPARATOR}")
     }
 
     /// The text by which the store knows it.

@@ -21,6 +21,7 @@ pub mod durability;
 mod edited;
 pub mod endpoints;
 mod env;
+pub mod erasures;
 mod error;
 pub mod events;
 pub mod hand_off;
@@ -59,6 +60,7 @@ pub trait Store:
     + audit::Audit
     + tenants::Tenants
     + endpoints::Endpoints
+    + erasures::Erasures
     + events::Events
     + deliveries::Deliveries
     + lanes::Lanes
@@ -76,6 +78,7 @@ impl<T> Store for T where
         + audit::Audit
         + tenants::Tenants
         + endpoints::Endpoints
+        + erasures::Erasures
         + events::Events
         + deliveries::Deliveries
         + lanes::Lanes

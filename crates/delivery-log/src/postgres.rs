@@ -10,6 +10,7 @@ mod claims;
 mod columns;
 mod composite;
 mod counters;
+mod erasing;
 mod finish;
 mod group;
 mod hosts;
@@ -198,6 +199,19 @@ impl PostgresStore {
         };
         let sure = self.hosts.moves().unless(link::within(sure)).await;
         sure.map_err(store_error("make sure of what is stored"))
+    }
+
+    /// Has rows that were erased taken out of their tables, as far as that goes
+    /// quickly: the server does the rest by itself.
+    async fn leave_no_trace(&self) -> Result<()> {
+        let mut connection = self.editors.acquire().await.map_err(store_error("tidy up after an erasure"))?;
+        for table in erasing::TABLES {
+            let vacuum = sqlx::query(sqlx::AssertSqlSafe(format!("VACUUM (SKIP_LOCKED) {table}")));
+            if let Err(error) = link::within(vacuum.execute(&mut *connection)).await {
+                tracing::info!(%error, table, "what was erased is left for autovacuum");
+            }
+        }
+        Ok(())
     }
 
     /// Where the configuration is read.

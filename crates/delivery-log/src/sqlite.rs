@@ -6,6 +6,7 @@
 //! for the writer (write-ahead log).
 
 mod columns;
+mod erasing;
 mod finish;
 mod identity;
 mod lanes;
@@ -74,6 +75,11 @@ impl SqliteStore {
         T: Send + 'static,
     {
         self.writer.edit(change).await
+    }
+
+    /// Takes what was erased out of the write-ahead log, too.
+    async fn leave_no_trace(&self) -> crate::Result<()> {
+        self.writer.empty_log().await
     }
 
     /// What can be read is on the disk.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod durability;
+mod erasures;
 mod fan_outs;
 pub(crate) mod heartbeat;
 mod housekeeping;
@@ -63,6 +64,7 @@ pub(crate) fn start(context: &Arc<Context>, stop: &CancellationToken) {
     jobs.start("take-over",    heartbeat::BEAT, AtOnce, Nothing, take_over::TakeOver);
     jobs.start("fan-outs",     5 * second,      AtOnce, Nothing, fan_outs::FanOuts::default());
     jobs.start("replays",      often,           Later,  Lease,   replays::Replays);
+    jobs.start("erasures",     second,          Later,  Nothing, erasures::Erasures);
     jobs.start("retirement",   second,          Later,  Lease,   retirement::Retirement);
     jobs.start("housekeeping", tidy,            Later,  Nothing, housekeeping::Housekeeping);
 }

@@ -17,6 +17,10 @@ use crate::api::Api;
 /// How often uses are written.
 const EVERY: Duration = Duration::from_secs(30);
 
+/// How often it is tried to write the last ones. A connection that a worker opened
+/// ends with the worker, and then the first use of it fails.
+pub(crate) const LAST_TRIES: u32 = 10;
+
 /// The last uses that are not written yet; one for each key at most.
 #[derive(Debug, Default)]
 pub(crate) struct KeyUses(Mutex<HashMap<KeyId, LastUse>>);
@@ -59,7 +63,12 @@ pub(crate) async fn keep_written(api: web::Data<Api>, stop: CancellationToken) {
     while tokio::time::timeout(EVERY, stop.cancelled()).await.is_err() {
         write(&api).await;
     }
-    write(&api).await;
+    for _ in 0..LAST_TRIES {
+        write(&api).await;
+        if api.key_uses.open().is_empty() {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

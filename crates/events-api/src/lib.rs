@@ -19,6 +19,7 @@ mod connections;
 mod deliveries;
 mod docs;
 mod endpoints;
+mod erasures;
 mod event_types;
 mod events;
 mod health;

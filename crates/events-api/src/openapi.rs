@@ -16,8 +16,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, audit_log, catalogue, deliveries, endpoints, event_types, events, meta, operational_endpoints,
-    portal_sessions, project, quarantine, replays, retry_policies, tenants,
+    api_keys, audit_log, catalogue, deliveries, endpoints, erasures, event_types, events, meta,
+    operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
 /// What a reader should know before the first call, in Markdown.
@@ -95,6 +95,9 @@ const ABOUT: &str = include_str!("openapi/about.md");
         project::update::handle,
         project::pause::pause,
         project::pause::resume,
+        erasures::create::handle,
+        erasures::list::handle,
+        erasures::get::handle,
         audit_log::list::handle,
         api_keys::list::handle,
         api_keys::create::handle,
@@ -130,6 +133,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         (name = "Project", description = "Settings of the project that the key belongs to."),
         (name = "API keys", description = "Who may do what."),
         (name = "Portal sessions", description = "What your product opens for its customers."),
+        (name = "Erasures", description = "Remove what is kept of a tenant or a subject, for ever."),
         (name = "Audit log", description = "Who changed what, and who read what is confidential."),
         (name = "Operational endpoints", description = "Webhooks about the platform itself, for operators."),
         (name = "Deployment", description = "What receivers and firewalls want to know."),

@@ -68,6 +68,14 @@ pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp
     response.body(answer.body)
 }
 
+/// An answer that says where the thing is read.
+pub(crate) fn located(mut answer: HttpResponse, location: &str) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(location) {
+        answer.headers_mut().insert(LOCATION, value);
+    }
+    answer
+}
+
 /// An answer with a secret: nobody keeps it.
 pub(crate) fn shown_once(mut answer: HttpResponse) -> HttpResponse {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -47,6 +47,8 @@ crate::words!(
         AuditRead = "audit:read",
         /// Change the project's settings.
         ProjectWrite = "project:write",
+        /// Erase what is kept of a tenant or a subject.
+        EraseWrite = "erase:write",
     }
 );
 

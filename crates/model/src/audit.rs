@@ -81,6 +81,8 @@ crate::words!(
         CatalogueUpdated = "catalogue.updated",
         /// An event type was removed.
         EventTypeDeleted = "event_type.deleted",
+        /// What is kept of a tenant or a subject is being erased.
+        ErasureBegun = "erasure.begun",
         /// An event was released from quarantine.
         QuarantineReleased = "quarantine.released",
         /// An event in quarantine was dropped.

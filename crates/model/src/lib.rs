@@ -19,6 +19,7 @@ pub mod delivery;
 pub mod downgrade;
 pub mod endpoint;
 pub mod entropy;
+pub mod erasure;
 pub mod event;
 pub mod event_type;
 pub mod failure;

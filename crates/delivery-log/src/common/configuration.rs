@@ -8,7 +8,6 @@ use sqlx::Row as _;
 
 use model::event_type::EventType;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
-use model::names::TenantHandle;
 use model::portal::CLOCKS_APART;
 
 use super::rows::{parsed, time_option, uuid};
@@ -66,11 +65,7 @@ impl Shared {
         for row in changed(connection, "SELECT * FROM tenants WHERE version > $1", known).await? {
             changes.push(match time_option(&row, "deleted_at")? {
                 None => Change::Tenant(tenants::tenant(&row)?),
-                Some(_) => Change::NoTenant(
-                    ProjectId(uuid(&row, "project")?),
-                    TenantId(uuid(&row, "id")?),
-                    parsed(&row, "handle", TenantHandle::parse)?,
-                ),
+                Some(_) => Change::NoTenant(TenantId(uuid(&row, "id")?)),
             });
         }
         for row in changed(connection, "SELECT * FROM endpoints WHERE version > $1", known).await? {

@@ -17,7 +17,7 @@ use super::{lock_delivery, lock_key};
 use super::columns;
 // Lanes, moves of deliveries from state to state, migrations, retention, and the
 // statements that each has in its own way.
-use super::{lanes, moves, open, retention, statements};
+use super::{erasing, lanes, moves, open, retention, statements};
 
 pub(super) mod access;
 pub(super) mod audit;
@@ -25,6 +25,7 @@ pub(super) mod catalogue;
 pub(super) mod configuration;
 pub(super) mod deliveries;
 pub(super) mod endpoints;
+pub(super) mod erasures;
 pub(super) mod events;
 pub(super) mod fan_out;
 pub(super) mod filter;

@@ -86,7 +86,7 @@ async fn pause(
     Ok((Some(tenant(&row)?), endpoints))
 }
 
-async fn delete(
+pub(crate) async fn delete(
     connection: &mut Connection,
     view: View,
     id: TenantId,

@@ -129,9 +129,18 @@ pub(super) async fn settle(
     Ok(recorded)
 }
 
-/// A late attempt changes no state, but it is counted.
+/// A late attempt changes no state, but it is counted. What was erased meanwhile does
+/// not come back by the end of its call.
 async fn mark_late(connection: &mut PgConnection, late: &Finished) -> sqlx::Result<()> {
     let attempt = &late.attempt;
+    let gone = sqlx::query(
+        "DELETE FROM attempts WHERE delivery = $1 AND number = $2 \
+         AND NOT EXISTS (SELECT 1 FROM all_deliveries d WHERE d.id = $1)",
+    );
+    let gone = gone.bind(attempt.delivery.0).bind(attempt.number as i32).execute(&mut *connection).await?;
+    if gone.rows_affected() > 0 {
+        return Ok(());
+    }
     sqlx::query(
         "WITH counted AS (UPDATE waiting SET attempts = $2 WHERE id = $1 AND attempts < $2), \
          ended AS (UPDATE deliveries SET attempts = $2 WHERE id = $1 AND attempts < $2) \

@@ -34,6 +34,7 @@ pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         "0009_use_of_keys",
         "0010_rates_of_keys",
         "0011_audit_log",
+        "0012_erasures",
     ))
 });
 

@@ -93,6 +93,10 @@ async fn record_one(connection: &mut SqliteConnection, finished: &Finished) -> s
         advanced += query.execute(&mut *connection).await?.rows_affected();
     }
     let late = advanced == 0;
+    if late && !is_there(connection, finished).await? {
+        // What was erased meanwhile does not come back by the end of its call.
+        return Ok(true);
+    }
     for piece in ATTEMPT.pieces(&[finished]) {
         let query = columns::bind_attempt(sqlx::query(piece.sql), &finished.attempt, late);
         query.execute(&mut *connection).await?;
@@ -101,6 +105,16 @@ async fn record_one(connection: &mut SqliteConnection, finished: &Finished) -> s
         count_late(connection, finished).await?;
     }
     Ok(late)
+}
+
+/// Whether a delivery is still in the log.
+async fn is_there(connection: &mut SqliteConnection, finished: &Finished) -> sqlx::Result<bool> {
+    let found = sqlx::query("SELECT 1 FROM deliveries WHERE project = ? AND id = ?")
+        .bind(finished.project.0)
+        .bind(finished.attempt.delivery.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
 }
 
 /// What the next attempt is made for: what this one was, if it was cut short

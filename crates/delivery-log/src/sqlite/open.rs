@@ -33,6 +33,7 @@ pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         "0009_use_of_keys",
         "0010_rates_of_keys",
         "0011_audit_log",
+        "0012_erasures",
     ))
 });
 
@@ -191,6 +192,8 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         // 16 MiB between checkpoints: hot pages are written back less often.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
+        // What is deleted is overwritten: an erasure leaves no byte in the file.
+        .pragma("secure_delete", "ON")
         .log_statements(tracing::log::LevelFilter::Trace)
 }
 

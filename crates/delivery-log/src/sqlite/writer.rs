@@ -93,6 +93,7 @@ where
 enum Work {
     Grouped(Job),
     Edit(Box<dyn Edit>),
+    EmptyLog(Reply<()>),
 }
 
 /// Where the rest of the store hands in what is to be written.
@@ -132,6 +133,11 @@ impl WriterHandle {
     /// Waits until all that was handed in is written and the file is closed.
     pub(super) async fn close(&self) {
         self.0.close().await;
+    }
+
+    /// Moves the write-ahead log into the database, and cuts it to nothing.
+    pub(super) async fn empty_log(&self) -> Result<()> {
+        self.0.ask(Work::EmptyLog).await
     }
 
     /// Runs `change` in a transaction of its own.
@@ -186,6 +192,11 @@ impl Writer {
                         self.commit_group(std::mem::take(&mut group), inbox).await;
                         self.commit_edit(edit).await;
                     }
+                    Work::EmptyLog(reply) => {
+                        self.commit_group(std::mem::take(&mut group), inbox).await;
+                        // A caller that has gone away needs no answer.
+                        let _ = reply.send(self.empty_log().await);
+                    }
                 }
             }
             self.commit_group(group, inbox).await;
@@ -193,6 +204,13 @@ impl Writer {
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the database was not closed cleanly");
         }
+    }
+
+    /// Readers that are under way keep it from being cut; then the next checkpoint
+    /// writes over it.
+    async fn empty_log(&mut self) -> Result<()> {
+        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut self.connection).await;
+        emptied.map(drop).map_err(store_error("empty the write-ahead log"))
     }
 
     /// Commits the jobs in as few transactions as can be, answers each, and puts
@@ -320,7 +338,7 @@ impl queue::Job for Work {
             }
             Self::Grouped(Job::Claim(claim, _)) => claim.max_bytes / 8,
             Self::Grouped(Job::FanOut(..)) => 0,
-            Self::Edit(_) => 0,
+            Self::Edit(_) | Self::EmptyLog(_) => 0,
         }
     }
 
@@ -332,7 +350,7 @@ impl queue::Job for Work {
             Self::Grouped(Job::Finish(..)) => 2,
             // Most lanes have less than they may claim.
             Self::Grouped(Job::Claim(claim, _)) => CLAIM + claim.limit as usize / 2,
-            Self::Edit(_) => EDIT,
+            Self::Edit(_) | Self::EmptyLog(_) => EDIT,
         }
     }
 
@@ -341,7 +359,7 @@ impl queue::Job for Work {
             Self::Grouped(Job::Publish(publish, _)) => Turn::Tenant(publish.tenant),
             Self::Grouped(Job::FanOut(fan_out, _)) => Turn::Tenant(fan_out.event.tenant),
             Self::Grouped(Job::Finish(..) | Job::Claim(..)) => Turn::Platform,
-            Self::Edit(_) => Turn::Changes,
+            Self::Edit(_) | Self::EmptyLog(_) => Turn::Changes,
         }
     }
 

@@ -71,6 +71,24 @@ pub(crate) struct Unused {
     unused_since: Option<String>,
 }
 
+/// An erasure in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfErasure {
+    /// The erasure: `era_…`.
+    erasure: String,
+}
+
+/// What becomes of what is kept of a tenant that is deleted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WithErasure {
+    /// `true`: everything that is kept of it is erased, which needs the scope
+    /// `erase:write`. Otherwise what was published stays in the log for as long as the
+    /// project keeps it.
+    erase: Option<bool>,
+}
+
 /// A filter of the audit log.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -115,6 +115,8 @@ async fn scene() -> Scene {
     let key = json!({ "name": "acme's", "scopes": ["events:read"], "tenant": "acme" });
     let key = api.post("/v1/api-keys", key).await.text("/id");
     let session = api.post("/v1/tenants/acme/portal-sessions", json!({})).await.text("/id");
+    let erased =
+        api.post("/v1/erasures", json!({ "tenant": "acme", "subject": "nothing" })).await.text("/id");
     let declared =
         json!({ "name": "q.r", "versions": [{ "schema": { "type": "object", "required": ["x"] } }] });
     api.post("/v1/event-types", declared).await.expect(201);
@@ -135,6 +137,7 @@ async fn scene() -> Scene {
         ("replay", replay),
         ("key", key),
         ("session", session),
+        ("erasure", erased),
         ("id", held),
         ("name", "q.r".to_owned()),
         ("version", "1".to_owned()),

@@ -236,6 +236,13 @@ async fn changes(api: &Api) -> Vec<Change> {
             json!({}),
             "portal_session.ended",
         ),
+        (
+            "erasures.create",
+            "POST",
+            "/v1/erasures".into(),
+            json!({ "tenant": "acme", "subject": "nothing" }),
+            "erasure.begun",
+        ),
         ("endpoints.delete", "DELETE", at, json!({}), "endpoint.deleted"),
     ]
 }

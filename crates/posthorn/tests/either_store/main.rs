@@ -15,6 +15,7 @@ mod batches;
 mod catalogue;
 mod connections;
 mod engine;
+mod erasures;
 mod interoperability;
 mod keys;
 mod limits;

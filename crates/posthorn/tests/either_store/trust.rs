@@ -272,6 +272,7 @@ async fn changing_routes(api: &Api) -> Vec<(&'static str, String, Value)> {
         ("POST", "/v1/api-keys".into(), json!({ "name": "n", "scopes": ["events:read"] })),
         ("DELETE", format!("/v1/api-keys/{key}"), json!({})),
         ("POST", format!("/v1/api-keys/{key}/rotate"), json!({})),
+        ("POST", "/v1/erasures".into(), json!({ "tenant": "acme", "subject": "s" })),
         ("POST", "/v1/tenants/acme/portal-sessions".into(), json!({})),
         ("POST", "/v1/tenants/acme/portal-sessions/end-all".into(), json!({})),
         ("DELETE", format!("/v1/tenants/acme/portal-sessions/{session}"), json!({})),
