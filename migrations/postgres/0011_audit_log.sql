@@ -19,6 +19,7 @@ CREATE TABLE audit_chain (
     digest  BYTEA NOT NULL,
     link    BYTEA NOT NULL,
     erasure UUID,                    -- which one removed the content
+    mark    BYTEA,                    -- and its keyed hash
     PRIMARY KEY (project, number)
 );
 

@@ -19,6 +19,7 @@ CREATE TABLE audit_chain (
     digest  BLOB NOT NULL,
     link    BLOB NOT NULL,
     erasure BLOB,                    -- which one removed the content
+    mark    BLOB,                    -- and its keyed hash
     PRIMARY KEY (project, number)
 ) STRICT, WITHOUT ROWID;
 

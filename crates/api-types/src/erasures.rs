@@ -42,10 +42,10 @@ pub struct Erasure {
     pub erased: Erased,
     /// What an erasure does not reach, and until when that is kept.
     pub remains: Vec<String>,
-    /// When it was asked for. What came later is not erased.
+    /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When everything was gone.
+    /// When everything was gone. What came later is not erased.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub completed_at: Option<Timestamp>,
 }

@@ -8,6 +8,7 @@ use model::clock::Timestamp;
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
 use model::project::{UndeclaredTypes, UnknownTenant, Validation};
+use model::vault::MasterKey;
 
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
@@ -66,6 +67,8 @@ pub enum KeyCreated {
     Done,
     /// There are as many as there may be.
     TooMany,
+    /// The tenant that it is to be bound to was deleted meanwhile.
+    NoTenant,
 }
 
 /// What becomes of the portal sessions that a key opened, when the key ends.
@@ -118,6 +121,11 @@ pub trait Access: Send + Sync {
 
     /// The keys of the whole deployment with their projects, for its operator.
     async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>>;
+
+    /// Wraps the data keys with another master key, and gives how many there are.
+    /// Processes that run know them already; who opens the store from now on needs
+    /// `to`. `None` if they are not wrapped with `from`.
+    async fn rotate_master_key(&self, from: &MasterKey, to: &MasterKey) -> Result<Option<usize>>;
 
     /// Gives a key a new token, if `expected` is still its last change; the one
     /// before stays good until `overlap_until`.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use model::audit::chain::Broken;
+use model::audit::chain::{BEGINNING, Broken, Digest};
 use model::audit::{Action, Actor, Content, Entry};
 use model::clock::Timestamp;
 use model::ids::{AuditId, ErasureId, ProjectId, TenantId};
@@ -47,8 +47,16 @@ pub struct Verified {
     pub entries: u64,
     /// How many of them have been erased.
     pub erased: u64,
+    /// The number of the last entry, and its link: noted somewhere else, it shows
+    /// whether an earlier state of the log was put back.
+    pub last: (u64, Digest),
     /// The first thing that is wrong.
     pub broken: Option<Broken>,
+}
+
+impl Verified {
+    /// Of a log without entries.
+    pub const NOTHING: Self = Self { entries: 0, erased: 0, last: (0, BEGINNING), broken: None };
 }
 
 /// The audit log. Entries about changes are written with the changes.

@@ -57,6 +57,12 @@ impl SpacedKey {
         Self(format!("{}{key}", Self::prefix(space)))
     }
 
+    /// What a stored key begins with that says its space; nothing for publishes of the
+    /// whole project.
+    pub fn space_of(key: &str) -> &str {
+        key.find(SEPARATOR).map_or("", |end| &key[..end + SEPARATOR.len_utf8()])
+    }
+
     /// What all keys of a space begin with.
     pub fn prefix(space: KeySpace) -> String {
         let principal = |principal| match principal {

@@ -62,6 +62,8 @@ use model::ids::{DeliveryId, ProjectId};
 /// The oldest server that is used, as `server_version_num`.
 pub const OLDEST_POSTGRES: i32 = 140_000;
 
+/// For how long tables are vacuumed after an erasure.
+const VACUUMING: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long connections may take to be closed.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -203,15 +205,25 @@ impl PostgresStore {
 
     /// Has rows that were erased taken out of their tables, as far as that goes
     /// quickly: the server does the rest by itself.
-    async fn leave_no_trace(&self) -> Result<()> {
+    async fn leave_no_trace(&self) -> Result<bool> {
         let mut connection = self.editors.acquire().await.map_err(store_error("tidy up after an erasure"))?;
-        for table in erasing::TABLES {
-            let vacuum = sqlx::query(sqlx::AssertSqlSafe(format!("VACUUM (SKIP_LOCKED) {table}")));
-            if let Err(error) = link::within(vacuum.execute(&mut *connection)).await {
-                tracing::info!(%error, table, "what was erased is left for autovacuum");
+        let vacuum = async {
+            for table in erasing::TABLES {
+                let one = sqlx::query(sqlx::AssertSqlSafe(format!("VACUUM (SKIP_LOCKED) {table}")));
+                one.execute(&mut *connection).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        match tokio::time::timeout(VACUUMING, vacuum).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "what was erased is left for autovacuum"),
+            Err(_) => {
+                tracing::info!("what was erased is left for autovacuum, as it is much");
+                // It may be in the middle of an answer.
+                drop(connection.detach());
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Where the configuration is read.

@@ -48,6 +48,8 @@ pub enum QuarantineKept {
     Done,
     /// [`MAX_HELD`] wait already.
     Full,
+    /// The tenant was deleted meanwhile.
+    NoTenant,
 }
 
 /// Events in quarantine.

@@ -78,7 +78,7 @@ impl SqliteStore {
     }
 
     /// Takes what was erased out of the write-ahead log, too.
-    async fn leave_no_trace(&self) -> crate::Result<()> {
+    async fn leave_no_trace(&self) -> crate::Result<bool> {
         self.writer.empty_log().await
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod list;
+pub(crate) mod pause;
 pub(crate) mod read_secret;
 pub(crate) mod reset;
 pub(crate) mod rotate_secret;

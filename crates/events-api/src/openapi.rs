@@ -57,6 +57,8 @@ const ABOUT: &str = include_str!("openapi/about.md");
         endpoints::read_secret::handle,
         endpoints::rotate_secret::handle,
         endpoints::health::handle,
+        endpoints::pause::pause,
+        endpoints::pause::resume,
         endpoints::reset::handle,
         endpoints::check_filter::handle,
         endpoints::test::handle,

@@ -2,12 +2,15 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderValue, LOCATION};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, LOCATION};
 use delivery_log::idempotency::KeptAnswer;
 use model::clock::Timestamp;
 use serde::Serialize;
 
 use crate::incoming::fingerprint;
+
+/// Says that a request was made before, and answered with this.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The strong `ETag` of an answer about a thing that last changed then. Part of
 /// what an answer shows is derived when it is read, and depends on who reads: so
@@ -63,9 +66,15 @@ pub(crate) fn kept(answer: KeptAnswer, repeated: bool, etag_of: Option<Timestamp
         response.insert_header((ETAG, etag(updated_at, &answer.body)));
     }
     if repeated {
-        response.insert_header(("idempotency-replayed", "true"));
+        response.insert_header((REPLAYED, "true"));
     }
     response.body(answer.body)
+}
+
+/// An answer to a repeated request.
+pub(crate) fn repeated(mut answer: HttpResponse) -> HttpResponse {
+    answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    answer
 }
 
 /// An answer that says where the thing is read.

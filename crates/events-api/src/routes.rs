@@ -112,6 +112,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                         .post(endpoints::rotate_secret::handle),
                 )
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/health").get(endpoints::health::handle))
+                .service(at("/tenants/{tenant}/endpoints/{endpoint}/pause").post(endpoints::pause::pause))
+                .service(at("/tenants/{tenant}/endpoints/{endpoint}/resume").post(endpoints::pause::resume))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/reset").post(endpoints::reset::handle))
                 .service(at("/tenants/{tenant}/endpoints/{endpoint}/test").post(endpoints::test::handle))
                 .service(

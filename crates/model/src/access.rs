@@ -49,8 +49,22 @@ crate::words!(
         ProjectWrite = "project:write",
         /// Erase what is kept of a tenant or a subject.
         EraseWrite = "erase:write",
+        /// Read which keys there are. `keys:write` contains it.
+        KeysRead = "keys:read",
+        /// Change the mail addresses to which a tenant's warnings go.
+        /// `tenants:write` contains it.
+        ContactsWrite = "contacts:write",
+        /// Pause, resume, reset and test endpoints. `endpoints:write` contains it.
+        EndpointsOperate = "endpoints:operate",
     }
 );
+
+/// Scopes of which the first contains the second.
+const CONTAINED: [(Scope, Scope); 3] = [
+    (Scope::KeysWrite, Scope::KeysRead),
+    (Scope::TenantsWrite, Scope::ContactsWrite),
+    (Scope::EndpointsWrite, Scope::EndpointsOperate),
+];
 
 /// A text that names no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,19 +87,26 @@ impl Scopes {
         Self(Self::EVERYTHING)
     }
 
-    /// Whether `scope` is among these.
+    /// Whether `scope` is among these, or contained in one of them.
     pub fn allow(self, scope: Scope) -> bool {
-        self.0 & (1 << scope as u8) != 0
+        self.with_contained().0 & (1 << scope as u8) != 0
     }
 
     /// Whether these are no more than `others`.
     pub fn within(self, others: Self) -> bool {
-        self.0 & !others.0 == 0
+        self.0 & !others.with_contained().0 == 0
     }
 
     /// What both allow.
     pub fn and(self, others: Self) -> Self {
-        Self(self.0 & others.0)
+        Self(self.0 & others.with_contained().0)
+    }
+
+    fn with_contained(self) -> Self {
+        CONTAINED.into_iter().fold(self, |set, (outer, inner)| {
+            let contained = (self.0 >> outer as u8 & 1) << inner as u8;
+            Self(set.0 | contained)
+        })
     }
 
     /// Whether nothing is allowed.
@@ -98,7 +119,8 @@ impl Scopes {
         if self.0 == Self::EVERYTHING {
             return vec!["*"];
         }
-        Scope::ALL.iter().filter(|scope| self.allow(**scope)).map(|scope| scope.as_str()).collect()
+        let named = |scope: &&Scope| self.0 & (1 << **scope as u8) != 0;
+        Scope::ALL.iter().filter(named).map(|scope| scope.as_str()).collect()
     }
 
     /// Reads names.
@@ -330,6 +352,18 @@ mod tests {
         assert!(some.within(Scopes::everything()) && !Scopes::everything().within(some));
         assert_eq!("*".parse::<Scopes>().map(Scopes::names), Ok(vec!["*"]));
         assert!("events:fly".parse::<Scopes>().is_err());
+    }
+
+    #[test]
+    fn a_scope_allows_what_it_contains_and_is_still_the_only_one_named() {
+        for (outer, inner) in CONTAINED {
+            let set: Scopes = [outer].into_iter().collect();
+            let contained: Scopes = [inner].into_iter().collect();
+            assert!(set.allow(inner) && !contained.allow(outer), "{}", outer.as_str());
+            assert!(contained.within(set) && !set.within(contained));
+            assert_eq!(contained.and(set), contained);
+            assert_eq!(set.names(), [outer.as_str()]);
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ crate::words!(
         KeyRotated = "api_key.rotated",
         /// An API key was ended.
         KeyRevoked = "api_key.revoked",
+        /// The data keys were wrapped with another master key.
+        MasterKeyRotated = "master_key.rotated",
         /// A portal session was opened.
         SessionOpened = "portal_session.opened",
         /// The code of a portal session was exchanged for its token.
@@ -253,8 +255,8 @@ pub struct Content {
     pub address: Option<IpAddr>,
     /// The id of the request.
     pub request: Option<String>,
-    /// What was done.
-    pub action: Action,
+    /// What was done: a word of [`Action`], or of a later version of it.
+    pub action: String,
     /// To which thing.
     pub target: String,
     /// The tenant, as callers knew it then.
@@ -279,7 +281,7 @@ impl Content {
             actor: entry.author.actor.to_string(),
             address: entry.author.address,
             request: entry.author.request,
-            action: entry.action,
+            action: entry.action.to_string(),
             target: entry.target,
             tenant_id: entry.tenant.as_ref().map(|(id, _)| id.0),
             tenant: entry.tenant.map(|(_, handle)| handle.to_string()),

@@ -65,7 +65,7 @@ pub struct Erasure {
     pub state: ErasureState,
     /// What was removed so far.
     pub erased: Erased,
-    /// When it was asked for. What comes later is not erased.
+    /// When it was asked for.
     pub created_at: Timestamp,
     /// When it went on last; once it is completed, when that was.
     pub updated_at: Timestamp,

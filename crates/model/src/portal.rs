@@ -35,7 +35,7 @@ pub const CLOCKS_APART: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a session may be able to do at most: nothing that makes other keys and
 /// sessions, or belongs to the project.
-const GRANTABLE: [Scope; 9] = [
+const GRANTABLE: [Scope; 11] = [
     Scope::EventsRead,
     Scope::PayloadsRead,
     Scope::EventTypesRead,
@@ -45,10 +45,12 @@ const GRANTABLE: [Scope; 9] = [
     Scope::SecretsRead,
     Scope::DeliveriesRead,
     Scope::DeliveriesReplay,
+    Scope::ContactsWrite,
+    Scope::EndpointsOperate,
 ];
 /// What a session can do that does not say: what a customer needs to set up an
 /// endpoint, to see why a call failed, and to have it sent again.
-const USUAL: [Scope; 8] = [
+const USUAL: [Scope; 10] = [
     Scope::EventsRead,
     Scope::PayloadsRead,
     Scope::EventTypesRead,
@@ -57,6 +59,8 @@ const USUAL: [Scope; 8] = [
     Scope::SecretsRead,
     Scope::DeliveriesRead,
     Scope::DeliveriesReplay,
+    Scope::ContactsWrite,
+    Scope::EndpointsOperate,
 ];
 
 /// What a session may be able to do at most.

@@ -113,6 +113,22 @@ impl Vault {
         Ok(Self { keys: keys.iter().map(unwrap).collect::<Result<_, _>>()?, current })
     }
 
+    /// The same data keys, wrapped with another master key.
+    pub fn rewrap(
+        from: &MasterKey,
+        to: &MasterKey,
+        keys: &[WrappedKey],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<WrappedKey>, VaultError> {
+        let rewrap = |key: &WrappedKey| {
+            let plain = decrypt(&cipher(&from.0), &key.wrapped, key.id.as_bytes())
+                .map_err(|_| VaultError::WrongMasterKey)?;
+            let wrapped = encrypt(&cipher(&to.0), &plain, key.id.as_bytes(), entropy);
+            Ok(WrappedKey { id: key.id, wrapped })
+        };
+        keys.iter().map(rewrap).collect()
+    }
+
     /// Seals `plain` for the row that `row` names.
     pub fn seal(&self, plain: &[u8], row: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
         let mut sealed = self.current.as_bytes().to_vec();
@@ -165,6 +181,20 @@ mod tests {
         assert_eq!(vault.unseal(&sealed, b"row 1").expect("opens").as_slice(), b"secret");
         assert_eq!(vault.unseal(&sealed, b"row 2"), Err(VaultError::Sealed));
         assert_eq!(vault.unseal(&sealed[..20], b"row 1"), Err(VaultError::Sealed));
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_the_new_master_key_and_no_longer_with_the_old_one() {
+        let entropy = SeededEntropy::new(3);
+        let (old, new) = (MasterKey::generate(&entropy), MasterKey::generate(&entropy));
+        let keys = [Vault::new_data_key(&old, &entropy), Vault::new_data_key(&old, &entropy)];
+        let sealed = Vault::open(&old, &keys).expect("a vault").seal(b"secret", b"row", &entropy);
+        let rewrapped = Vault::rewrap(&old, &new, &keys, &entropy).expect("the old key is right");
+        let vault = Vault::open(&new, &rewrapped).expect("opens with the new one");
+        assert_eq!(vault.unseal(&sealed, b"row").expect("opens").as_slice(), b"secret");
+        assert_eq!(Vault::open(&old, &rewrapped).map(|_| ()), Err(VaultError::WrongMasterKey));
+        let again = Vault::rewrap(&old, &new, &rewrapped, &entropy);
+        assert_eq!(again.map(|_| ()), Err(VaultError::WrongMasterKey));
     }
 
     #[test]

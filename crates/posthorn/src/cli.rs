@@ -12,6 +12,7 @@ use crate::commands::migrate::MigrateArgs;
 use crate::commands::publish::PublishArgs;
 use crate::commands::quickstart::QuickstartArgs;
 use crate::commands::receive::ReceiveArgs;
+use crate::commands::secrets::SecretsArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::verify::VerifyArgs;
 
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Make, list and revoke API keys, straight on the database
     Keys(KeysArgs),
+    /// Change the keys that secrets are sealed with, straight on the database
+    Secrets(SecretsArgs),
     /// Check the audit logs, straight on the database
     Audit(AuditArgs),
     /// Keep the event types of a running server as a folder of JSON Schemas

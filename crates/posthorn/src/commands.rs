@@ -9,6 +9,7 @@ pub(crate) mod publish;
 pub(crate) mod quickstart;
 pub(crate) mod reason;
 pub(crate) mod receive;
+pub(crate) mod secrets;
 pub(crate) mod serve;
 pub(crate) mod verify;
 
@@ -31,6 +32,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&load(&args.store, &args.listen)?, &args).await?,
         Command::Migrate(args) => migrate::run(&load(&args.store, &ListenArgs::default())?).await?,
         Command::Keys(args) => keys::run(&load(&args.store, &ListenArgs::default())?, args.command).await?,
+        Command::Secrets(args) => {
+            secrets::run(&load(&args.store, &ListenArgs::default())?, args.command).await?;
+        }
         Command::Audit(args) => {
             return audit::run(&load(&args.store, &ListenArgs::default())?, args.command).await;
         }

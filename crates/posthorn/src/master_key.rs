@@ -1,9 +1,12 @@
-//! The master key: from the settings, or from the file beside an embedded database.
+//! The master key: from the settings, from a command, or from the file beside an
+//! embedded database.
 
 use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use model::entropy::Entropy;
@@ -14,39 +17,64 @@ use crate::settings::Settings;
 
 /// The file beside the database.
 const FILE: &str = "master.key";
+/// The file with the key that takes its place when the store is wrapped with it.
+const NEXT: &str = "master.key.new";
+/// For how long a command may take to give a key.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The key in the settings, which must be there: a file of this machine would
 /// be no key for the others that share the database.
-pub(crate) fn given(settings: &Settings) -> anyhow::Result<MasterKey> {
-    optional(settings)?.context(
+pub(crate) async fn given(settings: &Settings) -> anyhow::Result<MasterKey> {
+    optional(settings).await?.context(
         "POSTHORN_MASTER_KEY is not set; all processes on one PostgreSQL database share a key: \
          make one with `openssl rand -base64 32` and keep a copy",
     )
 }
 
-fn optional(settings: &Settings) -> anyhow::Result<Option<MasterKey>> {
-    let given = settings.master_key.expose_secret();
-    if given.is_empty() {
-        return Ok(None);
+async fn optional(settings: &Settings) -> anyhow::Result<Option<MasterKey>> {
+    let (key, command) = (settings.master_key.expose_secret(), &settings.master_key_command);
+    match (key.is_empty(), command.is_empty()) {
+        (true, true) => Ok(None),
+        (false, true) => MasterKey::parse(key).context("master_key").map(Some),
+        (true, false) => from_command(command).await.context("master_key_command").map(Some),
+        (false, false) => anyhow::bail!("master_key and master_key_command are both set; one is enough"),
     }
-    MasterKey::parse(given).context("master_key").map(Some)
 }
 
-/// The key of an embedded database. Without one, and without a database, makes one.
-pub(crate) fn beside(
+/// What a command prints, such as one that asks a key management service.
+async fn from_command(command: &str) -> anyhow::Result<MasterKey> {
+    let asked = tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output();
+    let answered = tokio::time::timeout(PATIENCE, asked).await;
+    let output = answered.with_context(|| format!("no key after {} s", PATIENCE.as_secs()))??;
+    anyhow::ensure!(output.status.success(), "the command failed ({})", output.status);
+    let text = zeroize::Zeroizing::new(output.stdout);
+    let text = std::str::from_utf8(&text).context("the command did not print text")?;
+    Ok(MasterKey::parse(text)?)
+}
+
+/// The keys of an embedded database: its own, and the one that may have taken its
+/// place when a change was interrupted. Without a key and without a database, makes
+/// one.
+pub(crate) async fn beside(
     settings: &Settings,
     database: &Path,
     entropy: &dyn Entropy,
-) -> anyhow::Result<MasterKey> {
-    if let Some(key) = optional(settings)? {
-        return Ok(key);
+) -> anyhow::Result<(MasterKey, Option<MasterKey>)> {
+    if let Some(key) = optional(settings).await? {
+        return Ok((key, None));
     }
     let path = database.with_file_name(FILE);
-    match read(&path)? {
-        Some(key) => Ok(key),
+    let next = read(&database.with_file_name(NEXT))?;
+    let own = match read(&path)? {
+        Some(key) => key,
         None if database.exists() => match read(&path)? {
             // Another process has made both this very moment.
-            Some(key) => Ok(key),
+            Some(key) => key,
             None => anyhow::bail!(
                 "{} is gone; put it back, or set POSTHORN_MASTER_KEY to the key that {} was made with",
                 path.display(),
@@ -54,10 +82,39 @@ pub(crate) fn beside(
             ),
         },
         None => {
-            make(&path, entropy).with_context(|| format!("cannot write {}", path.display()))?;
-            read(&path)?.with_context(|| format!("{} is gone again", path.display()))
+            make(&path, &MasterKey::generate(entropy))?;
+            read(&path)?.with_context(|| format!("{} is gone again", path.display()))?
         }
+    };
+    Ok((own, next))
+}
+
+/// Whether the key of an embedded database is in the file beside it.
+pub(crate) fn is_in_file(settings: &Settings) -> bool {
+    settings.master_key.expose_secret().is_empty() && settings.master_key_command.is_empty()
+}
+
+/// Writes a new key beside that of an embedded database, which it is to follow.
+pub(crate) fn prepare_next(database: &Path, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
+    let path = database.with_file_name(NEXT);
+    // One is there if a change was interrupted before the store was wrapped with it.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+        }
+        _ => {}
     }
+    let key = MasterKey::generate(entropy);
+    make(&path, &key)?;
+    Ok(key)
+}
+
+/// The new key takes the place of the old one.
+pub(crate) fn adopt_next(database: &Path) -> anyhow::Result<PathBuf> {
+    let (next, path) = (database.with_file_name(NEXT), database.with_file_name(FILE));
+    std::fs::rename(&next, &path)
+        .with_context(|| format!("cannot rename {} to {}", next.display(), path.display()))?;
+    Ok(path)
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<MasterKey>> {
@@ -72,13 +129,17 @@ fn read(path: &Path) -> anyhow::Result<Option<MasterKey>> {
 
 /// Makes the file, whole or not at all. If another process made it first, that
 /// one stays.
-fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
+fn make(path: &Path, key: &MasterKey) -> anyhow::Result<()> {
+    write(path, key).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn write(path: &Path, key: &MasterKey) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // What customers are told is theirs alone, also on this machine.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Nobody but the owner may ever read it, not even for an instant.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
-    writeln!(file, "{}", MasterKey::generate(entropy).reveal().as_str())?;
+    writeln!(file, "{}", key.reveal().as_str())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),

@@ -84,6 +84,7 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: SocketAddr,
     public_url: String,
     pub(crate) master_key: SecretString,
+    pub(crate) master_key_command: String,
     #[serde(deserialize_with = "durability")]
     pub(crate) durability: Durability,
     #[serde(deserialize_with = "networks")]

@@ -24,9 +24,25 @@ pub(crate) async fn open(
                 "durability = \"two-machines\" needs PostgreSQL with a synchronous standby: the embedded store is on one \
                  machine"
             );
-            let master_key = master_key::beside(settings, &path, env.entropy.as_ref())?;
-            let options = sqlite::Options { path, master_key, public_url, ownership };
-            Arc::new(SqliteStore::open(options, env.clone()).await?)
+            let (own, next) = master_key::beside(settings, &path, env.entropy.as_ref()).await?;
+            let with = |master_key| {
+                let options = sqlite::Options {
+                    path: path.clone(),
+                    master_key,
+                    public_url: public_url.clone(),
+                    ownership,
+                };
+                SqliteStore::open(options, env.clone())
+            };
+            match (with(own).await, next) {
+                // The store was wrapped with the next key, and then this was interrupted.
+                (Err(sqlite::OpenError::MasterKey(_)), Some(next)) => {
+                    let store = with(next).await?;
+                    master_key::adopt_next(&path)?;
+                    Arc::new(store)
+                }
+                (opened, _) => Arc::new(opened?),
+            }
         }
         Database::Postgres(url) => {
             // Who only looks or changes a setting acknowledges no events.
@@ -34,7 +50,7 @@ pub(crate) async fn open(
                 Ownership::Server => settings.durability,
                 Ownership::Beside => Durability::OneMachine,
             };
-            let master_key = master_key::given(settings)?;
+            let master_key = master_key::given(settings).await?;
             let options = postgres::Options { url, master_key, public_url, durability };
             Arc::new(PostgresStore::open(options, env.clone()).await?)
         }
@@ -58,7 +74,7 @@ pub(crate) async fn open_beside(settings: &Settings, env: &Env) -> anyhow::Resul
 /// Brings the database up to date.
 pub(crate) async fn migrate(settings: &Settings, env: &Env) -> anyhow::Result<()> {
     if let Database::Postgres(url) = settings.database()? {
-        let master_key = master_key::given(settings)?;
+        let master_key = master_key::given(settings).await?;
         let durability = Durability::OneMachine;
         let options = postgres::Options { url, master_key, public_url: String::new(), durability };
         postgres::migrate(options, env.clone()).await?;

@@ -69,6 +69,11 @@ impl Api {
         Self { http, url: url.to_owned(), key: key.to_owned() }
     }
 
+    /// A client of the same server with another key or token.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
     /// Where the server is.
     pub fn url(&self) -> &str {
         &self.url

@@ -1,6 +1,7 @@
 //! Projects and API keys.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -12,11 +13,12 @@ use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
 use model::names::ProjectName;
 use model::project::{UndeclaredTypes, UnknownTenant, Validation};
+use model::vault::{MasterKey, Vault, WrappedKey};
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{count, hash, hash_option, json, parsed, time, time_option, to_json, uuid};
-use super::{Connection, Db, Row, Store, filter, portal, store_error};
+use super::{Connection, Db, Row, Store, filter, portal, statements, store_error};
 use crate::access::{
     Access, DEFAULT_RETENTION_DAYS, KeyCreated, KeyTokens, Project, SessionsOfKey, most_keys,
 };
@@ -145,6 +147,12 @@ async fn insert_key(
     now: Timestamp,
 ) -> sqlx::Result<KeyCreated> {
     let version = next_version(connection).await?;
+    if let Some(tenant) = key.tenant {
+        let alive = sqlx::query("SELECT 1 FROM tenants WHERE id = $1 AND deleted_at IS NULL").bind(tenant.0);
+        if alive.fetch_optional(&mut *connection).await?.is_none() {
+            return Ok(KeyCreated::NoTenant);
+        }
+    }
     let others: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM api_keys WHERE project = $1 AND tenant IS NOT DISTINCT FROM $2 \
          AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
@@ -195,7 +203,7 @@ async fn note_uses(connection: &mut Connection, uses: &[(KeyId, LastUse)]) -> sq
     for (key, LastUse { at, from }) in uses {
         sqlx::query(
             "UPDATE api_keys SET last_used_at = $1, last_used_from = $2 \
-             WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < $1)",
+             WHERE id = $3 AND revoked_at IS NULL AND (last_used_at IS NULL OR last_used_at < $1)",
         )
         .bind(at.as_micros())
         .bind(from.to_string())
@@ -314,7 +322,7 @@ impl Access for Store {
             async move {
                 Ok(match insert_key(connection, &key, token, now).await? {
                     KeyCreated::Done => Outcome::Done(KeyCreated::Done),
-                    KeyCreated::TooMany => Outcome::Refused(KeyCreated::TooMany),
+                    refused => Outcome::Refused(refused),
                 })
             }
             .boxed()
@@ -361,6 +369,32 @@ impl Access for Store {
             self.edit(move |connection| async move { note_uses(connection, &some).await }.boxed()).await?;
         }
         Ok(())
+    }
+
+    async fn rotate_master_key(&self, from: &MasterKey, to: &MasterKey) -> Result<Option<usize>> {
+        let (from, to, shared) = (from.clone(), to.clone(), Arc::clone(&self.shared));
+        self.edit(move |connection| {
+            async move {
+                let mut sql = QueryBuilder::<Db>::new("SELECT id, wrapped FROM data_keys ORDER BY number");
+                let rows = sql.push(statements::FOR_UPDATE).build().fetch_all(&mut *connection).await?;
+                let key =
+                    |row: &Row| Ok(WrappedKey { id: row.try_get("id")?, wrapped: row.try_get("wrapped")? });
+                let keys: Vec<WrappedKey> = rows.iter().map(key).collect::<sqlx::Result<_>>()?;
+                let Ok(keys) = Vault::rewrap(&from, &to, &keys, shared.env.entropy.as_ref()) else {
+                    return Ok(None);
+                };
+                for key in &keys {
+                    sqlx::query("UPDATE data_keys SET wrapped = $2 WHERE id = $1")
+                        .bind(key.id)
+                        .bind(&key.wrapped)
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                Ok(Some(keys.len()))
+            }
+            .boxed()
+        })
+        .await
     }
 
     async fn rotate_key(

@@ -7,12 +7,12 @@ use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 use uuid::Uuid;
 
-use model::audit::chain::{BEGINNING, ChainKey, Ends, Kept, Linked, Walk, digest};
+use model::audit::chain::{BEGINNING, Broken, ChainKey, Digest, Ends, Kept, Linked, Walk, digest};
 use model::audit::{Action, Content, Entry};
 use model::clock::Timestamp;
 use model::ids::{AuditId, ErasureId, ProjectId};
 
-use super::rows::{broken, hash, time, to_json, uuid};
+use super::rows::{broken, hash, hash_option, time, to_json, uuid};
 use super::{Connection, Db, Row, Shared, Store, statements, store_error};
 use crate::audit::{Audit, AuditFilter, Recorded, Verified};
 use crate::page::{Order, Page, PageRequest};
@@ -31,8 +31,21 @@ fn number(row: &Row, column: &'static str) -> sqlx::Result<u64> {
     u64::try_from(number).map_err(|error| broken(column, error))
 }
 
-/// The log of a project: its key, where it begins and ends, and their seal.
-fn log(row: &Row, shared: &Shared, project: ProjectId) -> sqlx::Result<(ChainKey, Ends, [u8; 32])> {
+/// The log of a project.
+pub(crate) struct Log {
+    pub(crate) key: ChainKey,
+    /// Where it begins and ends.
+    ends: Ends,
+    seal: Digest,
+}
+
+impl Log {
+    fn is_sealed(&self) -> bool {
+        self.key.seal(&self.ends) == self.seal
+    }
+}
+
+fn log(row: &Row, shared: &Shared, project: ProjectId) -> sqlx::Result<Log> {
     let key = shared.vault.unseal(row.try_get("sealed_key")?, &row_name(project));
     let key = key.map_err(|error| broken("sealed_key", error))?;
     let key = ChainKey::from_bytes(&key).ok_or_else(|| broken("sealed_key", "it has not 32 bytes"))?;
@@ -42,15 +55,15 @@ fn log(row: &Row, shared: &Shared, project: ProjectId) -> sqlx::Result<(ChainKey
         last: number(row, "last")?,
         link: hash(row, "link")?,
     };
-    Ok((key, ends, hash(row, "seal")?))
+    Ok(Log { key, ends, seal: hash(row, "seal")? })
 }
 
 /// The log of a project, which nobody else writes to until this transaction ends.
-async fn locked(
+pub(crate) async fn locked(
     connection: &mut Connection,
     shared: &Shared,
     project: ProjectId,
-) -> sqlx::Result<(ChainKey, Ends)> {
+) -> sqlx::Result<Log> {
     let key = ChainKey::generate(shared.env.entropy.as_ref());
     let sealed = shared.vault.seal(key.reveal(), &row_name(project), shared.env.entropy.as_ref());
     // One that is there is written over with itself, which waits for its lock.
@@ -65,16 +78,18 @@ async fn locked(
     .bind(key.seal(&Ends::EMPTY).as_slice())
     .fetch_one(connection)
     .await?;
-    let (key, ends, _) = log(&row, shared, project)?;
-    Ok((key, ends))
+    log(&row, shared, project)
 }
 
+/// Sets where a log begins and ends. One whose record was changed gets no good seal
+/// any more: it goes on, and whoever checks it is told.
 async fn set_ends(
     connection: &mut Connection,
     project: ProjectId,
-    key: &ChainKey,
+    log: &Log,
     ends: &Ends,
 ) -> sqlx::Result<()> {
+    let seal = if log.is_sealed() { log.key.seal(ends) } else { log.seal };
     sqlx::query(
         "UPDATE audit_logs SET first_before = $2, before = $3, last = $4, link = $5, seal = $6 WHERE project = $1",
     )
@@ -83,7 +98,7 @@ async fn set_ends(
     .bind(ends.before.as_slice())
     .bind(ends.last as i64)
     .bind(ends.link.as_slice())
-    .bind(key.seal(ends).as_slice())
+    .bind(seal.as_slice())
     .execute(connection)
     .await
     .map(|_| ())
@@ -97,17 +112,17 @@ pub(crate) async fn append(
     project: ProjectId,
     entry: Entry,
 ) -> sqlx::Result<()> {
-    let (key, mut ends) = locked(connection, shared, project).await?;
+    let log = locked(connection, shared, project).await?;
     // To the millisecond, as the content says it.
     let at = Timestamp::from_micros(shared.env.now().as_micros() / 1_000 * 1_000);
     let id = shared.env.new_id::<AuditId>();
-    let (number, before) = (ends.last + 1, ends.link);
+    let (number, before) = (log.ends.last + 1, log.ends.link);
     let tenant = entry.tenant.as_ref().map(|(tenant, _)| tenant.0);
     let content = Content::new(entry, id, number, at);
     let text = to_json(&content);
     let digest = digest(&text);
-    (ends.last, ends.link) = (number, key.link(number, &digest, &before));
-    set_ends(connection, project, &key, &ends).await?;
+    let ends = Ends { last: number, link: log.key.link(number, at, &digest, &before), ..log.ends };
+    set_ends(connection, project, &log, &ends).await?;
     sqlx::query(
         "INSERT INTO audit_chain (project, number, id, at, digest, link) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -126,7 +141,7 @@ pub(crate) async fn append(
     .bind(project.0)
     .bind(number as i64)
     .bind(&content.actor)
-    .bind(content.action.as_str())
+    .bind(&content.action)
     .bind(&content.target)
     .bind(tenant)
     .bind(&text)
@@ -136,7 +151,7 @@ pub(crate) async fn append(
 }
 
 /// Entries with what is kept of their contents.
-const SELECT: &str = "SELECT c.number, c.id, c.at, c.digest, c.link, c.erasure, \
+const SELECT: &str = "SELECT c.number, c.id, c.at, c.digest, c.link, c.erasure, c.mark, \
     t.actor, t.action, t.target, t.tenant, t.content \
     FROM audit_chain c LEFT JOIN audit_contents t ON t.project = c.project AND t.number = c.number \
     WHERE c.project = ";
@@ -166,11 +181,14 @@ fn linked(row: &Row) -> sqlx::Result<Linked> {
     let content = match row.try_get::<Option<&str>, _>("content")? {
         Some(text) if says_the_same(row, text)? => Kept::Text(text.to_owned()),
         Some(_) => Kept::Contradicted,
-        None if erasure(row)?.is_some() => Kept::Erased,
-        None => Kept::Nothing,
+        None => match (erasure(row)?, hash_option(row, "mark")?) {
+            (Some(by), Some(mark)) => Kept::Erased(by, mark),
+            _ => Kept::Nothing,
+        },
     };
     Ok(Linked {
         number: number(row, "number")?,
+        at: time(row, "at")?,
         digest: hash(row, "digest")?,
         link: hash(row, "link")?,
         content,
@@ -183,7 +201,7 @@ fn says_the_same(row: &Row, text: &str) -> sqlx::Result<bool> {
     Ok(content.id.0 == uuid(row, "id")?
         && content.at == time(row, "at")?
         && content.actor == row.try_get::<&str, _>("actor")?
-        && content.action.as_str() == row.try_get::<&str, _>("action")?
+        && content.action == row.try_get::<&str, _>("action")?
         && content.target == row.try_get::<&str, _>("target")?
         && content.tenant_id == row.try_get::<Option<Uuid>, _>("tenant")?)
 }
@@ -232,10 +250,16 @@ fn page(sql: &mut QueryBuilder<Db>, page: PageRequest) {
 }
 
 async fn verify(connection: &mut Connection, shared: &Shared, project: ProjectId) -> sqlx::Result<Verified> {
-    let mut verified = Verified { entries: 0, erased: 0, broken: None };
+    let mut verified = Verified::NOTHING;
     let row = sqlx::query("SELECT * FROM audit_logs WHERE project = $1").bind(project.0);
-    let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok(verified) };
-    let (key, ends, seal) = log(&row, shared, project)?;
+    let Some(row) = row.fetch_optional(&mut *connection).await? else {
+        // Entries whose log is gone have lost their key.
+        let left = sqlx::query("SELECT 1 FROM audit_chain WHERE project = $1 LIMIT 1").bind(project.0);
+        let left = left.fetch_optional(connection).await?;
+        return Ok(Verified { broken: left.map(|_| Broken::Ends), ..verified });
+    };
+    let Log { key, ends, seal } = log(&row, shared, project)?;
+    verified.last = (ends.last, ends.link);
     let mut walk = match Walk::new(key, ends, &seal) {
         Ok(walk) => walk,
         Err(broken) => return Ok(Verified { broken: Some(broken), ..verified }),
@@ -252,7 +276,7 @@ async fn verify(connection: &mut Connection, shared: &Shared, project: ProjectId
                 return Ok(Verified { broken: Some(broken), ..verified });
             }
             verified.entries += 1;
-            verified.erased += u64::from(next.content == Kept::Erased);
+            verified.erased += u64::from(matches!(next.content, Kept::Erased(..)));
             after = next.number as i64;
         }
         if (rows.len() as i64) < STEP {
@@ -269,9 +293,10 @@ async fn forget(
     before: Timestamp,
     limit: u32,
 ) -> sqlx::Result<u64> {
-    let (key, mut ends) = locked(connection, shared, project).await?;
+    let log = locked(connection, shared, project).await?;
+    let mut ends = log.ends;
     let rows = sqlx::query(
-        "SELECT number, at, link FROM audit_chain WHERE project = $1 AND number > $2 ORDER BY number LIMIT $3",
+        "SELECT number, at, digest, link FROM audit_chain WHERE project = $1 AND number > $2 ORDER BY number LIMIT $3",
     )
     .bind(project.0)
     .bind(ends.first_before as i64)
@@ -280,10 +305,16 @@ async fn forget(
     .await?;
     let mut forgotten = 0;
     for row in &rows {
-        if time(row, "at")? >= before {
+        let (number, at, link) = (number(row, "number")?, time(row, "at")?, hash(row, "link")?);
+        if at >= before {
             break;
         }
-        (ends.first_before, ends.before) = (number(row, "number")?, hash(row, "link")?);
+        // What was changed is kept, to be found.
+        if !log.is_sealed() || log.key.link(number, at, &hash(row, "digest")?, &ends.before) != link {
+            tracing::error!(project.id = %project.0, number, "the audit log was changed: nothing of it is forgotten");
+            break;
+        }
+        (ends.first_before, ends.before) = (number, link);
         forgotten += 1;
     }
     if forgotten == 0 {
@@ -296,7 +327,7 @@ async fn forget(
         let delete = sqlx::query(sql).bind(project.0).bind(ends.first_before as i64);
         delete.execute(&mut *connection).await?;
     }
-    set_ends(connection, project, &key, &ends).await?;
+    set_ends(connection, project, &log, &ends).await?;
     Ok(forgotten)
 }
 

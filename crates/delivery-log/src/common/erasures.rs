@@ -1,5 +1,8 @@
 //! Erasures, step by step: each is one transaction, and a bounded one.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
@@ -8,14 +11,14 @@ use uuid::Uuid;
 use model::audit::Entry;
 use model::clock::Timestamp;
 use model::erasure::{Erased, Erasure, ErasureState};
-use model::ids::{DeliveryId, EndpointId, ErasureId, ProjectId, TenantId};
+use model::ids::{DeliveryId, EndpointId, ErasureId, PortalSessionId, ProjectId, TenantId};
 use model::names::{Subject, TenantHandle};
 use model::operations;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
-use super::rows::{coded, json, parsed, time, to_json, uuid};
-use super::{Connection, Db, Row, Store, erasing, filter, statements, store_error, tenants};
+use super::rows::{coded, hash, json, parsed, time, to_json, uuid};
+use super::{Connection, Db, Row, Shared, Store, audit, erasing, filter, statements, store_error, tenants};
 use crate::erasures::{ErasureBegun, ErasureStep, Erasures};
 use crate::idempotency::{KeySpace, Once, Performed, Principal, SpacedKey};
 use crate::page::{Page, PageRequest};
@@ -24,6 +27,10 @@ use crate::{Edited, Result, View};
 
 /// So many idempotency keys are looked at in one step.
 const KEYS_AT_ONCE: i64 = 5_000;
+/// So many other rows are removed in one step. An entry of the audit log may be large.
+const ROWS_AT_ONCE: i64 = 200;
+/// So many endpoints are looked for at once in what operators were told.
+const ENDPOINTS_AT_ONCE: usize = 200;
 
 /// What one step over events has removed.
 #[derive(Debug, Default)]
@@ -89,15 +96,13 @@ async fn scrub(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<Er
     let mut erased = Erased::default();
     for tenant in &wanted.tenants {
         let run = |sql: &'static str| sqlx::query(sql).bind(version).bind(tenant.0);
-        run(
-            "UPDATE tenants SET handle = 'erased', name = '', metadata = '{}', contacts = '[]', version = $1 \
-             WHERE id = $2",
-        )
+        run("UPDATE tenants SET handle = '', name = '', metadata = '{}', contacts = '[]', version = $1 \
+             WHERE id = $2")
         .execute(&mut *connection)
         .await?;
         erased.endpoints += run(erasing::SCRUB_ENDPOINTS).execute(&mut *connection).await?.rows_affected();
         let keys = run("UPDATE api_keys SET name = '', allowed_networks = '[]', last_used_from = NULL, \
-                        version = $1 WHERE tenant = $2");
+                        last_used_at = NULL, version = $1 WHERE tenant = $2");
         erased.api_keys += keys.execute(&mut *connection).await?.rows_affected();
         let sessions =
             run("UPDATE portal_sessions SET origins = '[]', theme = '{}', locale = NULL, page = NULL, \
@@ -111,40 +116,49 @@ async fn scrub(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<Er
     Ok(erased)
 }
 
-/// Events of operators tell of endpoints by their ids.
-async fn notices(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<Vec<(TenantId, Subject)>> {
-    let operators: Option<Uuid> =
-        sqlx::query_scalar("SELECT id FROM tenants WHERE project = $1 AND handle = $2")
-            .bind(wanted.project.0)
-            .bind(operations::handle().as_str())
-            .fetch_optional(&mut *connection)
-            .await?;
-    let Some(operators) = operators.map(TenantId) else { return Ok(Vec::new()) };
-    let mut about = Vec::new();
+/// The operators of a project.
+async fn operators(connection: &mut Connection, project: ProjectId) -> sqlx::Result<Option<TenantId>> {
+    let found: Option<Uuid> = sqlx::query_scalar("SELECT id FROM tenants WHERE project = $1 AND handle = $2")
+        .bind(project.0)
+        .bind(operations::handle().as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.map(TenantId))
+}
+
+/// Removes events, at most about `limit`, with all that belongs to them.
+async fn remove_events(connection: &mut Connection, wanted: &Erasure, limit: u32) -> sqlx::Result<Removed> {
+    let subject: Option<Vec<String>> = wanted.subject.as_ref().map(|subject| vec![subject.to_string()]);
+    for tenant in &wanted.tenants {
+        let removed = erasing::remove_events(connection, *tenant, subject.as_deref(), limit).await?;
+        if !removed.is_nothing() {
+            return Ok(removed);
+        }
+    }
+    if wanted.subject.is_none()
+        && let Some(operators) = operators(connection, wanted.project).await?
+    {
+        return remove_notices(connection, operators, wanted, limit).await;
+    }
+    Ok(Removed::default())
+}
+
+/// Removes what operators were told of the endpoints of a tenant: the subjects of
+/// these events are their ids.
+async fn remove_notices(
+    connection: &mut Connection,
+    operators: TenantId,
+    wanted: &Erasure,
+    limit: u32,
+) -> sqlx::Result<Removed> {
     for tenant in &wanted.tenants {
         let endpoints: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM endpoints WHERE tenant = $1")
             .bind(tenant.0)
             .fetch_all(&mut *connection)
             .await?;
-        let ids = endpoints.into_iter().map(|id| EndpointId(id).to_string());
-        about.extend(ids.filter_map(|id| Subject::parse(&id).ok()).map(|subject| (operators, subject)));
-    }
-    Ok(about)
-}
-
-/// Removes events, at most about `limit`, with all that belongs to them.
-async fn remove_events(connection: &mut Connection, wanted: &Erasure, limit: u32) -> sqlx::Result<Removed> {
-    for tenant in &wanted.tenants {
-        let removed =
-            erasing::remove_events(connection, *tenant, wanted.subject.as_ref(), wanted.id, limit).await?;
-        if !removed.is_nothing() {
-            return Ok(removed);
-        }
-    }
-    if wanted.subject.is_none() {
-        for (operators, subject) in notices(connection, wanted).await? {
-            let removed =
-                erasing::remove_events(connection, operators, Some(&subject), wanted.id, limit).await?;
+        for some in endpoints.chunks(ENDPOINTS_AT_ONCE) {
+            let subjects: Vec<String> = some.iter().map(|id| EndpointId(*id).to_string()).collect();
+            let removed = erasing::remove_events(connection, operators, Some(&subjects), limit).await?;
             if !removed.is_nothing() {
                 return Ok(removed);
             }
@@ -165,69 +179,70 @@ async fn note_events(connection: &mut Connection, id: ErasureId, events: &[Uuid]
     Ok(())
 }
 
-/// Removes what waits in quarantine.
-async fn remove_quarantined(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<u64> {
-    let is_about = |definition: &serde_json::Value| {
-        wanted.subject.as_ref().is_none_or(|subject| definition["subject"] == subject.as_str())
-    };
-    remove_where(connection, wanted, "quarantine", "definition", is_about).await
+/// The condition that a column of JSON names the subject, where there is one.
+fn names_subject(sql: &mut QueryBuilder<Db>, column: &'static str, wanted: &Erasure) {
+    if let Some(subject) = &wanted.subject {
+        let member = format!("\"subject\":{}", to_json(&subject.as_str()));
+        sql.push(" AND ").push(statements::PLACE_IN).push("(").push(column).push(", ");
+        sql.push_bind(member).push(") > 0");
+    }
 }
 
-/// Removes replays of the tenant, or those alone whose filter names the subject.
-async fn remove_replays(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<u64> {
-    let is_about = |filter: &serde_json::Value| {
-        wanted.subject.as_ref().is_none_or(|subject| filter["subject"] == subject.as_str())
-    };
-    remove_where(connection, wanted, "replays", "filter", is_about).await
-}
-
-/// Removes rows of the tenants whose JSON is about what is erased.
-async fn remove_where(
+/// Removes some rows of the tenants: all, or those whose JSON names the subject.
+async fn remove_rows(
     connection: &mut Connection,
     wanted: &Erasure,
     table: &'static str,
     column: &'static str,
-    is_about: impl Fn(&serde_json::Value) -> bool,
 ) -> sqlx::Result<u64> {
     let mut removed = 0;
     for tenant in &wanted.tenants {
-        let mut sql = QueryBuilder::<Db>::new("SELECT id, ");
-        sql.push(column).push(" FROM ").push(table).push(" WHERE project = ").push_bind(wanted.project.0);
+        let mut sql = QueryBuilder::<Db>::new("SELECT id FROM ");
+        sql.push(table).push(" WHERE project = ").push_bind(wanted.project.0);
         sql.push(" AND tenant = ").push_bind(tenant.0);
+        names_subject(&mut sql, column, wanted);
+        sql.push(" LIMIT ").push_bind(ROWS_AT_ONCE);
         for row in sql.build().fetch_all(&mut *connection).await? {
-            if !is_about(&json(&row, column)?) {
-                continue;
+            let id = uuid(&row, "id")?;
+            if table == REPLAYS {
+                sqlx::query("DELETE FROM replayed WHERE replay = $1")
+                    .bind(id)
+                    .execute(&mut *connection)
+                    .await?;
             }
             let mut delete = QueryBuilder::<Db>::new("DELETE FROM ");
-            delete.push(table).push(" WHERE id = ").push_bind(uuid(&row, "id")?);
+            delete.push(table).push(" WHERE id = ").push_bind(id);
             removed += delete.build().execute(&mut *connection).await?.rows_affected();
         }
     }
     Ok(removed)
 }
 
-/// Removes what the audit log says of the tenants, or of replays by the subject.
-/// The chain stays.
-async fn remove_audit(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<u64> {
+const QUARANTINE: &str = "quarantine";
+const REPLAYS: &str = "replays";
+
+/// Removes some of what the audit log says of the tenants, or of the subject. The
+/// places in the chain stay, and are marked.
+async fn remove_audit(connection: &mut Connection, shared: &Shared, wanted: &Erasure) -> sqlx::Result<u64> {
+    // Entries are written and forgotten under the same lock.
+    let log = audit::locked(connection, shared, wanted.project).await?;
     let mut removed = 0;
     for tenant in &wanted.tenants {
-        let rows =
-            sqlx::query("SELECT number, content FROM audit_contents WHERE project = $1 AND tenant = $2")
-                .bind(wanted.project.0)
-                .bind(tenant.0)
-                .fetch_all(&mut *connection)
-                .await?;
-        for row in rows {
-            let content: serde_json::Value = json(&row, "content")?;
-            let is_about = |subject: &Subject| content["after"]["filter"]["subject"] == subject.as_str();
-            if wanted.subject.as_ref().is_some_and(|subject| !is_about(subject)) {
-                continue;
-            }
+        let mut sql = QueryBuilder::<Db>::new(
+            "SELECT c.number, c.digest FROM audit_contents t JOIN audit_chain c \
+             ON c.project = t.project AND c.number = t.number WHERE t.project = ",
+        );
+        sql.push_bind(wanted.project.0).push(" AND t.tenant = ").push_bind(tenant.0);
+        names_subject(&mut sql, "t.content", wanted);
+        sql.push(" LIMIT ").push_bind(ROWS_AT_ONCE);
+        for row in sql.build().fetch_all(&mut *connection).await? {
             let number: i64 = row.try_get("number")?;
-            sqlx::query("UPDATE audit_chain SET erasure = $3 WHERE project = $1 AND number = $2")
+            let mark = log.key.mark_erased(number as u64, &hash(&row, "digest")?, wanted.id);
+            sqlx::query("UPDATE audit_chain SET erasure = $3, mark = $4 WHERE project = $1 AND number = $2")
                 .bind(wanted.project.0)
                 .bind(number)
                 .bind(wanted.id.0)
+                .bind(mark.as_slice())
                 .execute(&mut *connection)
                 .await?;
             sqlx::query("DELETE FROM audit_contents WHERE project = $1 AND number = $2")
@@ -239,6 +254,25 @@ async fn remove_audit(connection: &mut Connection, wanted: &Erasure) -> sqlx::Re
         }
     }
     Ok(removed)
+}
+
+/// What the keys of the tenants and of their portal sessions begin with.
+async fn key_spaces(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<HashSet<String>> {
+    let mut spaces = HashSet::new();
+    if wanted.subject.is_some() {
+        return Ok(spaces);
+    }
+    for tenant in &wanted.tenants {
+        let sessions: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM portal_sessions WHERE tenant = $1")
+            .bind(tenant.0)
+            .fetch_all(&mut *connection)
+            .await?;
+        let sessions = sessions.into_iter().map(|id| Principal::Session(PortalSessionId(id)));
+        for own in sessions.chain([Principal::Tenant(*tenant)]) {
+            spaces.extend([KeySpace::Publishes(own), KeySpace::Requests(own)].map(SpacedKey::prefix));
+        }
+    }
+    Ok(spaces)
 }
 
 /// Removes idempotency keys of events that are gone, and of requests by the tenants.
@@ -257,26 +291,17 @@ async fn remove_keys(connection: &mut Connection, wanted: &Erasure) -> sqlx::Res
     .fetch_all(&mut *connection)
     .await?;
     let Some(last) = keys.last() else { return Ok((0, true)) };
-    let mut sql = QueryBuilder::<Db>::new("DELETE FROM idempotency_keys WHERE project = ");
-    sql.push_bind(wanted.project.0)
-        .push(" AND key > ")
-        .push_bind(after)
-        .push(" AND key <= ")
-        .push_bind(last.clone());
-    sql.push(" AND (event IN (SELECT event FROM erased_events WHERE erasure = ")
-        .push_bind(wanted.id.0)
-        .push(")");
-    let spaces = wanted.tenants.iter().filter(|_| wanted.subject.is_none()).flat_map(|tenant| {
-        let own = Principal::Tenant(*tenant);
-        [KeySpace::Publishes(own), KeySpace::Requests(own)]
-    });
-    for space in spaces {
-        let prefix = SpacedKey::prefix(space);
-        let length = prefix.chars().count() as i32;
-        sql.push(" OR substr(key, 1, ").push_bind(length).push(") = ").push_bind(prefix);
+    let of_events = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE project = $1 AND key > $2 AND key <= $3 \
+         AND event IN (SELECT event FROM erased_events WHERE erasure = $4)",
+    );
+    let of_events = of_events.bind(wanted.project.0).bind(&after).bind(last).bind(wanted.id.0);
+    let mut removed = of_events.execute(&mut *connection).await?.rows_affected();
+    let spaces = key_spaces(connection, wanted).await?;
+    for key in keys.iter().filter(|key| spaces.contains(SpacedKey::space_of(key))) {
+        let own = sqlx::query("DELETE FROM idempotency_keys WHERE project = $1 AND key = $2");
+        removed += own.bind(wanted.project.0).bind(key).execute(&mut *connection).await?.rows_affected();
     }
-    sql.push(")");
-    let removed = sql.build().execute(&mut *connection).await?.rows_affected();
     sqlx::query("UPDATE erasures SET key_after = $2 WHERE id = $1")
         .bind(wanted.id.0)
         .bind(last)
@@ -310,60 +335,106 @@ async fn remove_lanes(connection: &mut Connection, wanted: &Erasure) -> sqlx::Re
     Ok(left == 0)
 }
 
-/// One step, with the deliveries that lanes must not send any more.
+/// How far one step has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// There may be more to remove.
+    More,
+    /// Somebody may have a call under way.
+    CallsUnderWay,
+    /// All rows are gone.
+    AllGone,
+    /// And so are their traces.
+    Completed,
+}
+
+/// What a step came to: the erasure, how far it is, and the deliveries that lanes must
+/// not send any more.
+type Advanced = (Erasure, Progress, Vec<(EndpointId, DeliveryId)>);
+
+/// One step.
 async fn advance(
     connection: &mut Connection,
+    shared: &Shared,
     id: ErasureId,
     limit: u32,
-    now: Timestamp,
-) -> sqlx::Result<Option<(ErasureStep, Vec<(EndpointId, DeliveryId)>)>> {
-    let mut sql = QueryBuilder::<Db>::new("SELECT * FROM erasures WHERE id = ");
-    sql.push_bind(id.0).push(statements::FOR_UPDATE);
-    let row = sql.build().fetch_optional(&mut *connection).await?;
-    let Some(mut stands) = row.as_ref().map(erasure).transpose()? else { return Ok(None) };
+) -> sqlx::Result<Option<Advanced>> {
+    let Some(mut stands) = locked(connection, id).await? else { return Ok(None) };
     if stands.state == ErasureState::Completed {
-        return Ok(Some((ErasureStep::Ended(stands), Vec::new())));
+        return Ok(Some((stands, Progress::Completed, Vec::new())));
     }
     let removed = remove_events(connection, &stands, limit).await?;
     note_events(connection, id, &removed.events).await?;
     stands.erased.events += removed.events.len() as u64;
     stands.erased.deliveries += removed.deliveries;
     stands.erased.attempts += removed.attempts;
-    let mut waits = false;
-    if removed.is_nothing() {
-        let (keys, all_keys) = remove_keys(connection, &stands).await?;
-        stands.erased.idempotency_keys += keys;
-        if all_keys {
-            stands.erased.quarantined += remove_quarantined(connection, &stands).await?;
-            stands.erased.replays += remove_replays(connection, &stands).await?;
-            stands.erased.audit_entries += remove_audit(connection, &stands).await?;
-            if remove_lanes(connection, &stands).await? {
-                stands.state = ErasureState::Completed;
-                // How far it was is somebody's key, too.
-                for sql in [
-                    "DELETE FROM erased_events WHERE erasure = $1",
-                    "UPDATE erasures SET key_after = '' WHERE id = $1",
-                ] {
-                    sqlx::query(sql).bind(id.0).execute(&mut *connection).await?;
-                }
-            }
-            waits = stands.state == ErasureState::Running;
-        }
+    let progress = match removed.is_nothing() {
+        true => remove_the_rest(connection, shared, &mut stands).await?,
+        false => Progress::More,
+    };
+    stands.updated_at = shared.env.now();
+    save(connection, &stands).await?;
+    Ok(Some((stands, progress, removed.withdrawn)))
+}
+
+/// An erasure, with which nobody else goes on until this transaction ends.
+async fn locked(connection: &mut Connection, id: ErasureId) -> sqlx::Result<Option<Erasure>> {
+    let mut sql = QueryBuilder::<Db>::new("SELECT * FROM erasures WHERE id = ");
+    sql.push_bind(id.0).push(statements::FOR_UPDATE);
+    sql.build().fetch_optional(connection).await?.as_ref().map(erasure).transpose()
+}
+
+/// An erasure has ended, unless somebody else has said so before.
+async fn complete(connection: &mut Connection, id: ErasureId, now: Timestamp) -> sqlx::Result<Erasure> {
+    let mut stands = locked(connection, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+    if stands.state == ErasureState::Running {
+        (stands.state, stands.updated_at) = (ErasureState::Completed, now);
+        save(connection, &stands).await?;
     }
-    stands.updated_at = now;
+    Ok(stands)
+}
+
+/// Removes some of what there is beside events.
+async fn remove_the_rest(
+    connection: &mut Connection,
+    shared: &Shared,
+    stands: &mut Erasure,
+) -> sqlx::Result<Progress> {
+    let (keys, all_keys) = remove_keys(connection, stands).await?;
+    stands.erased.idempotency_keys += keys;
+    if !all_keys {
+        return Ok(Progress::More);
+    }
+    let quarantined = remove_rows(connection, stands, QUARANTINE, "definition").await?;
+    let replays = remove_rows(connection, stands, REPLAYS, "filter").await?;
+    let entries = remove_audit(connection, shared, stands).await?;
+    stands.erased.quarantined += quarantined;
+    stands.erased.replays += replays;
+    stands.erased.audit_entries += entries;
+    if quarantined + replays + entries > 0 {
+        return Ok(Progress::More);
+    }
+    if !remove_lanes(connection, stands).await? {
+        return Ok(Progress::CallsUnderWay);
+    }
+    // How far it was is somebody's key, too.
+    for sql in
+        ["DELETE FROM erased_events WHERE erasure = $1", "UPDATE erasures SET key_after = '' WHERE id = $1"]
+    {
+        sqlx::query(sql).bind(stands.id.0).execute(&mut *connection).await?;
+    }
+    Ok(Progress::AllGone)
+}
+
+async fn save(connection: &mut Connection, stands: &Erasure) -> sqlx::Result<()> {
     sqlx::query("UPDATE erasures SET state = $2, erased = $3, updated_at = $4 WHERE id = $1")
-        .bind(id.0)
+        .bind(stands.id.0)
         .bind(stands.state.code())
         .bind(to_json(&stands.erased))
-        .bind(now.as_micros())
+        .bind(stands.updated_at.as_micros())
         .execute(connection)
-        .await?;
-    let step = match stands.state {
-        ErasureState::Completed => ErasureStep::Ended(stands),
-        ErasureState::Running if waits => ErasureStep::Waits(stands),
-        ErasureState::Running => ErasureStep::GoesOn(stands),
-    };
-    Ok(Some((step, removed.withdrawn)))
+        .await
+        .map(|_| ())
 }
 
 /// Those whom a view may see: a tenant that is there sees erasures of its subjects.
@@ -371,7 +442,8 @@ fn visible(view: View) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new("SELECT * FROM erasures WHERE project = ");
     sql.push_bind(view.project.0);
     if let Some(own) = view.tenant {
-        sql.push(" AND tenants = ").push_bind(to_json(&[own.0]));
+        sql.push(" AND subject IS NOT NULL AND ").push(statements::PLACE_IN).push("(tenants, ");
+        sql.push_bind(to_json(&own.0)).push(") > 0");
     }
     sql
 }
@@ -423,16 +495,24 @@ impl Erasures for Store {
     }
 
     async fn advance_erasure(&self, id: ErasureId, limit: u32) -> Result<Option<ErasureStep>> {
-        let now = self.shared.env.now();
+        let shared = Arc::clone(&self.shared);
         let step =
-            self.edit(move |connection| async move { advance(connection, id, limit, now).await }.boxed());
-        let Some((step, withdrawn)) = step.await? else { return Ok(None) };
+            self.edit(move |connection| async move { advance(connection, &shared, id, limit).await }.boxed());
+        let Some((stands, progress, withdrawn)) = step.await? else { return Ok(None) };
         let hand_off = self.shared.hand_off.get();
         withdrawn.iter().for_each(|(endpoint, delivery)| hand_off.withdraw(*endpoint, *delivery));
-        if let ErasureStep::Ended(_) = step {
-            self.leave_no_trace().await?;
-        }
-        Ok(Some(step))
+        Ok(Some(match progress {
+            Progress::More => ErasureStep::GoesOn(stands),
+            Progress::CallsUnderWay => ErasureStep::Waits(stands),
+            Progress::Completed => ErasureStep::Ended(stands),
+            // Whoever reads an old state of the store keeps its traces.
+            Progress::AllGone if !self.leave_no_trace().await? => ErasureStep::Waits(stands),
+            Progress::AllGone => {
+                let now = self.shared.env.now();
+                let done = self.edit(move |connection| complete(connection, id, now).boxed());
+                ErasureStep::Ended(done.await?)
+            }
+        }))
     }
 
     async fn find_erasure(&self, view: View, id: ErasureId) -> Result<Option<Erasure>> {

@@ -13,7 +13,7 @@ use model::schema::Fault;
 
 use super::idempotency::Outcome;
 use super::rows::{coded, json, time, to_json, uuid};
-use super::{Connection, Db, Row, Store, filter, store_error};
+use super::{Connection, Db, Row, Store, filter, statements, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::quarantine::{MAX_HELD, Quarantine, QuarantineKept, Quarantined};
@@ -37,6 +37,11 @@ fn quarantined(row: &Row) -> sqlx::Result<Quarantined> {
 }
 
 async fn keep(connection: &mut Connection, new: &Quarantined) -> sqlx::Result<QuarantineKept> {
+    let mut alive = QueryBuilder::<Db>::new("SELECT 1 FROM tenants WHERE deleted_at IS NULL AND id = ");
+    alive.push_bind(new.tenant.0).push(statements::FOR_UPDATE);
+    if alive.build().fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(QuarantineKept::NoTenant);
+    }
     let held: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM (SELECT 1 FROM quarantine WHERE project = $1 AND state = 0 LIMIT $2) held",
     )
@@ -100,7 +105,7 @@ impl Quarantine for Store {
             async move {
                 Ok(match keep(connection, &new).await? {
                     QuarantineKept::Done => Outcome::Done(QuarantineKept::Done),
-                    QuarantineKept::Full => Outcome::Refused(QuarantineKept::Full),
+                    refused => Outcome::Refused(refused),
                 })
             }
             .boxed()

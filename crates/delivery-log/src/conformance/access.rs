@@ -6,10 +6,12 @@ use std::time::Duration;
 use model::access::{ApiKey, LastUse, Scopes, Token, TokenKind};
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
+use model::entropy::SeededEntropy;
 use model::ids::{KeyId, TenantId};
 use model::names::{IdempotencyKey, ProjectName};
 use model::secret::SigningSecret;
 use model::signature::VerifyingSecret;
+use model::vault::MasterKey;
 use secrecy::ExposeSecret as _;
 
 use super::scene::{Scene, entry, event_of_type};
@@ -68,6 +70,11 @@ pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_make
         scene.store.revoke_key(scene.view(), last.id, last.updated_at, SessionsOfKey::GoOn, entry()).await;
     assert_eq!(revoked.expect("revokes"), Edited::Done);
     assert!(matches!(create(Some(tenant)).await.1, Performed::First(KeyCreated::Done)));
+}
+
+pub(super) async fn a_master_key_that_is_not_the_stores_wraps_nothing(scene: Scene) {
+    let [some, other] = [71, 72].map(|seed| MasterKey::generate(&SeededEntropy::new(seed)));
+    assert_eq!(scene.store.rotate_master_key(&some, &other).await.expect("answers"), None);
 }
 
 pub(super) async fn a_key_answers_to_its_token_until_it_is_revoked(scene: Scene) {

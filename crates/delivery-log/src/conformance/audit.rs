@@ -132,6 +132,5 @@ pub(super) async fn old_entries_are_forgotten_from_the_beginning_and_the_rest_is
     assert_eq!(count_whole(&scene).await, 2);
     // A project without entries is whole, too.
     let other = model::ids::ProjectId(Uuid::from_u128(1));
-    let nothing = Verified { entries: 0, erased: 0, broken: None };
-    assert_eq!(scene.store.verify_audit(other).await.expect("checks"), nothing);
+    assert_eq!(scene.store.verify_audit(other).await.expect("checks"), Verified::NOTHING);
 }

@@ -3,8 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use model::ids::{DeliveryId, EndpointId, ErasureId, TenantId};
-use model::names::Subject;
+use model::ids::{DeliveryId, EndpointId, TenantId};
 
 use super::shared::erasures::Removed;
 use super::statements::last_delivery;
@@ -15,43 +14,47 @@ pub(super) const SCRUB_ENDPOINTS: &str = "UPDATE endpoints SET url = 'https://er
     sealed_credentials = NULL, disabled_reason = NULL, subscribed_at = NULL, version = $1 WHERE tenant = $2";
 
 /// The tables that hold what is erased, the small ones first.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 16] = [
     "tenants",
     "endpoints",
     "api_keys",
     "portal_sessions",
     "quarantine",
     "replays",
+    "lanes",
+    "fan_outs",
+    "erasures",
+    "erased_events",
     "audit_contents",
     "idempotency_keys",
+    "waiting",
     "events",
     "deliveries",
     "attempts",
 ];
 
 /// What an erasure does not reach.
-pub(super) const REMAINS: [&str; 3] = [
+pub(super) const REMAINS: [&str; 4] = [
     "answers to requests that the product made about the tenant with an Idempotency-Key: sealed, for three days",
+    "a call that another process had in hand when the erasure began: it may still be made, and is not logged",
     "space of removed rows that PostgreSQL has not vacuumed yet: until autovacuum has come by, mostly within minutes",
     "page images in the write-ahead log, its archive, and base backups: as long as you keep those",
 ];
 
-/// Removes events from before an erasure, at most `limit`, with their deliveries.
-/// Those that a replay made later are removed when no event is left.
+/// Removes events of a tenant, or of some of its subjects, at most `limit`, with their
+/// deliveries.
 pub(super) async fn remove_events(
     connection: &mut PgConnection,
     tenant: TenantId,
-    subject: Option<&Subject>,
-    before: ErasureId,
+    subjects: Option<&[String]>,
     limit: u32,
 ) -> sqlx::Result<Removed> {
     let events: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM events WHERE tenant = $1 AND ($2::text IS NULL OR subject = $2) AND id < $3 \
-         ORDER BY id LIMIT $4 FOR UPDATE",
+        "SELECT id FROM events WHERE tenant = $1 AND ($2::text[] IS NULL OR subject = ANY($2)) \
+         ORDER BY id LIMIT $3",
     )
     .bind(tenant.0)
-    .bind(subject.map(Subject::as_str))
-    .bind(before.0)
+    .bind(subjects)
     .bind(i64::from(limit))
     .fetch_all(&mut *connection)
     .await?;
@@ -59,14 +62,18 @@ pub(super) async fn remove_events(
         .bind(tenant.0)
         .fetch_all(&mut *connection)
         .await?;
-    let (Some(first), Some(last)) = (events.first(), events.last()) else {
-        return match subject {
+    if events.is_empty() {
+        return match subjects {
             Some(_) => Ok(Removed::default()),
+            // What a replay made later, and what was written while the events went.
             None => remove_deliveries(connection, &endpoints, limit).await,
         };
-    };
-    // Events of one subject are few, and all of their deliveries are looked for.
-    let beyond = if subject.is_some() { Uuid::max() } else { last_delivery(*last) };
+    }
+    // First, so that no part of an event for many endpoints is written any more; then
+    // the events, which a replay holds while it adds deliveries of them.
+    for sql in ["DELETE FROM fan_outs WHERE event = ANY($1)", "DELETE FROM events WHERE id = ANY($1)"] {
+        sqlx::query(sql).bind(&events).execute(&mut *connection).await?;
+    }
     let waiting: Vec<(Uuid, Uuid)> = sqlx::query_as(
         "DELETE FROM waiting WHERE endpoint = ANY($1) AND event = ANY($2) RETURNING endpoint, id",
     )
@@ -74,21 +81,32 @@ pub(super) async fn remove_events(
     .bind(&events)
     .fetch_all(&mut *connection)
     .await?;
+    // The deliveries of an event follow it within a second, but for those that a replay
+    // of what was missing has added.
+    let beyond: Vec<Uuid> = events.iter().map(|event| last_delivery(*event)).collect();
     let ended: Vec<Uuid> = sqlx::query_scalar(
-        "DELETE FROM deliveries WHERE endpoint = ANY($1) AND event = ANY($2) AND id > $3 AND id < $4 RETURNING id",
+        "DELETE FROM deliveries d USING unnest($1::uuid[], $2::uuid[]) AS e (id, beyond) \
+         WHERE d.id > e.id AND d.id < e.beyond AND d.event = e.id RETURNING d.id",
     )
-    .bind(&endpoints)
     .bind(&events)
-    .bind(first)
-    .bind(beyond)
+    .bind(&beyond)
     .fetch_all(&mut *connection)
     .await?;
-    let deliveries: Vec<Uuid> = waiting.iter().map(|(_, id)| *id).chain(ended).collect();
-    let attempts = remove_attempts(connection, &deliveries).await?;
-    for sql in ["DELETE FROM fan_outs WHERE event = ANY($1)", "DELETE FROM events WHERE id = ANY($1)"] {
-        sqlx::query(sql).bind(&events).execute(&mut *connection).await?;
-    }
-    Ok(Removed { events, deliveries: deliveries.len() as u64, attempts, withdrawn: withdrawn(&waiting) })
+    let added: Vec<Uuid> = sqlx::query_scalar(
+        "DELETE FROM deliveries d USING replayed r JOIN replays p ON p.id = r.replay \
+         WHERE p.tenant = $1 AND d.id = r.delivery AND d.event = ANY($2) RETURNING d.id",
+    )
+    .bind(tenant.0)
+    .bind(&events)
+    .fetch_all(&mut *connection)
+    .await?;
+    let deliveries: Vec<Uuid> = waiting.iter().map(|(_, id)| *id).chain(ended).chain(added).collect();
+    Ok(Removed {
+        deliveries: deliveries.len() as u64,
+        attempts: remove_attempts(connection, &deliveries).await?,
+        withdrawn: withdrawn(&waiting),
+        events,
+    })
 }
 
 fn withdrawn(waiting: &[(Uuid, Uuid)]) -> Vec<(EndpointId, DeliveryId)> {

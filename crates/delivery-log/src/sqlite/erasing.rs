@@ -1,10 +1,9 @@
 //! Removing events for ever.
 
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use model::ids::{DeliveryId, EndpointId, ErasureId, TenantId};
-use model::names::Subject;
+use model::ids::{DeliveryId, EndpointId, TenantId};
 
 use super::shared::erasures::Removed;
 
@@ -19,23 +18,26 @@ pub(super) const REMAINS: [&str; 2] = [
     "backups and other copies of the database file that were made before: until you delete them",
 ];
 
-/// Removes events from before an erasure, at most `limit`, with their deliveries.
+/// Removes events of a tenant, or of some of its subjects, at most `limit`, with their
+/// deliveries.
 pub(super) async fn remove_events(
     connection: &mut SqliteConnection,
     tenant: TenantId,
-    subject: Option<&Subject>,
-    before: ErasureId,
+    subjects: Option<&[String]>,
     limit: u32,
 ) -> sqlx::Result<Removed> {
-    let events: Vec<(i64, Uuid)> = sqlx::query_as(
-        "SELECT position, id FROM events WHERE tenant = ?1 AND (?2 IS NULL OR subject = ?2) AND id < ?3 LIMIT ?4",
-    )
-    .bind(tenant.0)
-    .bind(subject.map(Subject::as_str))
-    .bind(before.0)
-    .bind(limit)
-    .fetch_all(&mut *connection)
-    .await?;
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT position, id FROM events WHERE tenant = ");
+    sql.push_bind(tenant.0);
+    if let Some(subjects) = subjects {
+        sql.push(" AND subject IN (");
+        let mut list = sql.separated(", ");
+        for subject in subjects {
+            list.push_bind(subject);
+        }
+        sql.push(")");
+    }
+    sql.push(" LIMIT ").push_bind(limit);
+    let events: Vec<(i64, Uuid)> = sql.build_query_as().fetch_all(&mut *connection).await?;
     let mut removed = Removed::default();
     for (event, id) in events {
         let waiting: Vec<(Uuid, Uuid)> =

@@ -38,7 +38,7 @@ pub(crate) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// How long a statement waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// How often, and how far apart, something that another process is about to
 /// finish is tried.
 const ATTEMPTS: u32 = 20;

@@ -18,6 +18,7 @@ use sqlx::{Connection, SqliteConnection};
 use model::ids::{EventId, ProjectId};
 
 use super::identity::Identity;
+use super::open::BUSY;
 use super::parts;
 use super::publish;
 use super::sequences::Sequences;
@@ -93,7 +94,7 @@ where
 enum Work {
     Grouped(Job),
     Edit(Box<dyn Edit>),
-    EmptyLog(Reply<()>),
+    EmptyLog(Reply<bool>),
 }
 
 /// Where the rest of the store hands in what is to be written.
@@ -135,8 +136,9 @@ impl WriterHandle {
         self.0.close().await;
     }
 
-    /// Moves the write-ahead log into the database, and cuts it to nothing.
-    pub(super) async fn empty_log(&self) -> Result<()> {
+    /// Moves the write-ahead log into the database, and cuts it to nothing. `false` if
+    /// somebody reads an older state of it.
+    pub(super) async fn empty_log(&self) -> Result<bool> {
         self.0.ask(Work::EmptyLog).await
     }
 
@@ -206,11 +208,22 @@ impl Writer {
         }
     }
 
-    /// Readers that are under way keep it from being cut; then the next checkpoint
-    /// writes over it.
-    async fn empty_log(&mut self) -> Result<()> {
-        let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_all(&mut self.connection).await;
-        emptied.map(drop).map_err(store_error("empty the write-ahead log"))
+    /// Readers that are under way keep it from being cut, and it does not wait for them:
+    /// others want to write.
+    async fn empty_log(&mut self) -> Result<bool> {
+        let failed = || store_error("empty the write-ahead log");
+        let no_wait = sqlx::query("PRAGMA busy_timeout = 0").execute(&mut self.connection).await;
+        no_wait.map_err(failed())?;
+        let busy = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)");
+        let busy = busy.fetch_one(&mut self.connection).await;
+        let as_before =
+            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {}", BUSY.as_millis())));
+        as_before.execute(&mut self.connection).await.map_err(failed())?;
+        match busy {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) if transient_cause(&error).is_some() => Ok(false),
+            Err(error) => Err(failed()(error)),
+        }
     }
 
     /// Commits the jobs in as few transactions as can be, answers each, and puts

@@ -20,13 +20,18 @@ impl Job for Erasures {
     async fn step(&mut self, context: &Arc<Context>, stop: &CancellationToken) -> delivery_log::Result<()> {
         for id in context.store.running_erasures(AT_ONCE).await? {
             while !stop.is_cancelled() {
-                match context.store.advance_erasure(id, STEP).await? {
-                    Some(ErasureStep::GoesOn(_)) => tokio::task::yield_now().await,
-                    Some(ErasureStep::Ended(_)) => {
+                match context.store.advance_erasure(id, STEP).await {
+                    Ok(Some(ErasureStep::GoesOn(_))) => tokio::task::yield_now().await,
+                    Ok(Some(ErasureStep::Ended(_))) => {
                         tracing::info!(erasure.id = %id, "an erasure has ended");
                         break;
                     }
-                    Some(ErasureStep::Waits(_)) | None => break,
+                    Ok(Some(ErasureStep::Waits(_)) | None) => break,
+                    // The others go on.
+                    Err(error) => {
+                        tracing::warn!(%error, erasure.id = %id, "a step of an erasure failed and will be retried");
+                        break;
+                    }
                 }
             }
         }

@@ -53,6 +53,9 @@ pub(crate) async fn handle(
     let settled = prepared.settle(created, |created| match created {
         KeyCreated::Done => Ok(()),
         KeyCreated::TooMany => Err(too_many(&key)),
+        KeyCreated::NoTenant => {
+            Err(Problem::invalid("/tenant", "unknown_tenant", "was deleted at this moment"))
+        }
     });
     settled.map(outgoing::shown_once)
 }

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 /// Shows a key, without its secret.
 #[utoipa::path(get, path = "/v1/api-keys/{key}", tag = "API keys", operation_id = "apiKeys.get",
-    security(("api_key" = ["keys:write"])),
+    security(("api_key" = ["keys:read"])),
     params(OfKey, Known),
     responses((status = 200, description = "The key.", body = api_types::Key)))]
 pub(crate) async fn handle(
@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     credentials: Credentials,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credentials.require(Scope::KeysWrite).await?;
+    let caller = credentials.require(Scope::KeysRead).await?;
     let key = api.store.find_key(caller.view(), parse_id(&path)?).await?.ok_or_else(missing)?;
     Ok(outgoing::one(&present(&api, &key), key.updated_at))
 }

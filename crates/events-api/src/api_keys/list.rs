@@ -15,7 +15,7 @@ use crate::query::Query;
 
 /// Lists keys, without their secrets.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "API keys", operation_id = "apiKeys.list",
-    security(("api_key" = ["keys:write"])),
+    security(("api_key" = ["keys:read"])),
     params(Unused, Paged),
     responses((status = 200, description = "A page of keys.", body = api_types::Page<api_types::Key>)))]
 pub(crate) async fn handle(
@@ -23,7 +23,7 @@ pub(crate) async fn handle(
     credentials: Credentials,
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credentials.require(Scope::KeysWrite).await?;
+    let caller = credentials.require(Scope::KeysRead).await?;
     let mut query = Query::parse(incoming.path(), incoming.query())?;
     let unused_since = query.time("unused_since");
     let request = query.list(&[])?;

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 
 /// Closes the endpoint's breaker and ends its holds: what waits is tried now.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/reset", tag = "Endpoints", operation_id = "endpoints.reset",
-    security(("api_key" = ["endpoints:write"])),
+    security(("api_key" = ["endpoints:operate"])),
     params(InTenant, OfEndpoint, Expected),
     responses((status = 200, description = "How it does now.", body = api_types::EndpointHealth)))]
 pub(crate) async fn handle(
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     path: web::Path<(String, String)>,
     incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let caller = credentials.require(Scope::EndpointsOperate).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;

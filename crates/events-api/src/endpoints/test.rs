@@ -43,7 +43,7 @@ const TEST_DATA: &str = r#"{"message":"This is a test of your endpoint."}"#;
 /// a scenario says that proves how safe the receiver is. With `wait`, the
 /// answer says what came of it.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", tag = "Endpoints", operation_id = "endpoints.test",
-    security(("api_key" = ["endpoints:write"])),
+    security(("api_key" = ["endpoints:operate"])),
     params(InTenant, OfEndpoint, Waiting, Repeatable, Expected),
     request_body = Option<TestRequest>,
     responses((status = 202, description = "The delivery of the test; for a scenario, what was sent and what came of it.", body = api_types::TestOutcome),
@@ -54,7 +54,7 @@ pub(crate) async fn handle(
     path: web::Path<(String, String)>,
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credentials.require(Scope::EndpointsWrite).await?;
+    let caller = credentials.require(Scope::EndpointsOperate).await?;
     let tenant = api.tenant(&caller, &path.0).await?;
     let endpoint = find(&api, &caller, &tenant, &path.1).await?.endpoint;
     incoming.check_if_match(endpoint.updated_at)?;

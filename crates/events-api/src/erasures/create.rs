@@ -13,7 +13,7 @@ use model::erasure::{Erased, Erasure, ErasureState};
 use model::ids::TenantId;
 use model::names::{Subject, TenantHandle, check_text};
 
-use super::{drive, present};
+use super::{drive, missing, present};
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -108,7 +108,11 @@ pub(crate) async fn begin(
     match api.store.begin_erasure(erasure, expected, once, entry).await? {
         Performed::First(ErasureBegun::Done) => drive(api, erasure.id).await,
         Performed::First(ErasureBegun::Outdated) => Err(Problem::changed_meanwhile()),
-        Performed::Repeated(answer) => Ok(outgoing::kept(answer, true, None)),
+        // How it stands now, and not how it began.
+        Performed::Repeated(first) => {
+            let id = first.location.as_deref().and_then(|at| at.rsplit('/').next()?.parse().ok());
+            Ok(outgoing::repeated(drive(api, id.ok_or_else(missing)?).await?))
+        }
         Performed::KeyReused => Err(Problem::key_reused()),
     }
 }

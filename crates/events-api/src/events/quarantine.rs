@@ -59,6 +59,9 @@ pub(super) async fn keep(
     });
     match api.store.keep_in_quarantine(&held, once).await? {
         Performed::First(QuarantineKept::Done) => Ok(Taken { event: None, answer, repeated: false }),
+        Performed::First(QuarantineKept::NoTenant) => {
+            Err(Problem::invalid("/tenant", "unknown_tenant", "was deleted at this moment"))
+        }
         Performed::First(QuarantineKept::Full) => {
             let detail = format!("{MAX_HELD} events wait in quarantine already; release or drop some");
             Err(Problem::new(Code::Conflict, detail))

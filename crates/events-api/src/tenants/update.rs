@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use api_types::TenantRequest;
 use delivery_log::tenants::Tenant;
 use model::access::Scope;
+use serde_json::Value;
 
 use super::{build, metadata, present, updated};
 use crate::api::Api;
@@ -13,9 +14,10 @@ use crate::openapi::parameters::{Expected, InTenant};
 use crate::problem::{Problem, made};
 use crate::{outgoing, patch};
 
-/// Changes what is known of a tenant.
+/// Changes what is known of a tenant. With the scope `contacts:write` alone, that is
+/// its contacts.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", tag = "Tenants", operation_id = "tenants.update",
-    security(("api_key" = ["tenants:write"])),
+    security(("api_key" = ["contacts:write"])),
     params(InTenant, Expected),
     request_body = TenantRequest,
     responses((status = 200, description = "The tenant, changed.", body = api_types::Tenant)))]
@@ -25,7 +27,7 @@ pub(crate) async fn handle(
     path: web::Path<String>,
     mut incoming: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let caller = credentials.require(Scope::TenantsWrite).await?;
+    let caller = credentials.require(Scope::ContactsWrite).await?;
     let before = api.tenant(&caller, &path).await?;
     incoming.check_if_match(before.updated_at)?;
     let present_state = TenantRequest {
@@ -34,7 +36,12 @@ pub(crate) async fn handle(
         contacts: before.contacts.clone(),
         metadata: metadata(&before.metadata),
     };
-    let wanted = patch::apply(&present_state, &incoming.text(&api, &caller, BODY_LIMIT).await?)?;
+    let text = incoming.text(&api, &caller, BODY_LIMIT).await?;
+    let patch: Value = text.parse()?;
+    if !is_about_contacts(&patch) {
+        caller.require(Scope::TenantsWrite)?;
+    }
+    let wanted = patch::apply_value(&present_state, patch)?;
     let wanted = build(&api, &caller, Some(&path), wanted)?;
     let after = Tenant {
         id: before.id,
@@ -45,5 +52,15 @@ pub(crate) async fn handle(
     };
     let entry = updated(&api, &caller, &before, &after);
     made(api.store.update_tenant(&after, before.updated_at, entry).await?)?;
-    Ok(outgoing::one(&present(&after), after.updated_at))
+    let mut shown = present(&after);
+    if !caller.may(Scope::TenantsRead) && !caller.may(Scope::TenantsWrite) {
+        // The product's own notes.
+        shown.metadata.clear();
+    }
+    Ok(outgoing::one(&shown, after.updated_at))
+}
+
+/// Whether a patch changes nothing but contacts.
+fn is_about_contacts(patch: &Value) -> bool {
+    patch.as_object().is_some_and(|members| members.keys().all(|name| name == "contacts"))
 }

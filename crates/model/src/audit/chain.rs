@@ -1,16 +1,20 @@
 //! The chain of the audit log: shows whether an entry was changed or is missing.
 //!
-//! Each link is a keyed hash (HMAC-SHA256, RFC 2104) over the place of an entry, the
-//! digest of its content and the link before. The contents stand beside the chain,
-//! so that an erasure can remove one and leave the chain whole. Who can write to the
-//! database and lacks the key cannot make a link; the last one is sealed on its own,
-//! so that none can be cut off from the end.
+//! Each link is a keyed hash (HMAC-SHA256, RFC 2104) over the place and time of an
+//! entry, the digest of its content and the link before. The contents stand beside the
+//! chain, so that an erasure can remove one and leave the chain whole; it marks the
+//! place with a keyed hash of its own. Where the chain begins and ends is sealed. Who
+//! can write to the database and lacks the key can make none of these. Who can put
+//! back what the database was at an earlier time can do so with the log, too: the last
+//! link, noted somewhere else, shows it.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::clock::Timestamp;
 use crate::entropy::Entropy;
+use crate::ids::ErasureId;
 
 /// A SHA-256 or a keyed one.
 pub type Digest = [u8; 32];
@@ -45,9 +49,14 @@ impl ChainKey {
         self.0.as_slice()
     }
 
-    /// The link of an entry.
-    pub fn link(&self, number: u64, digest: &Digest, before: &Digest) -> Digest {
-        self.mac(b"entry", &[&number.to_be_bytes(), digest, before])
+    /// The link of an entry that was written at `at`.
+    pub fn link(&self, number: u64, at: Timestamp, digest: &Digest, before: &Digest) -> Digest {
+        self.mac(b"entry", &[&number.to_be_bytes(), &at.as_micros().to_be_bytes(), digest, before])
+    }
+
+    /// The mark of an entry whose content an erasure has removed.
+    pub fn mark_erased(&self, number: u64, digest: &Digest, by: ErasureId) -> Digest {
+        self.mac(b"erased", &[&number.to_be_bytes(), digest, by.as_bytes()])
     }
 
     /// What seals the ends of a chain.
@@ -95,6 +104,8 @@ impl Ends {
 pub struct Linked {
     /// Its place.
     pub number: u64,
+    /// When it was written.
+    pub at: Timestamp,
     /// The digest of the content.
     pub digest: Digest,
     /// The link.
@@ -110,8 +121,8 @@ pub enum Kept {
     Text(String),
     /// The text, and the columns beside it say something else.
     Contradicted,
-    /// Nothing: it was erased on request.
-    Erased,
+    /// Nothing: it was erased on request, which the mark shows.
+    Erased(ErasureId, Digest),
     /// Nothing, and nobody asked for that.
     Nothing,
 }
@@ -162,13 +173,14 @@ impl Walk {
         if next.number != number {
             return Err(Broken::Missing(number));
         }
-        if self.key.link(number, &next.digest, &self.before) != next.link {
+        if self.key.link(number, next.at, &next.digest, &self.before) != next.link {
             return Err(Broken::Changed(number));
         }
         match &next.content {
             Kept::Text(text) if digest(text) == next.digest => {}
             Kept::Text(_) | Kept::Contradicted => return Err(Broken::Changed(number)),
-            Kept::Erased => {}
+            Kept::Erased(by, mark) if self.key.mark_erased(number, &next.digest, *by) == *mark => {}
+            Kept::Erased(..) => return Err(Broken::Missing(number)),
             Kept::Nothing => return Err(Broken::Missing(number)),
         }
         (self.at, self.before) = (number, next.link);
@@ -199,8 +211,9 @@ mod tests {
         let mut chain = Vec::new();
         for number in 1..=5 {
             let text = format!("entry {number}");
-            let link = key.link(number, &digest(&text), &ends.link);
-            chain.push(Linked { number, digest: digest(&text), link, content: Kept::Text(text) });
+            let at = Timestamp::from_secs(number as i64);
+            let link = key.link(number, at, &digest(&text), &ends.link);
+            chain.push(Linked { number, at, digest: digest(&text), link, content: Kept::Text(text) });
             (ends.last, ends.link) = (number, link);
         }
         (key, ends, chain)
@@ -216,7 +229,8 @@ mod tests {
     fn a_log_that_nobody_touched_is_whole_also_where_contents_were_erased_or_have_expired() {
         let (key, mut ends, mut chain) = log();
         assert_eq!(walk(&key, ends, key.seal(&ends), &chain), Ok(()));
-        chain[2].content = Kept::Erased;
+        let by = ErasureId(uuid::Uuid::from_u128(9));
+        chain[2].content = Kept::Erased(by, key.mark_erased(3, &chain[2].digest, by));
         assert_eq!(walk(&key, ends, key.seal(&ends), &chain), Ok(()));
         (ends.first_before, ends.before) = (2, chain[1].link);
         assert_eq!(walk(&key, ends, key.seal(&ends), &chain[2..]), Ok(()));
@@ -240,6 +254,14 @@ mod tests {
         assert_eq!(after(&|chain| chain[1].content = Kept::Contradicted), Err(Broken::Changed(2)));
         assert_eq!(after(&|chain| chain[1].content = Kept::Nothing), Err(Broken::Missing(2)));
         assert_eq!(after(&|chain| chain[3].link = forged), Err(Broken::Changed(4)));
+        assert_eq!(after(&|chain| chain[3].at = Timestamp::from_secs(0)), Err(Broken::Changed(4)));
+        // Nobody calls it erased but an erasure, and at its own place.
+        let by = ErasureId(uuid::Uuid::from_u128(9));
+        let of_another = key.mark_erased(1, &whole[0].digest, by);
+        for mark in [forged, of_another] {
+            let erased = Kept::Erased(by, mark);
+            assert_eq!(after(&|chain| chain[1].content = erased.clone()), Err(Broken::Missing(2)));
+        }
         let with_digest = |chain: &mut Vec<Linked>| {
             chain[2].content = Kept::Text("forged".to_owned());
             chain[2].digest = forged;
@@ -263,8 +285,9 @@ mod tests {
         assert_eq!(walk(&key, shorter, other.seal(&shorter), &chain[..4]), Err(Broken::Ends));
         // Nor can entries be put behind it with the key of another chain.
         let mut longer = chain.clone();
-        let link = other.link(6, &digest("x"), &ends.link);
-        longer.push(Linked { number: 6, digest: digest("x"), link, content: Kept::Text("x".to_owned()) });
+        let at = Timestamp::from_secs(6);
+        let link = other.link(6, at, &digest("x"), &ends.link);
+        longer.push(Linked { number: 6, at, digest: digest("x"), link, content: Kept::Text("x".to_owned()) });
         assert_eq!(walk(&key, ends, key.seal(&ends), &longer), Err(Broken::Changed(6)));
     }
 }

@@ -66,7 +66,14 @@ async fn verify(store: &SharedStore, project: &Project) -> anyhow::Result<bool> 
         erased => format!(", {erased} of them erased"),
     };
     match verified.broken {
-        None => print(&format!("{}: whole, {entries} entries{erased}", project.name))?,
+        None => {
+            let (number, link) = verified.last;
+            let link: String = link.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            print(&format!(
+                "{}: whole, {entries} entries{erased}; the last is {number}, {link}",
+                project.name
+            ))?;
+        }
         Some(broken) => print(&format!("{}: {broken}; {entries} entries before it are right", project.name))?,
     }
     Ok(verified.broken.is_none())

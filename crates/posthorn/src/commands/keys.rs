@@ -102,7 +102,7 @@ pub(super) async fn create(store: &SharedStore, args: &CreateKeyArgs) -> anyhow:
     let entry = entry(Action::KeyCreated, key.id).after(&shown(&args.project, &key));
     let created = store.create_key(&key, token.hash(), None, entry).await?;
     anyhow::ensure!(
-        !matches!(created, Performed::First(KeyCreated::TooMany)),
+        matches!(created, Performed::First(KeyCreated::Done)),
         "there are as many keys as there may be: {MAX_KEYS} of a project, {MAX_KEYS_OF_TENANT} of a tenant; revoke some"
     );
     Ok(token)

@@ -181,6 +181,8 @@ async fn changes(api: &Api) -> Vec<Change> {
             "endpoint.secret_rotated",
         ),
         ("endpoints.reset", "POST", format!("{at}/reset"), json!({}), "endpoint.reset"),
+        ("endpoints.pause", "POST", format!("{at}/pause"), json!({}), "endpoint.updated"),
+        ("endpoints.resume", "POST", format!("{at}/resume"), json!({}), "endpoint.updated"),
         (
             "deliveries.cancel",
             "POST",
@@ -426,7 +428,8 @@ async fn whoever_changes_the_log_in_the_database_is_found_out() {
         let output = program.run(&["audit", "verify", "--project", "test"]).await;
         (output.status.code(), String::from_utf8(output.stdout).unwrap().trim().to_owned())
     };
-    assert_eq!(verify().await, (Some(0), "test: whole, 4 entries".to_owned()));
+    let (code, whole) = verify().await;
+    assert!(code == Some(0) && whole.starts_with("test: whole, 4 entries; the last is 4, "), "{whole}");
     for (change, undo, told) in [
         (
             "UPDATE audit_contents SET content = replace(content, 'acme', 'else') WHERE number = 3",
@@ -449,15 +452,38 @@ async fn whoever_changes_the_log_in_the_database_is_found_out() {
             "test: the record of where the log begins and ends was changed; 0 entries before it are right",
         ),
         (
-            "DELETE FROM audit_contents WHERE number = 2",
-            "SELECT 1",
-            "test: entry 2 is missing; 1 entries before it are right",
+            "UPDATE audit_chain SET at = 0 WHERE number = 1",
+            "UPDATE audit_chain SET at = (SELECT at FROM kept)",
+            "test: entry 1 was changed; 0 entries before it are right",
         ),
     ] {
+        program.sql("DROP TABLE IF EXISTS kept").await;
+        program.sql("CREATE TABLE kept AS SELECT at FROM audit_chain WHERE number = 1").await;
         program.sql(change).await;
         assert_eq!(verify().await, (Some(1), told.to_owned()), "{change}");
-        program.sql(undo).await;
+        let undo = undo.replace("(SELECT at FROM kept)", "(SELECT at FROM kept) WHERE number = 1");
+        program.sql(&undo).await;
+        assert_eq!(verify().await.0, Some(0), "{undo}");
     }
+    // Nobody calls an entry erased but an erasure.
+    let erased = "UPDATE audit_chain SET erasure = id, mark = digest WHERE number = 2";
+    program.sql(erased).await;
+    program.sql("DELETE FROM audit_contents WHERE number = 2").await;
+    assert_eq!(
+        verify().await,
+        (Some(1), "test: entry 2 is missing; 1 entries before it are right".to_owned())
+    );
+    // What is cut off from the end stays missed, also when the log goes on.
+    program.sql("DELETE FROM audit_contents WHERE number > 1").await;
+    program.sql("DELETE FROM audit_chain WHERE number > 1").await;
+    program
+        .sql("UPDATE audit_logs SET last = 1, link = (SELECT link FROM audit_chain WHERE number = 1)")
+        .await;
+    program.api().create_tenant("gamma").await;
+    let ends = "the record of where the log begins and ends was changed; 0 entries before it are right";
+    assert_eq!(verify().await, (Some(1), format!("test: {ends}")));
+    program.sql("DELETE FROM audit_logs").await;
+    assert_eq!(verify().await, (Some(1), format!("test: {ends}")));
     let unknown = program.run(&["audit", "verify", "--project", "nobody"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no project nobody"));

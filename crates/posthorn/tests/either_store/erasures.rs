@@ -39,6 +39,15 @@ fn files_with(folder: &Path, text: &[u8]) -> Vec<String> {
     found
 }
 
+/// What the receipt names stands in its table, which on the embedded store is in the
+/// same files as everything else.
+#[track_caller]
+fn assert_is_receipt_alone(found: &[String]) {
+    let is_its_place =
+        |place: &String| ["erasures", "posthorn.db", "posthorn.db-wal"].contains(&place.as_str());
+    assert!(!found.is_empty() && found.iter().all(is_its_place), "{found:?}");
+}
+
 /// Texts that stand in one place each of what is kept of a tenant.
 const PLANTED: [&str; 11] = [
     "planted-name",
@@ -72,15 +81,25 @@ async fn plant(api: &Api, tenant: &str, receiver: &Receiver) -> (String, String)
     let held = json!({ "tenant": tenant, "type": "strict.one", "subject": "s", "data": { "note": "planted-quarantine" } });
     api.post("/v1/events", held).await.expect(202);
     let key = json!({ "name": "planted-key-name", "scopes": ["events:read"], "tenant": tenant });
-    api.post("/v1/api-keys", key).await.expect(201);
+    let key = api.post("/v1/api-keys", key).await.text("/secret");
+    api.with_key(&key).get("/v1/events").await.expect(200);
     let theme = json!({ "theme": { "name": "planted-theme" } });
-    api.post(&format!("/v1/tenants/{tenant}/portal-sessions"), theme).await.expect(201);
+    let session = api.post(&format!("/v1/tenants/{tenant}/portal-sessions"), theme).await.text("/token");
+    // By the customer, under a key of their own.
+    let customer = api.with_key(&session);
+    let own = customer.request("POST", &format!("/v1/tenants/{tenant}/endpoints"));
+    let own = own
+        .header("idempotency-key", "planted-session-key")
+        .json(&json!({ "url": format!("{}/own", receiver.url()) }));
+    customer.send(own).await.expect(201);
+    let wish = json!({ "mode": "failed", "filter": { "endpoint": endpoint, "subject": "planted-subject" }, "reason": "planted-reason" });
+    api.post("/v1/replays", wish).await.expect(202);
     (published, endpoint)
 }
 
 #[tokio::test]
 async fn after_an_erasure_nothing_of_the_tenant_is_in_the_store_but_the_receipt() {
-    let program = start().await;
+    let mut program = start().await;
     let api = program.api();
     let receiver = Receiver::start(|_| Behaviour::Json("\"planted-answer\"".to_owned())).await;
     let (event, _) = plant(&api, "planted-tenant", &receiver).await;
@@ -97,13 +116,13 @@ async fn after_an_erasure_nothing_of_the_tenant_is_in_the_store_but_the_receipt(
     let erased = &receipt["erased"];
     for (what, count) in [
         ("events", 2),
-        ("deliveries", 2),
+        ("deliveries", 3),
         ("attempts", 1),
         ("quarantined", 1),
-        ("endpoints", 1),
+        ("endpoints", 2),
         ("api_keys", 1),
         ("portal_sessions", 1),
-        ("idempotency_keys", 1),
+        ("idempotency_keys", 2),
     ] {
         assert_eq!(erased[what], count, "{what}: {erased}");
     }
@@ -112,13 +131,30 @@ async fn after_an_erasure_nothing_of_the_tenant_is_in_the_store_but_the_receipt(
     assert_eq!(kept.expect(200), receipt);
     api.get(&format!("/v1/events/{event}")).await.problem(404, "not_found");
     api.get("/v1/tenants/planted-tenant").await.problem(404, "not_found");
-    let everywhere = PLANTED.into_iter().chain(["planted-theme", "planted-idempotency-key"]);
+    let everywhere = PLANTED.into_iter().chain([
+        "planted-theme",
+        "planted-idempotency-key",
+        "planted-session-key",
+        "planted-reason",
+    ]);
     for text in everywhere {
         assert_eq!(found_in(&program, text).await, [""; 0], "{text}");
     }
     let verified = program.run(&["audit", "verify"]).await;
     let told = String::from_utf8(verified.stdout).unwrap();
     assert!(verified.status.success() && told.contains("of them erased"), "{told}");
+    let kept_in = found_in(&program, "planted-tenant").await;
+    assert_is_receipt_alone(&kept_in);
+    // The last use of its key was not written yet, and is not any more.
+    assert_eq!(program.stop().await, Some(0));
+    assert_eq!(
+        program
+            .sql("SELECT count(*) FROM api_keys WHERE revoked_at IS NOT NULL AND last_used_from IS NOT NULL")
+            .await,
+        "0"
+    );
+    program.restart().await;
+    let api = program.api();
     // A tenant of this name is a new one.
     api.create_tenant("planted-tenant").await;
     assert_eq!(api.get("/v1/events?tenant=planted-tenant").await.json()["data"], json!([]));
@@ -152,6 +188,18 @@ async fn one_subject_is_erased_and_the_rest_of_the_tenant_goes_on() {
         let event = json!({ "tenant": "acme", "type": "a.b", "subject": subject, "data": { "note": note } });
         api.post("/v1/events", event).await.text("/id")
     };
+    let (endpoint, _) = api.create_endpoint("acme", json!({ "url": receiver.url() })).await;
+    for subject in ["person-1", "person-2"] {
+        let wish = json!({ "mode": "all", "filter": { "endpoint": endpoint, "subject": subject } });
+        api.post("/v1/replays", wish).await.expect(202);
+    }
+    let declared = json!({ "name": "strict.one", "versions": [{ "schema": { "required": ["total"] } }] });
+    api.post("/v1/event-types", declared).await.expect(201);
+    api.patch("/v1/project", json!({ "validation": "quarantine" })).await.expect(200);
+    for subject in ["person-1", "person-2"] {
+        let held = json!({ "tenant": "acme", "type": "strict.one", "subject": subject, "data": {} });
+        api.post("/v1/events", held).await.expect(202);
+    }
     let (gone, stays) = (publish("person-1", "planted-one").await, publish("person-2", "planted-two").await);
     for event in [&gone, &stays] {
         api.delivery_with_status(event, "delivered").await;
@@ -159,7 +207,15 @@ async fn one_subject_is_erased_and_the_rest_of_the_tenant_goes_on() {
     let request = api.request("POST", "/v1/erasures").header("idempotency-key", "erase-1");
     let wanted = json!({ "tenant": "acme", "subject": "person-1" });
     let receipt = api.send(request.json(&wanted)).await.expect(200);
-    assert_eq!((&receipt["erased"]["events"], &receipt["subject"]), (&json!(1), &json!("person-1")));
+    let counts = ["events", "quarantined", "replays", "audit_entries", "endpoints"]
+        .map(|what| receipt["erased"][what].clone());
+    assert_eq!(counts, [1, 1, 1, 1, 0].map(|count| json!(count)));
+    assert_eq!(receipt["subject"], "person-1");
+    let kept_in = found_in(&program, "person-1").await;
+    assert_is_receipt_alone(&kept_in);
+    for left in ["/v1/replays", "/v1/quarantine"] {
+        assert_eq!(api.get(left).await.json()["data"].as_array().map(Vec::len), Some(1), "{left}");
+    }
     api.get(&format!("/v1/events/{gone}")).await.problem(404, "not_found");
     assert_eq!(found_in(&program, "planted-one").await, [""; 0]);
     assert!(!found_in(&program, "planted-two").await.is_empty());
@@ -168,7 +224,7 @@ async fn one_subject_is_erased_and_the_rest_of_the_tenant_goes_on() {
     let request = api.request("POST", "/v1/erasures").header("idempotency-key", "erase-1");
     let again = api.send(request.json(&wanted)).await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
-    assert_eq!(again.json()["id"], receipt["id"]);
+    assert_eq!(again.expect(200), receipt, "as it stands, and not as it began");
     assert_eq!(api.get("/v1/erasures").await.json()["data"].as_array().map(Vec::len), Some(1));
     publish("person-1", "after it").await;
 }

@@ -22,4 +22,5 @@ mod limits;
 mod main_job;
 mod portal;
 mod replays;
+mod secrets;
 mod trust;

@@ -260,6 +260,8 @@ async fn changing_routes(api: &Api) -> Vec<(&'static str, String, Value)> {
         ("DELETE", at.clone(), json!({})),
         ("POST", format!("{at}/secret/rotate"), json!({})),
         ("POST", format!("{at}/reset"), json!({})),
+        ("POST", format!("{at}/pause"), json!({})),
+        ("POST", format!("{at}/resume"), json!({})),
         ("POST", format!("{at}/test"), json!({})),
         ("POST", "/v1/events".into(), new_event.clone()),
         ("POST", "/v1/events/batch".into(), json!({ "events": [new_event] })),
