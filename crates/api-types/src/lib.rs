@@ -10,6 +10,7 @@ mod erasures;
 mod events;
 mod keys;
 mod meta;
+mod oauth;
 mod page;
 mod policies;
 mod portal;
@@ -35,6 +36,7 @@ pub use erasures::{ErasedCounts, Erasure, ErasureRequest};
 pub use events::{BatchAnswer, BatchItem, BatchRequest, Event, PublishAnswer, PublishRequest, Unmatched};
 pub use keys::{Key, KeyRequest, KeyWithSecret, RotateKey};
 pub use meta::Meta;
+pub use oauth::{OauthError, OauthToken, OauthTokenRequest};
 pub use page::Page;
 pub use policies::{RetryPolicies, RetryPolicy, RetryPolicyRequest};
 pub use portal::{

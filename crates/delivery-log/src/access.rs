@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use model::access::{ApiKey, LastUse, TokenHash};
+use model::access::{ApiKey, Grant, LastUse, TokenHash};
 use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{KeyId, ProjectId, TenantId};
@@ -121,6 +121,13 @@ pub trait Access: Send + Sync {
 
     /// The keys of the whole deployment with their projects, for its operator.
     async fn list_all_keys(&self) -> Result<Vec<(ProjectName, ApiKey)>>;
+
+    /// A grant, sealed: whoever has it cannot read or change it, and every process of
+    /// this store can open it.
+    fn seal_grant(&self, grant: &Grant) -> Vec<u8>;
+
+    /// What was sealed so; `None` if it was not, or not by this store.
+    fn open_grant(&self, sealed: &[u8]) -> Option<Grant>;
 
     /// Wraps the data keys with another master key, and gives how many there are.
     /// Processes that run know them already; who opens the store from now on needs

@@ -297,6 +297,11 @@ impl Configuration {
         good.then(|| Arc::clone(known))
     }
 
+    /// A key that was not revoked.
+    pub fn key_by_id(&self, id: KeyId) -> Option<Arc<KnownKey>> {
+        self.read().keys.get(&id).cloned()
+    }
+
     /// The portal session that answers to this token now.
     pub fn session_by_token(&self, token: &TokenHash, now: Timestamp) -> Option<Arc<KnownSession>> {
         self.read().sessions.by_token(token).filter(|known| known.session.is_current(now))

@@ -64,6 +64,7 @@ sentences! {
     access:
         a_project_is_made_once_and_found_by_name,
         a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_makes_room,
+        a_grant_opens_as_it_was_sealed_and_nothing_else_does,
         a_master_key_that_is_not_the_stores_wraps_nothing,
         a_key_answers_to_its_token_until_it_is_revoked,
         a_rotated_key_answers_to_both_tokens_during_the_overlap,

@@ -8,11 +8,14 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delivery_log::View;
 use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, Scope, TokenKind, hash_token, is_whole};
 use model::audit::Actor;
+use model::clock::Timestamp;
 use model::ids::PortalSessionId;
 use url::form_urlencoded;
 
@@ -50,6 +53,14 @@ impl FromRequest for Credentials {
     }
 }
 
+impl Credentials {
+    /// Those of a request that brings a token in another place.
+    pub(crate) fn with_token(request: &HttpRequest, api: &web::Data<Api>, token: String) -> Self {
+        let address = client_address(request, api);
+        Self { token: Some(token), address, api: api.clone(), request: request.clone() }
+    }
+}
+
 /// Where a request comes from.
 pub(crate) fn client_address(request: &HttpRequest, api: &Api) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
@@ -83,7 +94,7 @@ impl Credentials {
     }
 
     /// Who it is, if they may ask now.
-    async fn identify(&self) -> Result<Caller, Problem> {
+    pub(crate) async fn identify(&self) -> Result<Caller, Problem> {
         let Some(token) = &self.token else {
             return Err(refuse("send your API key in the header Authorization: Bearer phk_…"));
         };
@@ -91,6 +102,8 @@ impl Credentials {
             Caller::Key(self.key(token).await?)
         } else if token.starts_with(TokenKind::Portal.prefix()) {
             Caller::Session(self.session(token).await?)
+        } else if let Some(sealed) = token.strip_prefix(TokenKind::Access.prefix()) {
+            Caller::Key(self.granted(sealed).await?)
         } else {
             return Err(refuse("an API key begins with phk_, the token of a portal session with pht_"));
         };
@@ -108,13 +121,39 @@ impl Credentials {
         let (hash, now) = (hash_token(token), self.api.now());
         let known = self.api.known(|configuration| configuration.key(&hash, now)).await?;
         let key = known.ok_or_else(|| refuse("this API key is not known, or was revoked"))?;
-        if !key.key.is_current(now) {
+        self.check_use(&key.key, now)?;
+        Ok(key)
+    }
+
+    /// Checks that a key may be used now and from here, and notes that it is.
+    fn check_use(&self, key: &ApiKey, now: Timestamp) -> Result<(), Problem> {
+        if !key.is_current(now) {
             return Err(refuse("this API key has expired"));
         }
-        let allowed = self.address.filter(|address| key.key.allows_network(*address));
+        let allowed = self.address.filter(|address| key.allows_network(*address));
         let from = allowed.ok_or_else(|| refuse("this API key may not be used from this address"))?;
-        self.api.key_uses.note(key.key.id, now, from);
-        Ok(key)
+        self.api.key_uses.note(key.id, now, from);
+        Ok(())
+    }
+
+    /// The key that a short-lived token stands for, with what of it was granted.
+    async fn granted(&self, sealed: &str) -> Result<Arc<KnownKey>, Problem> {
+        let unknown = || refuse("this access token is not known, or has ended; ask for another one");
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| unknown())?;
+        let (grant, now) = (self.api.store.open_grant(&sealed).ok_or_else(unknown)?, self.api.now());
+        if now >= grant.until {
+            return Err(unknown());
+        }
+        let known = self.api.known(|configuration| configuration.key_by_id(grant.key)).await?;
+        let known = known.ok_or_else(|| refuse("the API key of this access token was revoked"))?;
+        self.check_use(&known.key, now)?;
+        let own_end = known.key.expires_at.unwrap_or(grant.until);
+        let key = ApiKey {
+            scopes: grant.scopes().and(known.key.scopes),
+            expires_at: Some(grant.until.min(own_end)),
+            ..known.key.clone()
+        };
+        Ok(Arc::new(KnownKey { key, tokens: known.tokens }))
     }
 
     async fn session(&self, token: &str) -> Result<Arc<KnownSession>, Problem> {

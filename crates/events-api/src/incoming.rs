@@ -30,6 +30,10 @@ pub(crate) const BODY_LIMIT: usize = 256 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(20);
 
+/// What bodies are, as a rule.
+const JSON: [&str; 2] = ["application/json", "application/merge-patch+json"];
+const FORM: [&str; 1] = ["application/x-www-form-urlencoded"];
+
 /// A request whose body has not been read yet.
 pub(crate) struct Incoming {
     request: HttpRequest,
@@ -55,16 +59,28 @@ impl Incoming {
     /// Reads the body as text. Nothing beyond `limit` bytes is read. What it
     /// takes is the caller's until the request is answered.
     pub(crate) async fn text(&mut self, api: &Api, caller: &Caller, limit: usize) -> Result<Text, Problem> {
-        self.read(api, Some(Holder::of(caller)), limit).await
+        self.read(api, Some(Holder::of(caller)), limit, &JSON).await
     }
 
     /// Reads the body of a request that needs no key: a small one.
     pub(crate) async fn text_of_anybody(&mut self, api: &Api, limit: usize) -> Result<Text, Problem> {
-        self.read(api, None, limit.min(SMALL)).await
+        self.read(api, None, limit.min(SMALL), &JSON).await
     }
 
-    /// What it takes beyond a small body, it takes for `holder`.
-    async fn read(&mut self, api: &Api, holder: Option<Holder>, limit: usize) -> Result<Text, Problem> {
+    /// Reads the small form of a request that needs no key.
+    pub(crate) async fn form_of_anybody(&mut self, api: &Api, limit: usize) -> Result<Text, Problem> {
+        self.read(api, None, limit.min(SMALL), &FORM).await
+    }
+
+    /// What it takes beyond a small body, it takes for `holder`. It is of one of these
+    /// media types.
+    async fn read(
+        &mut self,
+        api: &Api,
+        holder: Option<Holder>,
+        limit: usize,
+        types: &[&str],
+    ) -> Result<Text, Problem> {
         let too_large = || {
             let detail = format!("the body is longer than {limit} bytes");
             Problem::new(Code::PayloadTooLarge, detail)
@@ -104,7 +120,7 @@ impl Incoming {
             connection.read_body();
         }
         if !body.is_empty() {
-            self.check_media_type()?;
+            self.check_media_type(types)?;
         }
         let body = self.decoded(body, limit)?;
         if body.starts_with(b"\xef\xbb\xbf") {
@@ -150,13 +166,13 @@ impl Incoming {
         Ok(bytes)
     }
 
-    fn check_media_type(&self) -> Result<(), Problem> {
+    fn check_media_type(&self, types: &[&str]) -> Result<(), Problem> {
         let given = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if essence == "application/json" || essence == "application/merge-patch+json" {
+        if types.contains(&essence.as_str()) {
             return Ok(());
         }
-        let detail = format!("send the body with Content-Type: application/json, not {given:?}");
+        let detail = format!("send the body with Content-Type: {}, not {given:?}", types[0]);
         Err(Problem::new(Code::UnsupportedMediaType, detail))
     }
 
@@ -241,6 +257,11 @@ pub(crate) fn fingerprint(parts: &[&str]) -> Fingerprint {
 pub(crate) struct Text(String);
 
 impl Text {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Reads the JSON. Objects are objects, also those within.
     pub(crate) fn parse<T: DeserializeOwned + Serialize>(&self) -> Result<T, Problem> {
         let read = self.parse_flat()?;

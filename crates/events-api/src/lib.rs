@@ -30,6 +30,7 @@ mod memory;
 mod meta;
 mod metrics;
 mod ndjson;
+mod oauth;
 mod once;
 mod openapi;
 mod operational_endpoints;

@@ -16,7 +16,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::{
-    api_keys, audit_log, catalogue, deliveries, endpoints, erasures, event_types, events, meta,
+    api_keys, audit_log, catalogue, deliveries, endpoints, erasures, event_types, events, meta, oauth,
     operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies, tenants,
 };
 
@@ -97,6 +97,7 @@ const ABOUT: &str = include_str!("openapi/about.md");
         project::update::handle,
         project::pause::pause,
         project::pause::resume,
+        oauth::token,
         erasures::create::handle,
         erasures::list::handle,
         erasures::get::handle,

@@ -70,7 +70,6 @@ impl Problem {
     }
 
     /// After how many seconds to try again, where that is known.
-    #[cfg(test)]
     pub(crate) fn retry_after(&self) -> Option<u64> {
         self.retry_after
     }

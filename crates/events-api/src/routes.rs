@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, web};
 use crate::problem::{Code, Problem};
 use crate::{
     api_keys, audit_log, catalogue, deliveries, docs, endpoints, erasures, event_types, events, health, meta,
-    openapi, operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies, tenants,
+    oauth, openapi, operational_endpoints, portal_sessions, project, quarantine, replays, retry_policies,
+    tenants,
 };
 
 /// Every URL of the public listener.
@@ -141,6 +142,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .service(at("/replays/{replay}/pause").post(replays::set_state::pause))
                 .service(at("/replays/{replay}/resume").post(replays::set_state::resume))
                 .service(at("/replays/{replay}/cancel").post(replays::set_state::cancel))
+                .service(at("/oauth/token").post(oauth::token))
                 .service(at("/erasures").get(erasures::list::handle).post(erasures::create::handle))
                 .service(at("/erasures/{erasure}").get(erasures::get::handle))
                 .service(at("/audit-log").get(audit_log::list::handle))

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
@@ -169,6 +170,8 @@ pub enum TokenKind {
     Portal,
     /// What a page exchanges for the token of its portal session, once.
     PortalCode,
+    /// A grant: what an API key was exchanged for, for a while.
+    Access,
 }
 
 impl TokenKind {
@@ -178,6 +181,7 @@ impl TokenKind {
             Self::ApiKey => "phk_",
             Self::Portal => "pht_",
             Self::PortalCode => "phc_",
+            Self::Access => "pha_",
         }
     }
 }
@@ -280,6 +284,30 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// What a short-lived token stands for: an API key with no more than these scopes,
+/// until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The key. The token is good only as long as the key is.
+    pub key: KeyId,
+    /// What of the key's scopes it has.
+    scopes: u32,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+impl Grant {
+    /// Of these scopes of a key.
+    pub fn new(key: KeyId, scopes: Scopes, until: Timestamp) -> Self {
+        Self { key, scopes: scopes.0, until }
+    }
+
+    /// What of the key's scopes it has.
+    pub fn scopes(&self) -> Scopes {
+        Scopes(self.scopes)
+    }
 }
 
 /// What one key could do that the key which makes or changes it cannot.

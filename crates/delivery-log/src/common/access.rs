@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sqlx::{QueryBuilder, Row as _};
 
-use model::access::{ApiKey, LastUse, Scopes, TokenHash};
+use model::access::{ApiKey, Grant, LastUse, Scopes, TokenHash};
 use model::audit::Entry;
 use model::clock::Timestamp;
 use model::ids::{EndpointId, KeyId, ProjectId, TenantId};
@@ -195,6 +195,9 @@ fn visible_keys(view: View) -> QueryBuilder<Db> {
     sql
 }
 
+/// What binds a sealed grant to being one.
+const GRANT: &[u8] = b"grant";
+
 /// So many uses of keys are written in one transaction.
 const USES_AT_ONCE: usize = 100;
 
@@ -369,6 +372,15 @@ impl Access for Store {
             self.edit(move |connection| async move { note_uses(connection, &some).await }.boxed()).await?;
         }
         Ok(())
+    }
+
+    fn seal_grant(&self, grant: &Grant) -> Vec<u8> {
+        self.shared.vault.seal(to_json(grant).as_bytes(), GRANT, self.shared.env.entropy.as_ref())
+    }
+
+    fn open_grant(&self, sealed: &[u8]) -> Option<Grant> {
+        let text = self.shared.vault.unseal(sealed, GRANT).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     async fn rotate_master_key(&self, from: &MasterKey, to: &MasterKey) -> Result<Option<usize>> {

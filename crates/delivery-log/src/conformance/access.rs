@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use model::access::{ApiKey, LastUse, Scopes, Token, TokenKind};
+use model::access::{ApiKey, Grant, LastUse, Scopes, Token, TokenKind};
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, Endpoint, EndpointStatus};
 use model::entropy::SeededEntropy;
@@ -70,6 +70,18 @@ pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_make
         scene.store.revoke_key(scene.view(), last.id, last.updated_at, SessionsOfKey::GoOn, entry()).await;
     assert_eq!(revoked.expect("revokes"), Edited::Done);
     assert!(matches!(create(Some(tenant)).await.1, Performed::First(KeyCreated::Done)));
+}
+
+pub(super) async fn a_grant_opens_as_it_was_sealed_and_nothing_else_does(scene: Scene) {
+    let (key, token) = new_key(&scene, None);
+    let grant = Grant::new(key.id, key.scopes, scene.now());
+    let sealed = scene.store.seal_grant(&grant);
+    assert_eq!(scene.store.open_grant(&sealed), Some(grant));
+    let mut changed = sealed.clone();
+    *changed.last_mut().expect("bytes") ^= 1;
+    for other in [changed.as_slice(), &sealed[1..], token.reveal().as_bytes(), b""] {
+        assert_eq!(scene.store.open_grant(other), None);
+    }
 }
 
 pub(super) async fn a_master_key_that_is_not_the_stores_wraps_nothing(scene: Scene) {

@@ -1,4 +1,4 @@
-//! `POST /v1/tenants/{tenant}/endpoints/{endpoint}/pause` and `…/resume`
+//! `POST /v1/tenants/{tenant}/endpoints/{endpoint}/pause` and `/resume`
 
 use actix_web::{HttpResponse, web};
 use model::access::Scope;

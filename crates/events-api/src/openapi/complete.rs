@@ -24,7 +24,10 @@ pub(super) fn complete(document: &mut Value) {
                 operation["responses"]["304"] = json!({"description": "It is what you have."});
             }
             add_headers(method, operation);
-            add_problems(path, method, operation);
+            // The RFC that it follows has errors of its own.
+            if text(operation, "operationId") != "oauth.token" {
+                add_problems(path, method, operation);
+            }
             show_examples(operation, &examples);
         }
     }
@@ -113,7 +116,9 @@ fn leave_out_nulls(operation: &mut Object) {
             parameter["schema"]["type"] = kind.clone();
         }
     }
-    if let Some(body) = operation.get_mut("requestBody") {
+    if let Some(body) = operation.get_mut("requestBody")
+        && body["content"].get("application/json").is_some()
+    {
         let schema = &mut body["content"]["application/json"]["schema"];
         if schema["oneOf"][1] == json!({"type": "null"}) {
             *schema = schema["oneOf"][0].take();

@@ -10,7 +10,7 @@ use testkit::{Answer, Api, Behaviour, Program, Receiver, until};
 use crate::common::{from_now, start};
 
 /// Operations that need no key.
-const OPEN: [&str; 1] = ["portalSessions.exchange"];
+const OPEN: [&str; 2] = ["portalSessions.exchange", "oauth.token"];
 
 /// Operations about things that everybody in a project may name. Callers of the
 /// same project are no strangers to them.

@@ -20,6 +20,7 @@ mod interoperability;
 mod keys;
 mod limits;
 mod main_job;
+mod oauth;
 mod portal;
 mod replays;
 mod secrets;
