@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delivery_log::View;
+use delivery_log::access::KeyTokens;
 use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, Scope, TokenKind, hash_token, is_whole};
@@ -146,6 +147,11 @@ impl Credentials {
         }
         let known = self.api.known(|configuration| configuration.key_by_id(grant.key)).await?;
         let known = known.ok_or_else(|| refuse("the API key of this access token was revoked"))?;
+        let KeyTokens { current, previous } = &known.tokens;
+        let is_of_previous = || previous.is_some_and(|(token, end)| now < end && grant.is_of(&token));
+        if !grant.is_of(current) && !is_of_previous() {
+            return Err(refuse("the secret that this access token was exchanged for was replaced"));
+        }
         self.check_use(&known.key, now)?;
         let own_end = known.key.expires_at.unwrap_or(grant.until);
         let key = ApiKey {

@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use api_types::{OauthError, OauthToken, OauthTokenRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use model::access::{ApiKey, Grant, Scopes, TokenKind};
+use model::access::{ApiKey, Grant, Scopes, TokenHash, TokenKind, hash_token};
 use url::form_urlencoded;
 
 use crate::api::Api;
@@ -109,7 +109,7 @@ async fn grant(
         }
         None => return Err(Refusal::new("invalid_request", "grant_type is missing")),
     }
-    let key = authenticate(api, request, &form).await?;
+    let (key, token) = authenticate(api, request, &form).await?;
     let scopes = match form.get("scope") {
         Some(names) => {
             names.parse::<Scopes>().map_err(|error| Refusal::new("invalid_scope", error.to_string()))?
@@ -123,7 +123,7 @@ async fn grant(
     let now = api.now();
     let until = now.plus(LIFE);
     let until = key.expires_at.map_or(until, |end| until.min(end));
-    let sealed = api.store.seal_grant(&Grant::new(key.id, scopes, until));
+    let sealed = api.store.seal_grant(&Grant::new(key.id, &token, scopes, until));
     Ok(OauthToken {
         access_token: format!("{}{}", TokenKind::Access.prefix(), URL_SAFE_NO_PAD.encode(sealed)),
         token_type: "Bearer".to_owned(),
@@ -145,12 +145,12 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
     Ok(form)
 }
 
-/// The key of the client, by one of the two ways to name it (section 2.3.1).
+/// The key of the client with the hash of its token, by one of the two ways to name it (section 2.3.1).
 async fn authenticate(
     api: &web::Data<Api>,
     request: &HttpRequest,
     form: &BTreeMap<String, String>,
-) -> Result<ApiKey, Refusal> {
+) -> Result<(ApiKey, TokenHash), Refusal> {
     let in_form = form.get("client_id").cloned().zip(form.get("client_secret").cloned());
     let (id, secret) = match (basic(request)?, in_form) {
         (Some(_), Some(_)) => {
@@ -166,8 +166,9 @@ async fn authenticate(
     if !secret.starts_with(TokenKind::ApiKey.prefix()) {
         return Err(Refusal::invalid_client("the secret of a client is an API key, which begins with phk_"));
     }
+    let hash = hash_token(&secret);
     match Credentials::with_token(request, api, secret).identify().await? {
-        Caller::Key(known) if known.key.id.to_string() == id => Ok(known.key.clone()),
+        Caller::Key(known) if known.key.id.to_string() == id => Ok((known.key.clone(), hash)),
         _ => Err(Refusal::invalid_client("this is not the id of this API key")),
     }
 }

@@ -292,16 +292,30 @@ pub struct ApiKey {
 pub struct Grant {
     /// The key. The token is good only as long as the key is.
     pub key: KeyId,
+    /// The beginning of the hash of the key's token that it was exchanged for.
+    token: [u8; 8],
     /// What of the key's scopes it has.
     scopes: u32,
     /// When it ends.
     pub until: Timestamp,
 }
 
+fn beginning(token: &TokenHash) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&token[..8]);
+    bytes
+}
+
 impl Grant {
-    /// Of these scopes of a key.
-    pub fn new(key: KeyId, scopes: Scopes, until: Timestamp) -> Self {
-        Self { key, scopes: scopes.0, until }
+    /// Of these scopes of a key, exchanged for its token of this hash.
+    pub fn new(key: KeyId, token: &TokenHash, scopes: Scopes, until: Timestamp) -> Self {
+        Self { key, token: beginning(token), scopes: scopes.0, until }
+    }
+
+    /// Whether it was exchanged for the token of this hash: one that was replaced and is
+    /// no longer good takes its grants with it.
+    pub fn is_of(&self, token: &TokenHash) -> bool {
+        self.token == beginning(token)
     }
 
     /// What of the key's scopes it has.

@@ -1,9 +1,9 @@
 //! The master key: from the settings, from a command, or from the file beside an
 //! embedded database.
 
-use std::fs::Permissions;
+use std::fs::{File, Metadata, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -94,27 +94,73 @@ pub(crate) fn is_in_file(settings: &Settings) -> bool {
     settings.master_key.expose_secret().is_empty() && settings.master_key_command.is_empty()
 }
 
-/// Writes a new key beside that of an embedded database, which it is to follow.
-pub(crate) fn prepare_next(database: &Path, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
-    let path = database.with_file_name(NEXT);
-    // One is there if a change was interrupted before the store was wrapped with it.
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-        }
-        _ => {}
-    }
-    let key = MasterKey::generate(entropy);
-    make(&path, &key)?;
-    Ok(key)
+/// The change of a key that stands in the file beside an embedded database. Only one
+/// command changes it at a time: a key that the store was wrapped with is never lost.
+pub(crate) struct Change {
+    path: PathBuf,
+    next: PathBuf,
+    _lock: File,
 }
 
-/// The new key takes the place of the old one.
-pub(crate) fn adopt_next(database: &Path) -> anyhow::Result<PathBuf> {
-    let (next, path) = (database.with_file_name(NEXT), database.with_file_name(FILE));
-    std::fs::rename(&next, &path)
+impl Change {
+    /// Begins one, unless another command is at it.
+    pub(crate) fn begin(database: &Path) -> anyhow::Result<Self> {
+        let (path, next) = (database.with_file_name(FILE), database.with_file_name(NEXT));
+        let lock = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let inode = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let is_ours = lock.try_lock().is_ok() && inode(lock.metadata()?) == inode(path.metadata()?);
+        anyhow::ensure!(is_ours, "another command is just changing the master key");
+        Ok(Self { path, next, _lock: lock })
+    }
+
+    /// Writes a new key beside the old one, which it is to follow.
+    pub(crate) fn write_next(&self, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
+        // One is there if a change was interrupted before the store was wrapped with it.
+        match std::fs::remove_file(&self.next) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", self.next.display()));
+            }
+            _ => {}
+        }
+        let key = MasterKey::generate(entropy);
+        make(&self.next, &key)?;
+        anyhow::ensure!(holds(&self.next, &key)?, "{} was written by somebody else", self.next.display());
+        Ok(key)
+    }
+
+    /// The new key, with which the store is wrapped now, takes the place of the old one.
+    pub(crate) fn end(self, key: &MasterKey) -> anyhow::Result<PathBuf> {
+        match adopt_next(&self.path, &self.next) {
+            // Who opened the store this very moment has done it.
+            Err(_) if holds(&self.path, key)? => {}
+            other => other?,
+        }
+        Ok(self.path)
+    }
+}
+
+fn holds(path: &Path, key: &MasterKey) -> anyhow::Result<bool> {
+    Ok(read(path)?.is_some_and(|found| found.reveal() == key.reveal()))
+}
+
+/// Ends a change that was cut off after the store was wrapped with the next key.
+pub(crate) fn end_change(database: &Path) -> anyhow::Result<()> {
+    adopt_next(&database.with_file_name(FILE), &database.with_file_name(NEXT))
+}
+
+fn adopt_next(path: &Path, next: &Path) -> anyhow::Result<()> {
+    std::fs::rename(next, path)
         .with_context(|| format!("cannot rename {} to {}", next.display(), path.display()))?;
-    Ok(path)
+    sync_folder(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What a folder holds has reached the disk when this returns.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<MasterKey>> {
@@ -134,7 +180,7 @@ fn make(path: &Path, key: &MasterKey) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, key: &MasterKey) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     // What customers are told is theirs alone, also on this machine.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Nobody but the owner may ever read it, not even for an instant.
@@ -144,6 +190,6 @@ fn write(path: &Path, key: &MasterKey) -> anyhow::Result<()> {
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error.into()),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(sync_folder(path)?),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn open(
                 // The store was wrapped with the next key, and then this was interrupted.
                 (Err(sqlite::OpenError::MasterKey(_)), Some(next)) => {
                     let store = with(next).await?;
-                    master_key::adopt_next(&path)?;
+                    master_key::end_change(&path)?;
                     Arc::new(store)
                 }
                 (opened, _) => Arc::new(opened?),

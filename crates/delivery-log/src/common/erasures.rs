@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -31,6 +32,15 @@ const KEYS_AT_ONCE: i64 = 5_000;
 const ROWS_AT_ONCE: i64 = 200;
 /// So many endpoints are looked for at once in what operators were told.
 const ENDPOINTS_AT_ONCE: usize = 200;
+
+/// By how much the clock of a process that publishes may be ahead: events of a subject
+/// that come so soon after an erasure was asked for are erased, too.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+/// The first id that an event of this time can have.
+fn first_id_at(time: Timestamp) -> Uuid {
+    Uuid::from_u128((time.as_millis().max(0) as u128) << 80)
+}
 
 /// What one step over events has removed.
 #[derive(Debug, Default)]
@@ -129,8 +139,10 @@ async fn operators(connection: &mut Connection, project: ProjectId) -> sqlx::Res
 /// Removes events, at most about `limit`, with all that belongs to them.
 async fn remove_events(connection: &mut Connection, wanted: &Erasure, limit: u32) -> sqlx::Result<Removed> {
     let subject: Option<Vec<String>> = wanted.subject.as_ref().map(|subject| vec![subject.to_string()]);
+    // A tenant that is gone gets no more events; a subject may, and those are not meant.
+    let beyond = wanted.subject.as_ref().map(|_| first_id_at(wanted.created_at.plus(CLOCKS_APART)));
     for tenant in &wanted.tenants {
-        let removed = erasing::remove_events(connection, *tenant, subject.as_deref(), limit).await?;
+        let removed = erasing::remove_events(connection, *tenant, subject.as_deref(), beyond, limit).await?;
         if !removed.is_nothing() {
             return Ok(removed);
         }
@@ -158,7 +170,7 @@ async fn remove_notices(
             .await?;
         for some in endpoints.chunks(ENDPOINTS_AT_ONCE) {
             let subjects: Vec<String> = some.iter().map(|id| EndpointId(*id).to_string()).collect();
-            let removed = erasing::remove_events(connection, operators, Some(&subjects), limit).await?;
+            let removed = erasing::remove_events(connection, operators, Some(&subjects), None, limit).await?;
             if !removed.is_nothing() {
                 return Ok(removed);
             }
@@ -364,7 +376,14 @@ async fn advance(
         return Ok(Some((stands, Progress::Completed, Vec::new())));
     }
     let removed = remove_events(connection, &stands, limit).await?;
-    note_events(connection, id, &removed.events).await?;
+    if !removed.events.is_empty() {
+        note_events(connection, id, &removed.events).await?;
+        // Their keys may be among those that were looked at.
+        sqlx::query("UPDATE erasures SET key_after = '' WHERE id = $1")
+            .bind(id.0)
+            .execute(&mut *connection)
+            .await?;
+    }
     stands.erased.events += removed.events.len() as u64;
     stands.erased.deliveries += removed.deliveries;
     stands.erased.attempts += removed.attempts;

@@ -74,9 +74,10 @@ pub(super) async fn a_tenant_has_no_more_keys_than_it_may_and_a_revoked_one_make
 
 pub(super) async fn a_grant_opens_as_it_was_sealed_and_nothing_else_does(scene: Scene) {
     let (key, token) = new_key(&scene, None);
-    let grant = Grant::new(key.id, key.scopes, scene.now());
+    let grant = Grant::new(key.id, &token.hash(), key.scopes, scene.now());
     let sealed = scene.store.seal_grant(&grant);
     assert_eq!(scene.store.open_grant(&sealed), Some(grant));
+    assert!(grant.is_of(&token.hash()) && !grant.is_of(&new_key(&scene, None).1.hash()));
     let mut changed = sealed.clone();
     *changed.last_mut().expect("bytes") ^= 1;
     for other in [changed.as_slice(), &sealed[1..], token.reveal().as_bytes(), b""] {

@@ -35,26 +35,28 @@ pub(super) const TABLES: [&str; 16] = [
 
 /// What an erasure does not reach.
 pub(super) const REMAINS: [&str; 4] = [
-    "answers to requests that the product made about the tenant with an Idempotency-Key: sealed, for three days",
+    "answers to requests with an Idempotency-Key that the product made about the tenant, or a portal session that had ended before: sealed, for three days",
     "a call that another process had in hand when the erasure began: it may still be made, and is not logged",
     "space of removed rows that PostgreSQL has not vacuumed yet: until autovacuum has come by, mostly within minutes",
     "page images in the write-ahead log, its archive, and base backups: as long as you keep those",
 ];
 
-/// Removes events of a tenant, or of some of its subjects, at most `limit`, with their
-/// deliveries.
+/// Removes events of a tenant, or of some of its subjects, whose ids are below `beyond`,
+/// at most `limit`, with their deliveries.
 pub(super) async fn remove_events(
     connection: &mut PgConnection,
     tenant: TenantId,
     subjects: Option<&[String]>,
+    beyond: Option<Uuid>,
     limit: u32,
 ) -> sqlx::Result<Removed> {
     let events: Vec<Uuid> = sqlx::query_scalar(
         "SELECT id FROM events WHERE tenant = $1 AND ($2::text[] IS NULL OR subject = ANY($2)) \
-         ORDER BY id LIMIT $3",
+         AND id < $3 ORDER BY id LIMIT $4",
     )
     .bind(tenant.0)
     .bind(subjects)
+    .bind(beyond.unwrap_or(Uuid::max()))
     .bind(i64::from(limit))
     .fetch_all(&mut *connection)
     .await?;

@@ -14,16 +14,17 @@ pub(super) const SCRUB_ENDPOINTS: &str = "UPDATE endpoints SET url = 'https://er
 
 /// What an erasure does not reach.
 pub(super) const REMAINS: [&str; 2] = [
-    "answers to requests that the product made about the tenant with an Idempotency-Key: sealed, for three days",
+    "answers to requests with an Idempotency-Key that the product made about the tenant, or a portal session that had ended before: sealed, for three days",
     "backups and other copies of the database file that were made before: until you delete them",
 ];
 
-/// Removes events of a tenant, or of some of its subjects, at most `limit`, with their
-/// deliveries.
+/// Removes events of a tenant, or of some of its subjects, whose ids are below `beyond`,
+/// at most `limit`, with their deliveries.
 pub(super) async fn remove_events(
     connection: &mut SqliteConnection,
     tenant: TenantId,
     subjects: Option<&[String]>,
+    beyond: Option<Uuid>,
     limit: u32,
 ) -> sqlx::Result<Removed> {
     let mut sql = QueryBuilder::<Sqlite>::new("SELECT position, id FROM events WHERE tenant = ");
@@ -35,6 +36,9 @@ pub(super) async fn remove_events(
             list.push_bind(subject);
         }
         sql.push(")");
+    }
+    if let Some(beyond) = beyond {
+        sql.push(" AND id < ").push_bind(beyond);
     }
     sql.push(" LIMIT ").push_bind(limit);
     let events: Vec<(i64, Uuid)> = sql.build_query_as().fetch_all(&mut *connection).await?;

@@ -41,11 +41,14 @@ pub(super) async fn run(settings: &Settings, command: SecretsCommand) -> anyhow:
     match settings.database()? {
         Database::Sqlite(path) if master_key::is_in_file(settings) => {
             let env = system::env();
+            let change = master_key::Change::begin(&path)?;
+            // Ends one that was cut off before.
             let store = store::open_beside(settings, &env).await?;
             let (own, _) = master_key::beside(settings, &path, env.entropy.as_ref()).await?;
-            let next = master_key::prepare_next(&path, env.entropy.as_ref())?;
+            let next = change.write_next(env.entropy.as_ref())?;
             let keys = rotate(&store, &own, &next).await?;
-            let file = master_key::adopt_next(&path)?;
+            let file = change.end(&next)?;
+            note(&store).await?;
             store.close().await;
             print(&format!(
                 "{keys} data keys are wrapped with the new master key in {}; keep a copy of it somewhere else",
@@ -62,6 +65,7 @@ pub(super) async fn run(settings: &Settings, command: SecretsCommand) -> anyhow:
             let store = store::open_beside(settings, &system::env()).await?;
             let own = master_key::given(settings).await?;
             let keys = rotate(&store, &own, &next).await?;
+            note(&store).await?;
             store.close().await;
             print(&format!(
                 "{keys} data keys are wrapped with the new master key; give it to all processes before they start again"
@@ -72,11 +76,15 @@ pub(super) async fn run(settings: &Settings, command: SecretsCommand) -> anyhow:
 
 async fn rotate(store: &SharedStore, own: &MasterKey, next: &MasterKey) -> anyhow::Result<usize> {
     let rotated = store.rotate_master_key(own, next).await?;
-    let keys = rotated.context("the master key was changed by somebody else at this moment")?;
+    rotated.context("the master key was changed by somebody else at this moment")
+}
+
+/// Tells the audit log of each project.
+async fn note(store: &SharedStore) -> anyhow::Result<()> {
     store.refresh().await?;
     for project in store.configuration().all_projects() {
         let author = Author::without_request(Actor::CommandLine);
         store.record(project.id, Entry::new(author, Action::MasterKeyRotated, "master key")).await?;
     }
-    Ok(keys)
+    Ok(())
 }

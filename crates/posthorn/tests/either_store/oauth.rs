@@ -51,6 +51,12 @@ async fn a_key_is_exchanged_for_a_token_that_has_its_scopes_or_some_for_a_quarte
     // It is no key: nothing longer is made of it.
     let again = ask(&api, Some((&id, narrow.key())), &[GRANT]).await;
     assert_eq!(again.expect(401)["error"], "invalid_client");
+    // One that was exchanged for a secret ends with that secret.
+    let rotated = api.post(&format!("/v1/api-keys/{id}/rotate"), json!({ "overlap_seconds": 0 })).await;
+    narrow.get("/v1/api-keys").await.problem(401, "unauthenticated");
+    let narrow = ask(&api, Some((&id, &rotated.text("/secret"))), &[GRANT]).await;
+    let narrow = program.api_with(&narrow.text("/access_token"));
+    narrow.get("/v1/api-keys").await.expect(200);
     // It ends with its key.
     api.delete(&format!("/v1/api-keys/{id}")).await.expect(204);
     narrow.get("/v1/api-keys").await.problem(401, "unauthenticated");
