@@ -49,6 +49,13 @@ pub struct KeyTokens {
     pub previous: Option<(TokenHash, Timestamp)>,
 }
 
+impl KeyTokens {
+    /// Whether one of the tokens that are good now is the one that is meant.
+    pub fn any_is(&self, now: Timestamp, is_meant: impl Fn(&TokenHash) -> bool) -> bool {
+        is_meant(&self.current) || self.previous.is_some_and(|(token, end)| now < end && is_meant(&token))
+    }
+}
+
 /// How many keys a project can have that are bound to no tenant.
 pub const MAX_KEYS: usize = 1_000;
 /// How many keys can be bound to one tenant.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use model::access::{ApiKey, TokenHash};
+use model::audit::Entry;
 use model::catalogue::EventTypeEntry;
 use model::clock::Timestamp;
 use model::endpoint::{ActiveSecret, CustomHeader, Endpoint, EndpointStatus};
@@ -214,6 +215,14 @@ impl Configuration {
         self.read().tenants.get(&id).cloned()
     }
 
+    /// What the audit log is to say, about a tenant that is known.
+    pub fn entry_about(&self, entry: Entry, tenant: Option<TenantId>) -> Entry {
+        match tenant.and_then(|id| self.tenant_by_id(id)) {
+            Some(tenant) => entry.of_tenant(tenant.id, &tenant.handle),
+            None => entry,
+        }
+    }
+
     /// An endpoint.
     pub fn endpoint(&self, id: EndpointId) -> Option<Arc<LiveEndpoint>> {
         self.read().endpoints.get(&id).cloned()
@@ -292,8 +301,7 @@ impl Configuration {
     pub fn key(&self, token: &TokenHash, now: Timestamp) -> Option<Arc<KnownKey>> {
         let state = self.read();
         let known = state.keys.get(state.tokens.get(token)?)?;
-        let good = known.tokens.current == *token
-            || known.tokens.previous.is_some_and(|(previous, end)| previous == *token && now < end);
+        let good = known.tokens.any_is(now, |own| own == token);
         good.then(|| Arc::clone(known))
     }
 

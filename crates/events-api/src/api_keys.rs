@@ -9,11 +9,9 @@ pub(crate) mod rotate;
 use std::num::NonZeroU32;
 
 use model::access::ApiKey;
-use model::audit::{Action, Entry};
 use model::ids::KeyId;
 
 use crate::api::Api;
-use crate::auth::Caller;
 use crate::problem::Problem;
 
 fn present(api: &Api, key: &ApiKey) -> api_types::Key {
@@ -32,14 +30,6 @@ fn present(api: &Api, key: &ApiKey) -> api_types::Key {
         last_used_from: last_use.map(|one| one.from.to_string()),
         created_at: key.created_at,
         updated_at: key.updated_at,
-    }
-}
-
-/// What the audit log is to say of a change of a key.
-fn entry(api: &Api, caller: &Caller, action: Action, key: &ApiKey) -> Entry {
-    match key.tenant {
-        Some(tenant) => api.entry_in(caller, tenant, action, key.id),
-        None => api.entry(caller, action, key.id),
     }
 }
 

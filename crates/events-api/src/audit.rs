@@ -17,29 +17,24 @@ use crate::request_context;
 impl Api {
     /// What the audit log is to say of a change that a caller makes.
     pub(crate) fn entry(&self, caller: &Caller, action: Action, target: impl Display) -> Entry {
-        let entry = Entry::new(author(caller), action, target);
-        match caller.view().tenant {
-            Some(own) => self.of_tenant(entry, own),
-            None => entry,
-        }
+        self.entry_in(caller, caller.view().tenant, action, target)
     }
 
     /// The same of a change to something that belongs to a tenant.
     pub(crate) fn entry_in(
         &self,
         caller: &Caller,
-        tenant: TenantId,
+        tenant: impl Into<Option<TenantId>>,
         action: Action,
         target: impl Display,
     ) -> Entry {
-        self.of_tenant(Entry::new(author(caller), action, target), tenant)
-    }
-
-    fn of_tenant(&self, entry: Entry, id: TenantId) -> Entry {
-        match self.store.configuration().tenant_by_id(id) {
-            Some(tenant) => entry.of_tenant(id, &tenant.handle),
-            None => entry,
-        }
+        let author = Author {
+            actor: caller.actor(),
+            address: request_context::address(),
+            request: request_context::id(),
+        };
+        let entry = Entry::new(author, action, target);
+        self.store.configuration().entry_about(entry, tenant.into())
     }
 
     /// The secret of a tenant's endpoint is read. By those who see all tenants, each
@@ -65,8 +60,4 @@ impl Api {
             self.reads.count(caller, Action::PayloadRead, self.now());
         }
     }
-}
-
-fn author(caller: &Caller) -> Author {
-    Author { actor: caller.actor(), address: request_context::address(), request: request_context::id() }
 }

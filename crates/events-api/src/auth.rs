@@ -11,7 +11,6 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use delivery_log::View;
-use delivery_log::access::KeyTokens;
 use delivery_log::configuration::{Configuration, KnownKey, KnownSession};
 use delivery_log::idempotency::Principal;
 use model::access::{ApiKey, Scope, TokenKind, hash_token, is_whole};
@@ -147,16 +146,14 @@ impl Credentials {
         }
         let known = self.api.known(|configuration| configuration.key_by_id(grant.key)).await?;
         let known = known.ok_or_else(|| refuse("the API key of this access token was revoked"))?;
-        let KeyTokens { current, previous } = &known.tokens;
-        let is_of_previous = || previous.is_some_and(|(token, end)| now < end && grant.is_of(&token));
-        if !grant.is_of(current) && !is_of_previous() {
+        if !known.tokens.any_is(now, |token| grant.is_of(token)) {
             return Err(refuse("the secret that this access token was exchanged for was replaced"));
         }
         self.check_use(&known.key, now)?;
-        let own_end = known.key.expires_at.unwrap_or(grant.until);
+        // A grant ends no later than its key, whose end never changes.
         let key = ApiKey {
             scopes: grant.scopes().and(known.key.scopes),
-            expires_at: Some(grant.until.min(own_end)),
+            expires_at: Some(grant.until),
             ..known.key.clone()
         };
         Ok(Arc::new(KnownKey { key, tokens: known.tokens }))

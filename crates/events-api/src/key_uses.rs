@@ -13,13 +13,10 @@ use model::ids::KeyId;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::gathered;
 
 /// How often uses are written.
 const EVERY: Duration = Duration::from_secs(30);
-
-/// How often it is tried to write the last ones. A connection that a worker opened
-/// ends with the worker, and then the first use of it fails.
-pub(crate) const LAST_TRIES: u32 = 10;
 
 /// The last uses that are not written yet; one for each key at most.
 #[derive(Debug, Default)]
@@ -60,15 +57,11 @@ pub(crate) async fn write(api: &Api) {
 
 /// Writes every now and then until `stop`, and once more in the end.
 pub(crate) async fn keep_written(api: web::Data<Api>, stop: CancellationToken) {
-    while tokio::time::timeout(EVERY, stop.cancelled()).await.is_err() {
+    let write = |_| async {
         write(&api).await;
-    }
-    for _ in 0..LAST_TRIES {
-        write(&api).await;
-        if api.key_uses.open().is_empty() {
-            return;
-        }
-    }
+        api.key_uses.open().is_empty()
+    };
+    gathered::keep_written(EVERY, stop, write).await;
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod endpoints;
 mod erasures;
 mod event_types;
 mod events;
+mod gathered;
 mod health;
 mod incoming;
 mod key_uses;

@@ -38,7 +38,7 @@ pub struct RequestRates {
 }
 
 /// After a rest, so many seconds' worth of requests may come at once.
-const BURST_SECS: u32 = 10;
+const BURST_SECS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 /// Calls to endpoints that callers who are bound to a tenant can ask for, a minute.
 const TENANT_TESTS: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 const TEST_ROUTE: &str = "/v1/tenants/{tenant}/endpoints/{endpoint}/test";
@@ -121,7 +121,7 @@ impl Asker {
 }
 
 /// The limits that a request counted for, and what is left of each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Standing(Vec<Left>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,7 +239,7 @@ impl<C: Clock + Clone> Limits<C> {
         let rates = self.rates;
         let bursts = |rate: u32| {
             let rate = NonZeroU32::new(rate)?;
-            Some(Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST)))
+            Some(Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST_SECS)))
         };
         let (key, tenant) = match kind {
             Kind::Read => {
@@ -265,8 +265,6 @@ impl<C: Clock + Clone> Limits<C> {
         [of_key, of_tenant.and_then(|((limit, quota), tenant)| Some((limit, tenant, quota?)))]
     }
 }
-
-const BURST: NonZeroU32 = NonZeroU32::new(BURST_SECS).expect("not zero");
 
 impl<C: Clock + Clone> Buckets<C> {
     /// Takes one, or says how long to wait for one.

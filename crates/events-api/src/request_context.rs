@@ -82,18 +82,17 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
     let has_body = has_body(request.headers());
     let answering = request.conn_data::<Arc<Connection>>().map(|connection| connection.begin(has_body));
     let api = request.app_data::<web::Data<Api>>().cloned().expect("every app has the API's data");
-    let id = choose_id(&request, &api);
+    let current = Current { id: choose_id(&request, &api), address: client_address(request.request(), &api) };
     let started = Instant::now();
     let route = request.match_pattern();
     let method = request.method().clone();
-    let current = Current { id: id.clone(), address: client_address(request.request(), &api) };
     let response = CURRENT.scope(current.clone(), next.call(request)).await?;
     let response = without_what_is_known(response);
     let status = response.status().as_u16();
     let took = started.elapsed();
     api.metrics.request(route.as_deref().unwrap_or("unknown"), status, took);
     tracing::debug!(
-        request.id = %id,
+        request.id = %current.id,
         client.address = current.address.map(tracing::field::display),
         http.method = %method,
         http.route = route.as_deref(),
@@ -101,7 +100,8 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
         duration_ms = took.as_secs_f64() * 1_000.0,
         "answered a request"
     );
-    let standing = response.request().extensions().get::<Standing>().cloned();
+    let standing = response.request().extensions_mut().remove::<Standing>();
+    let id = HeaderValue::from_str(&current.id);
     let (mut response, share) = match share_of(&api, &response) {
         // What was done is told, whatever it takes.
         Err(_) if method != Method::GET && method != Method::HEAD => (response.map_into_left_body(), None),
@@ -112,8 +112,8 @@ pub(crate) async fn wrap<B: MessageBody + 'static>(
         }
     };
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, value);
+    if let Ok(id) = id {
+        headers.insert(REQUEST_ID, id);
     }
     if let Some(standing) = standing {
         standing.tell(headers);

@@ -39,8 +39,14 @@ fn present(tenant: &Tenant) -> api_types::Tenant {
     }
 }
 
+/// What the audit log is to say of a tenant that is made.
+fn new_entry(api: &Api, caller: &Caller, tenant: &Tenant) -> Entry {
+    let entry = api.entry(caller, Action::TenantCreated, &tenant.handle).after(&present(tenant));
+    entry.of_tenant(tenant.id, &tenant.handle)
+}
+
 /// What the audit log is to say of a change of a tenant.
-fn updated(api: &Api, caller: &Caller, before: &Tenant, after: &Tenant) -> Entry {
+fn updated_entry(api: &Api, caller: &Caller, before: &Tenant, after: &Tenant) -> Entry {
     let entry = api.entry_in(caller, before.id, Action::TenantUpdated, &before.handle);
     entry.before(&present(before)).after(&present(after))
 }

@@ -163,13 +163,6 @@ pub struct Author {
     pub request: Option<String>,
 }
 
-impl Author {
-    /// Somebody who needs no request.
-    pub fn without_request(actor: Actor) -> Self {
-        Self { actor, address: None, request: None }
-    }
-}
-
 /// What the audit log is to say of one change, or of reading something confidential.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -203,9 +196,9 @@ impl Entry {
         }
     }
 
-    /// Of something that Posthorn does by itself.
-    pub fn by_posthorn(action: Action, target: impl fmt::Display) -> Self {
-        Self::new(Author::without_request(Actor::Posthorn), action, target)
+    /// Of an action that no request asked for.
+    pub fn by(actor: Actor, action: Action, target: impl fmt::Display) -> Self {
+        Self::new(Author { actor, address: None, request: None }, action, target)
     }
 
     /// It is about a tenant.
@@ -312,7 +305,8 @@ mod tests {
 
     #[test]
     fn a_state_that_is_too_long_is_left_out_and_said_to_be() {
-        let entry = |text: String| Entry::by_posthorn(Action::TenantUpdated, "acme").after(&text).after;
+        let entry =
+            |text: String| Entry::by(Actor::Posthorn, Action::TenantUpdated, "acme").after(&text).after;
         assert_eq!(entry("x".repeat(MAX_STATE - 2)), Some(Value::from("x".repeat(MAX_STATE - 2))));
         assert_eq!(entry("x".repeat(MAX_STATE - 1)), Some(json!({ "left_out_bytes": MAX_STATE + 1 })));
     }

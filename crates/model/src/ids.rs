@@ -178,6 +178,11 @@ id!(
     ProcessId, "prc"
 );
 
+/// Below all ids that are made at this time or later, and above those before it.
+pub fn first_at(time: Timestamp) -> Uuid {
+    Uuid::from_u128((time.as_millis().max(0) as u128) << 80)
+}
+
 /// Makes UUIDv7s that grow with every call, also within a millisecond and
 /// when the clock is set back.
 ///

@@ -323,10 +323,7 @@ impl Access for Store {
         let (key, now) = (key.clone(), self.shared.env.now());
         self.perform(key.project, once, Some(entry), move |connection| {
             async move {
-                Ok(match insert_key(connection, &key, token, now).await? {
-                    KeyCreated::Done => Outcome::Done(KeyCreated::Done),
-                    refused => Outcome::Refused(refused),
-                })
+                Ok(Outcome::done_if(KeyCreated::Done, insert_key(connection, &key, token, now).await?))
             }
             .boxed()
         })

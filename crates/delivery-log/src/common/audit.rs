@@ -13,9 +13,9 @@ use model::clock::Timestamp;
 use model::ids::{AuditId, ErasureId, ProjectId};
 
 use super::rows::{broken, hash, hash_option, time, to_json, uuid};
-use super::{Connection, Db, Row, Shared, Store, statements, store_error};
+use super::{Connection, Db, Row, Shared, Store, filter, statements, store_error};
 use crate::audit::{Audit, AuditFilter, Recorded, Verified};
-use crate::page::{Order, Page, PageRequest};
+use crate::page::{Page, PageRequest};
 use crate::{Result, View};
 
 /// So many entries are read at once when a log is checked.
@@ -64,10 +64,21 @@ pub(crate) async fn locked(
     shared: &Shared,
     project: ProjectId,
 ) -> sqlx::Result<Log> {
+    let mut sql = QueryBuilder::<Db>::new("SELECT * FROM audit_logs WHERE project = ");
+    sql.push_bind(project.0).push(statements::FOR_UPDATE);
+    let row = match sql.build().fetch_optional(&mut *connection).await? {
+        Some(row) => row,
+        None => begin(connection, shared, project).await?,
+    };
+    log(&row, shared, project)
+}
+
+/// A log without entries, unless another process has just begun it.
+async fn begin(connection: &mut Connection, shared: &Shared, project: ProjectId) -> sqlx::Result<Row> {
     let key = ChainKey::generate(shared.env.entropy.as_ref());
     let sealed = shared.vault.seal(key.reveal(), &row_name(project), shared.env.entropy.as_ref());
     // One that is there is written over with itself, which waits for its lock.
-    let row = sqlx::query(
+    sqlx::query(
         "INSERT INTO audit_logs (project, sealed_key, first_before, before, last, link, seal) \
          VALUES ($1, $2, 0, $3, 0, $3, $4) \
          ON CONFLICT (project) DO UPDATE SET last = audit_logs.last RETURNING *",
@@ -77,8 +88,7 @@ pub(crate) async fn locked(
     .bind(BEGINNING.as_slice())
     .bind(key.seal(&Ends::EMPTY).as_slice())
     .fetch_one(connection)
-    .await?;
-    log(&row, shared, project)
+    .await
 }
 
 /// Sets where a log begins and ends. One whose record was changed gets no good seal
@@ -114,7 +124,7 @@ pub(crate) async fn append(
 ) -> sqlx::Result<()> {
     let log = locked(connection, shared, project).await?;
     // To the millisecond, as the content says it.
-    let at = Timestamp::from_micros(shared.env.now().as_micros() / 1_000 * 1_000);
+    let at = Timestamp::from_millis(shared.env.now().as_millis());
     let id = shared.env.new_id::<AuditId>();
     let (number, before) = (log.ends.last + 1, log.ends.link);
     let tenant = entry.tenant.as_ref().map(|(tenant, _)| tenant.0);
@@ -207,46 +217,33 @@ fn says_the_same(row: &Row, text: &str) -> sqlx::Result<bool> {
 }
 
 /// The conditions of a list.
-fn wanted(view: View, filter: &AuditFilter) -> QueryBuilder<Db> {
+fn conditions(view: View, wanted: &AuditFilter) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new(SELECT);
     sql.push_bind(view.project.0);
-    for tenant in [view.tenant, filter.tenant].into_iter().flatten() {
+    for tenant in [view.tenant, wanted.tenant].into_iter().flatten() {
         sql.push(" AND t.tenant = ").push_bind(tenant.0);
     }
-    if let Some(actor) = filter.actor {
+    if let Some(actor) = wanted.actor {
         sql.push(" AND t.actor = ").push_bind(actor.to_string());
     }
-    if let Some(target) = &filter.target {
+    if let Some(target) = &wanted.target {
         sql.push(" AND t.target = ").push_bind(target.clone());
     }
-    if !filter.actions.is_empty() {
+    if !wanted.actions.is_empty() {
         sql.push(" AND t.action IN (");
         let mut list = sql.separated(", ");
-        for action in &filter.actions {
+        for action in &wanted.actions {
             list.push_bind(Action::as_str(*action));
         }
         sql.push(")");
     }
-    if let Some(after) = filter.after {
+    if let Some(after) = wanted.after {
         sql.push(" AND c.at >= ").push_bind(after.as_micros());
     }
-    if let Some(before) = filter.before {
+    if let Some(before) = wanted.before {
         sql.push(" AND c.at < ").push_bind(before.as_micros());
     }
     sql
-}
-
-/// From the cursor on, which is a number, and one entry more than wanted.
-fn page(sql: &mut QueryBuilder<Db>, page: PageRequest) {
-    let (beyond, direction) = match page.order {
-        Order::Descending => (" < ", " DESC"),
-        Order::Ascending => (" > ", " ASC"),
-    };
-    if let Some(after) = page.after {
-        let number = i64::try_from(after.as_u128()).unwrap_or(i64::MAX);
-        sql.push(" AND c.number").push(beyond).push_bind(number);
-    }
-    sql.push(" ORDER BY c.number").push(direction).push(" LIMIT ").push_bind(i64::from(page.limit) + 1);
 }
 
 async fn verify(connection: &mut Connection, shared: &Shared, project: ProjectId) -> sqlx::Result<Verified> {
@@ -294,6 +291,14 @@ async fn forget(
     limit: u32,
 ) -> sqlx::Result<u64> {
     let log = locked(connection, shared, project).await?;
+    // What was changed is kept, to be found.
+    let changed = |number| {
+        tracing::error!(project.id = %project.0, number, "the audit log was changed: nothing of it is forgotten");
+    };
+    if !log.is_sealed() {
+        changed(log.ends.last);
+        return Ok(0);
+    }
     let mut ends = log.ends;
     let rows = sqlx::query(
         "SELECT number, at, digest, link FROM audit_chain WHERE project = $1 AND number > $2 ORDER BY number LIMIT $3",
@@ -309,9 +314,8 @@ async fn forget(
         if at >= before {
             break;
         }
-        // What was changed is kept, to be found.
-        if !log.is_sealed() || log.key.link(number, at, &hash(row, "digest")?, &ends.before) != link {
-            tracing::error!(project.id = %project.0, number, "the audit log was changed: nothing of it is forgotten");
+        if log.key.link(number, at, &hash(row, "digest")?, &ends.before) != link {
+            changed(number);
             break;
         }
         (ends.first_before, ends.before) = (number, link);
@@ -342,15 +346,15 @@ impl Audit for Store {
     async fn list_audit(
         &self,
         view: View,
-        filter: &AuditFilter,
-        request: PageRequest,
+        wanted: &AuditFilter,
+        page: PageRequest,
     ) -> Result<Page<Recorded>> {
-        let mut sql = wanted(view, filter);
-        page(&mut sql, request);
+        let mut sql = conditions(view, wanted);
+        filter::page_of_numbers(&mut sql, "c.number", page);
         let failed = || store_error("list the audit log");
         let rows = sql.build().fetch_all(&self.readers).await.map_err(failed())?;
         let found = rows.iter().map(recorded).collect::<sqlx::Result<_>>().map_err(failed())?;
-        Ok(Page::from_overfull(found, request.limit, |one: &Recorded| Uuid::from_u128(one.number.into())))
+        Ok(Page::from_overfull(found, page.limit, |one: &Recorded| Uuid::from_u128(one.number.into())))
     }
 
     async fn verify_audit(&self, project: ProjectId) -> Result<Verified> {

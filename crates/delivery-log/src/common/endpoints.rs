@@ -266,10 +266,10 @@ impl Endpoints for Store {
         self.perform(new.endpoint.project, once, Some(entry), move |connection| {
             async move {
                 let entropy = shared.env.entropy.as_ref();
-                Ok(match insert(connection, &new, most, &shared.vault, entropy).await? {
-                    EndpointCreated::Done => Outcome::Done(EndpointCreated::Done),
-                    refused => Outcome::Refused(refused),
-                })
+                Ok(Outcome::done_if(
+                    EndpointCreated::Done,
+                    insert(connection, &new, most, &shared.vault, entropy).await?,
+                ))
             }
             .boxed()
         })

@@ -12,14 +12,16 @@ use uuid::Uuid;
 use model::audit::Entry;
 use model::clock::Timestamp;
 use model::erasure::{Erased, Erasure, ErasureState};
-use model::ids::{DeliveryId, EndpointId, ErasureId, PortalSessionId, ProjectId, TenantId};
+use model::ids::{self, DeliveryId, EndpointId, ErasureId, PortalSessionId, ProjectId, TenantId};
 use model::names::{Subject, TenantHandle};
 use model::operations;
 
 use super::configuration::next_version;
 use super::idempotency::Outcome;
 use super::rows::{coded, hash, json, parsed, time, to_json, uuid};
-use super::{Connection, Db, Row, Shared, Store, audit, erasing, filter, statements, store_error, tenants};
+use super::{
+    Connection, Db, Row, Shared, Store, audit, erasing, filter, replays, statements, store_error, tenants,
+};
 use crate::erasures::{ErasureBegun, ErasureStep, Erasures};
 use crate::idempotency::{KeySpace, Once, Performed, Principal, SpacedKey};
 use crate::page::{Page, PageRequest};
@@ -36,11 +38,6 @@ const ENDPOINTS_AT_ONCE: usize = 200;
 /// By how much the clock of a process that publishes may be ahead: events of a subject
 /// that come so soon after an erasure was asked for are erased, too.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
-
-/// The first id that an event of this time can have.
-fn first_id_at(time: Timestamp) -> Uuid {
-    Uuid::from_u128((time.as_millis().max(0) as u128) << 80)
-}
 
 /// What one step over events has removed.
 #[derive(Debug, Default)]
@@ -140,7 +137,7 @@ async fn operators(connection: &mut Connection, project: ProjectId) -> sqlx::Res
 async fn remove_events(connection: &mut Connection, wanted: &Erasure, limit: u32) -> sqlx::Result<Removed> {
     let subject: Option<Vec<String>> = wanted.subject.as_ref().map(|subject| vec![subject.to_string()]);
     // A tenant that is gone gets no more events; a subject may, and those are not meant.
-    let beyond = wanted.subject.as_ref().map(|_| first_id_at(wanted.created_at.plus(CLOCKS_APART)));
+    let beyond = wanted.subject.as_ref().map(|_| ids::first_at(wanted.created_at.plus(CLOCKS_APART)));
     for tenant in &wanted.tenants {
         let removed = erasing::remove_events(connection, *tenant, subject.as_deref(), beyond, limit).await?;
         if !removed.is_nothing() {
@@ -200,38 +197,40 @@ fn names_subject(sql: &mut QueryBuilder<Db>, column: &'static str, wanted: &Eras
     }
 }
 
-/// Removes some rows of the tenants: all, or those whose JSON names the subject.
-async fn remove_rows(
+/// Some rows of the tenants: any, or those whose JSON names the subject.
+async fn some_rows(
     connection: &mut Connection,
     wanted: &Erasure,
     table: &'static str,
     column: &'static str,
-) -> sqlx::Result<u64> {
-    let mut removed = 0;
+) -> sqlx::Result<Vec<Uuid>> {
+    let mut found = Vec::new();
     for tenant in &wanted.tenants {
         let mut sql = QueryBuilder::<Db>::new("SELECT id FROM ");
         sql.push(table).push(" WHERE project = ").push_bind(wanted.project.0);
         sql.push(" AND tenant = ").push_bind(tenant.0);
         names_subject(&mut sql, column, wanted);
         sql.push(" LIMIT ").push_bind(ROWS_AT_ONCE);
-        for row in sql.build().fetch_all(&mut *connection).await? {
-            let id = uuid(&row, "id")?;
-            if table == REPLAYS {
-                sqlx::query("DELETE FROM replayed WHERE replay = $1")
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            let mut delete = QueryBuilder::<Db>::new("DELETE FROM ");
-            delete.push(table).push(" WHERE id = ").push_bind(id);
-            removed += delete.build().execute(&mut *connection).await?.rows_affected();
-        }
+        found.extend(sql.build_query_scalar::<Uuid>().fetch_all(&mut *connection).await?);
     }
-    Ok(removed)
+    Ok(found)
 }
 
-const QUARANTINE: &str = "quarantine";
-const REPLAYS: &str = "replays";
+/// Removes some of what waits in quarantine.
+async fn remove_quarantined(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<u64> {
+    let held = some_rows(connection, wanted, "quarantine", "definition").await?;
+    for id in &held {
+        sqlx::query("DELETE FROM quarantine WHERE id = $1").bind(id).execute(&mut *connection).await?;
+    }
+    Ok(held.len() as u64)
+}
+
+/// Removes some replays.
+async fn remove_replays(connection: &mut Connection, wanted: &Erasure) -> sqlx::Result<u64> {
+    let old = some_rows(connection, wanted, "replays", "filter").await?;
+    replays::remove(connection, &old).await?;
+    Ok(old.len() as u64)
+}
 
 /// Removes some of what the audit log says of the tenants, or of the subject. The
 /// places in the chain stay, and are marked.
@@ -424,8 +423,8 @@ async fn remove_the_rest(
     if !all_keys {
         return Ok(Progress::More);
     }
-    let quarantined = remove_rows(connection, stands, QUARANTINE, "definition").await?;
-    let replays = remove_rows(connection, stands, REPLAYS, "filter").await?;
+    let quarantined = remove_quarantined(connection, stands).await?;
+    let replays = remove_replays(connection, stands).await?;
     let entries = remove_audit(connection, shared, stands).await?;
     stands.erased.quarantined += quarantined;
     stands.erased.replays += replays;

@@ -1,6 +1,7 @@
 //! Conditions of lists.
 
 use sqlx::QueryBuilder;
+use uuid::Uuid;
 
 use model::clock::Timestamp;
 use model::delivery::VisibleStatus;
@@ -25,14 +26,32 @@ pub(crate) fn is_seen(sql: &mut QueryBuilder<Db>, view: View) {
 /// The end of a list's statement: from the cursor on, in order, and one row
 /// more than wanted, which tells whether there is a next page.
 pub(crate) fn page(sql: &mut QueryBuilder<Db>, id: &str, page: PageRequest) {
+    page_by(sql, id, page, |sql, after| {
+        sql.push_bind(after);
+    });
+}
+
+/// The same of a list whose cursors stand for numbers.
+pub(crate) fn page_of_numbers(sql: &mut QueryBuilder<Db>, number: &str, page: PageRequest) {
+    page_by(sql, number, page, |sql, after| {
+        sql.push_bind(i64::try_from(after.as_u128()).unwrap_or(i64::MAX));
+    });
+}
+
+fn page_by(
+    sql: &mut QueryBuilder<Db>,
+    column: &str,
+    page: PageRequest,
+    bind: impl FnOnce(&mut QueryBuilder<Db>, Uuid),
+) {
     let (beyond, direction) = match page.order {
         Order::Descending => (" < ", " DESC"),
         Order::Ascending => (" > ", " ASC"),
     };
     if let Some(after) = page.after {
-        sql.push(" AND ").push(id).push(beyond).push_bind(after);
+        bind(sql.push(" AND ").push(column).push(beyond), after);
     }
-    sql.push(" ORDER BY ").push(id).push(direction).push(" LIMIT ").push_bind(i64::from(page.limit) + 1);
+    sql.push(" ORDER BY ").push(column).push(direction).push(" LIMIT ").push_bind(i64::from(page.limit) + 1);
 }
 
 fn occurred(sql: &mut QueryBuilder<Db>, after: Option<Timestamp>, before: Option<Timestamp>) {

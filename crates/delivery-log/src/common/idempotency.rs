@@ -27,6 +27,13 @@ pub(crate) enum Outcome<T> {
     Refused(T),
 }
 
+impl<T: PartialEq> Outcome<T> {
+    /// Done if the result is this one, or refused.
+    pub(crate) fn done_if(done: T, result: T) -> Self {
+        if result == done { Self::Done(result) } else { Self::Refused(result) }
+    }
+}
+
 impl<T> Outcome<Option<T>> {
     /// Done to what was found, or refused because there is nothing.
     pub(crate) fn of_found(found: Option<T>) -> Self {
@@ -48,10 +55,7 @@ impl<T> Outcome<T> {
 impl Outcome<Edited> {
     /// Done, or refused because it is outdated.
     pub(crate) fn of(edited: Edited) -> Self {
-        match edited {
-            Edited::Done => Self::Done(edited),
-            Edited::Outdated => Self::Refused(edited),
-        }
+        Self::done_if(Edited::Done, edited)
     }
 }
 

@@ -129,13 +129,8 @@ impl Policies for Store {
     ) -> Result<Performed<PolicySaved>> {
         let new = new.clone();
         self.perform(new.project, once, Some(entry), move |connection| {
-            async move {
-                Ok(match save(connection, &new, expected).await? {
-                    PolicySaved::Done => Outcome::Done(PolicySaved::Done),
-                    refused => Outcome::Refused(refused),
-                })
-            }
-            .boxed()
+            async move { Ok(Outcome::done_if(PolicySaved::Done, save(connection, &new, expected).await?)) }
+                .boxed()
         })
         .await
     }
@@ -144,10 +139,7 @@ impl Policies for Store {
         let (name, now) = (name.to_owned(), self.shared.env.now());
         self.perform_always(project, entry, move |connection| {
             async move {
-                Ok(match remove(connection, project, &name, now).await? {
-                    PolicyRemoved::Done => Outcome::Done(PolicyRemoved::Done),
-                    refused => Outcome::Refused(refused),
-                })
+                Ok(Outcome::done_if(PolicyRemoved::Done, remove(connection, project, &name, now).await?))
             }
             .boxed()
         })

@@ -147,13 +147,8 @@ impl Portal for Store {
     ) -> Result<Performed<SessionOpened>> {
         let new = new.clone();
         self.perform(new.project, once, Some(entry), move |connection| {
-            async move {
-                Ok(match open(connection, &new, tokens).await? {
-                    SessionOpened::Done => Outcome::Done(SessionOpened::Done),
-                    refused => Outcome::Refused(refused),
-                })
-            }
-            .boxed()
+            async move { Ok(Outcome::done_if(SessionOpened::Done, open(connection, &new, tokens).await?)) }
+                .boxed()
         })
         .await
     }

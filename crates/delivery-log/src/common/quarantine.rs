@@ -102,13 +102,7 @@ impl Quarantine for Store {
     ) -> Result<Performed<QuarantineKept>> {
         let new = new.clone();
         self.perform(new.project, once, None, move |connection| {
-            async move {
-                Ok(match keep(connection, &new).await? {
-                    QuarantineKept::Done => Outcome::Done(QuarantineKept::Done),
-                    refused => Outcome::Refused(refused),
-                })
-            }
-            .boxed()
+            async move { Ok(Outcome::done_if(QuarantineKept::Done, keep(connection, &new).await?)) }.boxed()
         })
         .await
     }

@@ -26,7 +26,7 @@ use self::rows::{ends, held_by, insert, replay, unsend, visible};
 use self::select::count_matches;
 use super::deliveries::find;
 use super::idempotency::Outcome;
-use super::{Store, filter, lock_delivery, moves, statements, store_error};
+use super::{Connection, Store, filter, lock_delivery, moves, statements, store_error};
 use crate::idempotency::{Once, Performed};
 use crate::page::{Page, PageRequest};
 use crate::replays::{Counted, ReplayCreated, ReplaySet, Replays};
@@ -131,6 +131,16 @@ impl Store {
     }
 }
 
+/// Removes replays, with what they noted of their deliveries.
+pub(crate) async fn remove(connection: &mut Connection, replays: &[Uuid]) -> sqlx::Result<()> {
+    for id in replays {
+        for sql in ["DELETE FROM replayed WHERE replay = $1", "DELETE FROM replays WHERE id = $1"] {
+            sqlx::query(sql).bind(id).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Replays for Store {
     async fn count_replay(&self, wanted: &Replay) -> Result<Counted> {
@@ -148,13 +158,7 @@ impl Replays for Store {
     ) -> Result<Performed<ReplayCreated>> {
         let new = new.clone();
         self.perform(new.project, once, Some(entry), move |connection| {
-            async move {
-                Ok(match insert(connection, &new).await? {
-                    ReplayCreated::Done => Outcome::Done(ReplayCreated::Done),
-                    refused => Outcome::Refused(refused),
-                })
-            }
-            .boxed()
+            async move { Ok(Outcome::done_if(ReplayCreated::Done, insert(connection, &new).await?)) }.boxed()
         })
         .await
     }
@@ -232,16 +236,7 @@ impl Replays for Store {
                         .bind(i64::from(limit))
                         .fetch_all(&mut *connection)
                         .await?;
-                for id in &old {
-                    sqlx::query("DELETE FROM replayed WHERE replay = $1")
-                        .bind(id)
-                        .execute(&mut *connection)
-                        .await?;
-                    sqlx::query("DELETE FROM replays WHERE id = $1")
-                        .bind(id)
-                        .execute(&mut *connection)
-                        .await?;
-                }
+                remove(connection, &old).await?;
                 Ok(old.len() as u64)
             }
             .boxed()

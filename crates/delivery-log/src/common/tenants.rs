@@ -140,13 +140,7 @@ impl Tenants for Store {
     ) -> Result<Performed<Created>> {
         let new = tenant.clone();
         self.perform(new.project, once, Some(entry), move |connection| {
-            async move {
-                Ok(match insert(connection, &new).await? {
-                    Created::New => Outcome::Done(Created::New),
-                    Created::Taken => Outcome::Refused(Created::Taken),
-                })
-            }
-            .boxed()
+            async move { Ok(Outcome::done_if(Created::New, insert(connection, &new).await?)) }.boxed()
         })
         .await
     }

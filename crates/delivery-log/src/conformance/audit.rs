@@ -69,7 +69,7 @@ pub(super) async fn entries_are_found_by_all_that_they_say_and_by_those_who_may_
     let beta = scene.add_tenant("beta").await;
     let record = async |entry| scene.store.record(scene.project.id, entry).await.expect("writes");
     let said = |action, target: &str, tenant: &Tenant| {
-        Entry::by_posthorn(action, target).of_tenant(tenant.id, &tenant.handle)
+        Entry::by(Actor::Posthorn, action, target).of_tenant(tenant.id, &tenant.handle)
     };
     scene.advance(10);
     record(said(Action::SecretRead, "ep_1", &scene.tenant)).await;

@@ -1,6 +1,6 @@
 //! Erasures.
 
-use model::audit::{Action, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::delivery::DeliveryStatus;
 use model::erasure::{Erased, Erasure, ErasureState};
 use model::ids::{ErasureId, TenantId};
@@ -69,7 +69,8 @@ pub(super) async fn an_erased_tenant_leaves_nothing_but_the_receipt(scene: Scene
     let ready = scene.claim(lane.epoch, 1).await;
     scene.store.finish(scene.finished(&ready[0], 200, DeliveryStatus::Delivered)).await.expect("finishes");
     scene.store.release_lanes(&[(scene.endpoint.id, lane.epoch)]).await.expect("gives back");
-    let said = Entry::by_posthorn(Action::TenantUpdated, &tenant.handle).of_tenant(tenant.id, &tenant.handle);
+    let said = Entry::by(Actor::Posthorn, Action::TenantUpdated, &tenant.handle)
+        .of_tenant(tenant.id, &tenant.handle);
     scene.store.record(scene.project.id, said).await.expect("writes");
     let beta = scene.add_tenant("beta").await;
 

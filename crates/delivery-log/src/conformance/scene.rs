@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use model::attempt::{Answer, Attempt, ErrorClass, Phases, Trigger};
-use model::audit::{Action, Actor, Author, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::calls::CallOptions;
 use model::clock::{ManualClock, Timestamp};
 use model::delivery::DeliveryStatus;
@@ -52,7 +52,7 @@ pub struct Scene {
 
 /// What the audit log is to say of a change in a test.
 pub fn entry() -> Entry {
-    Entry::new(Author::without_request(Actor::CommandLine), Action::ProjectUpdated, "a test")
+    Entry::by(Actor::CommandLine, Action::ProjectUpdated, "a test")
 }
 
 const START: Timestamp = Timestamp::from_secs(1_795_262_400);

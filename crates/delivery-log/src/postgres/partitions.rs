@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use model::clock::Timestamp;
+use model::ids;
 
 /// Tables that are cut by day.
 const TABLES: [&str; 3] = ["events", "deliveries", "attempts"];
@@ -27,8 +28,7 @@ fn day_of(at: Timestamp) -> Day {
 
 /// The smallest id of a day.
 fn first_id(day: Day) -> Uuid {
-    let millis = (day * DAY_MS).max(0) as u64;
-    Uuid::from_u128(u128::from(millis) << 80)
+    ids::first_at(Timestamp::from_millis(day * DAY_MS))
 }
 
 fn name(table: &str, day: Day) -> String {

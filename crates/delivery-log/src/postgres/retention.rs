@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use model::clock::Timestamp;
 use model::delivery::{DeliveryStatus, Failure};
-use model::ids::DeliveryId;
+use model::ids::{self, DeliveryId};
 
 use super::statements::last_delivery;
 use super::{PostgresStore, moves, partitions};
@@ -105,7 +105,7 @@ async fn purge_project(
     limit: u32,
 ) -> sqlx::Result<u64> {
     // Ids begin with their time, so the oldest stand first.
-    let oldest_kept = Uuid::from_u128((before.as_millis().max(0) as u128) << 80);
+    let oldest_kept = ids::first_at(before);
     let mut transaction = connection.begin().await?;
     // Locked before it is looked whether anything waits: a replay holds a lock
     // on its event until its delivery waits.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use model::clock::Timestamp;
 use model::delivery::{DeliveryStatus, Failure};
+use model::ids;
 
 use super::{SqliteStore, rows};
 use crate::Result;
@@ -85,13 +86,13 @@ async fn purge_project(
     limit: u32,
 ) -> sqlx::Result<u64> {
     // Ids begin with their time, so the oldest stand first in the table.
-    let oldest_kept = uuid::Builder::from_unix_timestamp_millis(before.as_millis().max(0) as u64, &[0; 10]);
+    let oldest_kept = ids::first_at(before);
     let events: Vec<i64> = sqlx::query_scalar(
         "SELECT position FROM events e WHERE project = ? AND id < ? AND NOT EXISTS \
          (SELECT 1 FROM deliveries d WHERE d.event = e.position AND d.due_at IS NOT NULL) ORDER BY id LIMIT ?",
     )
     .bind(project)
-    .bind(oldest_kept.into_uuid())
+    .bind(oldest_kept)
     .bind(limit)
     .fetch_all(&mut *connection)
     .await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use delivery_log::Edited;
 use delivery_log::catalogue::{Pinned, pinned_to};
 use delivery_log::idempotency::Performed;
-use model::audit::{Action, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::catalogue::{EventTypeEntry, NOTICES, Version, VersionStatus};
 use model::clock::Timestamp;
 use model::ids::TenantId;
@@ -74,7 +74,7 @@ async fn save(
     let mut after = entry.clone();
     let place = version.number as usize - 1;
     after.versions[place] = version;
-    let entry = Entry::by_posthorn(Action::CatalogueUpdated, after.name.as_str()).because(format!(
+    let entry = Entry::by(Actor::Posthorn, Action::CatalogueUpdated, after.name.as_str()).because(format!(
         "version {} is {}",
         place + 1,
         after.versions[place].status

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use delivery_log::Edited;
 use delivery_log::configuration::LiveEndpoint;
-use model::audit::{Action, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::clock::Timestamp;
 use model::endpoint::Endpoint;
 use model::health::{Finding, GONE_EVENTS};
@@ -71,11 +71,8 @@ async fn mail(context: &Context, live: &LiveEndpoint, subject: &str, text: &str)
 
 async fn disable(context: &Context, live: &LiveEndpoint, reason: &str) {
     let id = live.endpoint.id;
-    let entry = Entry::by_posthorn(Action::EndpointDisabled, id).because(reason);
-    let entry = match context.store.configuration().tenant_by_id(live.endpoint.tenant) {
-        Some(tenant) => entry.of_tenant(tenant.id, &tenant.handle),
-        None => entry,
-    };
+    let entry = Entry::by(Actor::Posthorn, Action::EndpointDisabled, id).because(reason);
+    let entry = context.store.configuration().entry_about(entry, Some(live.endpoint.tenant));
     let disable = || context.store.disable_endpoint(&live.endpoint, reason, entry.clone());
     match until_taken(Some(&context.cut), disable).await {
         // Somebody has changed it meanwhile: what it answered before says nothing.

@@ -10,7 +10,7 @@ use model::audit::Action;
 use model::ids::{KeyId, TenantId};
 use model::names::check_text;
 
-use super::{entry, present};
+use super::present;
 use crate::api::Api;
 use crate::auth::{Caller, Credentials};
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -48,7 +48,7 @@ pub(crate) async fn handle(
     let location = format!("/v1/api-keys/{}", key.id);
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &answer)?;
     let prepared = prepared.with_etag(key.updated_at);
-    let entry = entry(&api, &caller, Action::KeyCreated, &key).after(&answer.key);
+    let entry = api.entry_in(&caller, key.tenant, Action::KeyCreated, key.id).after(&answer.key);
     let created = api.store.create_key(&key, token.hash(), prepared.once(), entry).await?;
     let settled = prepared.settle(created, |created| match created {
         KeyCreated::Done => Ok(()),

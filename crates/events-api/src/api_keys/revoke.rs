@@ -5,7 +5,7 @@ use delivery_log::access::SessionsOfKey;
 use model::access::Scope;
 use model::audit::Action;
 
-use super::{entry, missing, parse_id, present};
+use super::{missing, parse_id, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::Incoming;
@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     let key = api.store.find_key(caller.view(), id).await?.ok_or_else(missing)?;
     caller.check_within(&key)?;
     incoming.check_if_match(key.updated_at)?;
-    let entry = entry(&api, &caller, Action::KeyRevoked, &key).before(&present(&api, &key));
+    let entry = api.entry_in(&caller, key.tenant, Action::KeyRevoked, key.id).before(&present(&api, &key));
     made(api.store.revoke_key(caller.view(), id, key.updated_at, sessions, entry).await?)?;
     Ok(outgoing::nothing())
 }

@@ -5,7 +5,7 @@ use api_types::{KeyWithSecret, RotateKey};
 use model::access::{ApiKey, Scope, Token, TokenKind};
 use model::audit::Action;
 
-use super::{entry, missing, parse_id, present};
+use super::{missing, parse_id, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::endpoints::rotate_secret::overlap;
@@ -46,7 +46,7 @@ pub(crate) async fn handle(
     let answer = KeyWithSecret { key: present(&api, &after), secret: token.reveal().to_owned() };
     let prepared = Prepared::new(&api, (&incoming, &caller, None), &text, 200, None, &answer)?;
     let prepared = prepared.with_etag(after.updated_at);
-    let entry = entry(&api, &caller, Action::KeyRotated, &after);
+    let entry = api.entry_in(&caller, after.tenant, Action::KeyRotated, after.id);
     let rotated =
         api.store.rotate_key(&after, expected, token.hash(), overlap_until, prepared.once(), entry).await?;
     prepared.settle(rotated, made).map(outgoing::shown_once)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::web;
 use delivery_log::View;
-use model::audit::{Action, Actor, Author, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::clock::Timestamp;
 use model::ids::{ProjectId, TenantId};
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 use crate::auth::Caller;
-use crate::key_uses::LAST_TRIES;
+use crate::gathered::{self, When};
 
 /// For how long reads are counted before they are written.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -68,12 +68,9 @@ impl Reads {
 /// Writes what began to be counted before a time.
 async fn write(api: &Api, before: Timestamp) {
     for (counted, (since, reads)) in api.reads.begun_before(before) {
-        let entry = Entry::new(Author::without_request(counted.actor), counted.action, "many")
+        let entry = Entry::by(counted.actor, counted.action, "many")
             .after(&json!({ "reads": reads, "since": since, "until": api.now() }));
-        let entry = match counted.tenant {
-            Some(own) => api.of_tenant(entry, own),
-            None => entry,
-        };
+        let entry = api.store.configuration().entry_about(entry, counted.tenant);
         if let Err(error) = api.store.record(counted.project, entry).await {
             tracing::warn!(%error, "reads were not written to the audit log and will be again");
             api.reads.put_back(counted, (since, reads));
@@ -83,15 +80,14 @@ async fn write(api: &Api, before: Timestamp) {
 
 /// Writes what was counted for an hour, until `stop`, and the rest in the end.
 pub(crate) async fn keep_written(api: web::Data<Api>, stop: CancellationToken) {
-    while tokio::time::timeout(EVERY, stop.cancelled()).await.is_err() {
-        write(&api, api.now().minus(HOUR)).await;
-    }
-    for _ in 0..LAST_TRIES {
-        write(&api, api.now().plus(HOUR)).await;
-        if api.reads.open().is_empty() {
-            return;
-        }
-    }
+    let api = &api;
+    let write = |when| async move {
+        let now = api.now();
+        let before = if when == When::Now { now.minus(HOUR) } else { now.plus(HOUR) };
+        write(api, before).await;
+        api.reads.open().is_empty()
+    };
+    gathered::keep_written(EVERY, stop, write).await;
 }
 
 #[cfg(test)]

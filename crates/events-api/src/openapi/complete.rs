@@ -320,15 +320,13 @@ fn problems() -> Object {
     for (code, meaning) in ProblemCode::ALL.iter().zip(ProblemCode::MEANINGS) {
         let said = format!("`{code}`: {}", meaning.trim());
         let entry = all.entry(component(code.status())).or_insert_with(|| {
-            let more = match code {
-                ProblemCode::Unauthenticated => Some("www-authenticate"),
-                ProblemCode::Unavailable => Some("retry-after"),
-                _ => None,
+            let names: &[&str] = match code {
+                ProblemCode::Unauthenticated => &["x-request-id", "www-authenticate"],
+                ProblemCode::Unavailable => &["x-request-id", "retry-after"],
+                ProblemCode::RateLimited => &["x-request-id", "retry-after", "ratelimit", "ratelimit-policy"],
+                _ => &["x-request-id"],
             };
-            let limited = ["retry-after", "ratelimit", "ratelimit-policy"].into_iter();
-            let limited = limited.filter(|_| *code == ProblemCode::RateLimited);
-            let names: Vec<&str> = ["x-request-id"].into_iter().chain(more).chain(limited).collect();
-            problem(*code, "", code.title(), &names)
+            problem(*code, "", code.title(), names)
         });
         let before = entry["description"].as_str().unwrap_or_default();
         entry["description"] = format!("{before}\n\n{said}").trim().into();

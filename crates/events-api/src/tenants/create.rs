@@ -4,9 +4,8 @@ use actix_web::{HttpResponse, web};
 use api_types::TenantRequest;
 use delivery_log::tenants::Created;
 use model::access::Scope;
-use model::audit::Action;
 
-use super::{build, present};
+use super::{build, new_entry, present};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -37,8 +36,7 @@ pub(crate) async fn handle(
     let prepared =
         Prepared::new(&api, (&incoming, &caller, None), &text, 201, Some(location), &present(&tenant))?;
     let prepared = prepared.with_etag(tenant.updated_at);
-    let entry = api.entry(&caller, Action::TenantCreated, &tenant.handle).after(&present(&tenant));
-    let entry = entry.of_tenant(tenant.id, &tenant.handle);
+    let entry = new_entry(&api, &caller, &tenant);
     let created = api.store.create_tenant(&tenant, prepared.once(), entry).await?;
     prepared.settle(created, |created| match created {
         Created::New => Ok(()),

@@ -5,9 +5,8 @@ use api_types::TenantRequest;
 use delivery_log::idempotency::Performed;
 use delivery_log::tenants::{Created, Tenant};
 use model::access::Scope;
-use model::audit::Action;
 
-use super::{build, present, updated};
+use super::{build, new_entry, present, updated_entry};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -37,8 +36,7 @@ pub(crate) async fn handle(
             return Err(Problem::not_found("tenant"));
         }
         incoming.expect_no_if_match()?;
-        let entry = api.entry(&caller, Action::TenantCreated, &wanted.handle).after(&present(&wanted));
-        let entry = entry.of_tenant(wanted.id, &wanted.handle);
+        let entry = new_entry(&api, &caller, &wanted);
         return match api.store.create_tenant(&wanted, None, entry).await? {
             Performed::First(Created::New) => Ok(created(&wanted)),
             _ => Err(Problem::new(Code::Conflict, "the tenant was created at the same moment; try again")),
@@ -53,7 +51,7 @@ pub(crate) async fn handle(
         updated_at: api.change_time(before.updated_at),
         ..wanted
     };
-    let entry = updated(&api, &caller, &before, &after);
+    let entry = updated_entry(&api, &caller, &before, &after);
     made(api.store.update_tenant(&after, before.updated_at, entry).await?)?;
     Ok(outgoing::one(&present(&after), after.updated_at))
 }

@@ -6,7 +6,7 @@ use delivery_log::tenants::Tenant;
 use model::access::Scope;
 use serde_json::Value;
 
-use super::{build, metadata, present, updated};
+use super::{build, metadata, present, updated_entry};
 use crate::api::Api;
 use crate::auth::Credentials;
 use crate::incoming::{BODY_LIMIT, Incoming};
@@ -50,7 +50,7 @@ pub(crate) async fn handle(
         updated_at: api.change_time(before.updated_at),
         ..wanted
     };
-    let entry = updated(&api, &caller, &before, &after);
+    let entry = updated_entry(&api, &caller, &before, &after);
     made(api.store.update_tenant(&after, before.updated_at, entry).await?)?;
     let mut shown = present(&after);
     if !caller.may(Scope::TenantsRead) && !caller.may(Scope::TenantsWrite) {

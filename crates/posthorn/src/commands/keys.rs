@@ -6,7 +6,7 @@ use delivery_log::access::{KeyCreated, MAX_KEYS, MAX_KEYS_OF_TENANT, SessionsOfK
 use delivery_log::idempotency::Performed;
 use delivery_log::{Edited, SharedStore, View};
 use model::access::{ApiKey, Scopes, Token, TokenKind};
-use model::audit::{Action, Actor, Author, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::ids::{KeyId, ProjectId, TenantId};
 use model::names::{ProjectName, TenantHandle};
 
@@ -118,7 +118,7 @@ async fn tenant(store: &SharedStore, project: ProjectId, handle: &str) -> anyhow
 
 /// What the audit log is to say of something that an operator does here.
 fn entry(action: Action, target: impl std::fmt::Display) -> Entry {
-    Entry::new(Author::without_request(Actor::CommandLine), action, target)
+    Entry::by(Actor::CommandLine, action, target)
 }
 
 /// A key as it is listed.

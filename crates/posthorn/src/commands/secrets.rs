@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use delivery_log::SharedStore;
-use model::audit::{Action, Actor, Author, Entry};
+use model::audit::{Action, Actor, Entry};
 use model::vault::MasterKey;
 
 use super::print;
@@ -83,8 +83,8 @@ async fn rotate(store: &SharedStore, own: &MasterKey, next: &MasterKey) -> anyho
 async fn note(store: &SharedStore) -> anyhow::Result<()> {
     store.refresh().await?;
     for project in store.configuration().all_projects() {
-        let author = Author::without_request(Actor::CommandLine);
-        store.record(project.id, Entry::new(author, Action::MasterKeyRotated, "master key")).await?;
+        let entry = Entry::by(Actor::CommandLine, Action::MasterKeyRotated, "master key");
+        store.record(project.id, entry).await?;
     }
     Ok(())
 }
